@@ -1,0 +1,191 @@
+package billing
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/shopspring/decimal"
+)
+
+// exactPlaces bounds what is shown of a quotient that never ends, such as a
+// seat-day's price. Cents are decided on the undivided amount, not on this.
+const exactPlaces = 18
+
+// UsageTotal is the running total of one user, product, model and rate in a
+// period, and the period in which it was used where that is an earlier one.
+type UsageTotal struct {
+	Origin  string // "" = the period itself
+	User    string // "" = no member
+	Product string
+	Model   string
+	Rate    *Rate
+	Counts  Totals
+}
+
+// Statement is everything that decides the bill of one period.
+type Statement struct {
+	PeriodID string
+	Period   Period   // what is billed
+	Month    Period   // the whole billing month around it
+	Calendar Calendar // of the organisation
+	Book     *PriceBook
+	Seats    []SeatAssignment // those in force at any time within the period
+	Usage    []UsageTotal
+	Carried  []Carried
+}
+
+// Lines computes the charge lines, in invoice order. The order of its input
+// does not matter.
+func (s *Statement) Lines() ([]Line, error) {
+	lines, err := s.seatLines()
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, s.usageLines()...)
+	for _, carried := range s.Carried {
+		amount := s.money(carried.Amount)
+		lines = append(lines, Line{
+			Key: "carried_forward/" + carried.InvoiceID, Kind: KindCarriedForward,
+			Description: "Carried forward from invoice " + carried.Number,
+			Quantity:    decimal.NewFromInt(1), UnitPrice: amount, Per: 1, Exact: amount, Amount: amount,
+		})
+	}
+	for i := range lines {
+		if lines[i].PeriodOfOrigin == "" {
+			lines[i].PeriodOfOrigin = s.PeriodID
+		}
+	}
+	slices.SortFunc(lines, compareLines)
+	return lines, nil
+}
+
+func compareLines(a, z Line) int {
+	order := []LineKind{KindSeat, KindSurcharge, KindUsage, KindCarriedForward}
+	return cmp.Or(
+		cmp.Compare(slices.Index(order, a.Kind), slices.Index(order, z.Kind)),
+		cmp.Compare(a.PeriodOfOrigin, z.PeriodOfOrigin),
+		strings.Compare(a.Product, z.Product), strings.Compare(a.Model, z.Model),
+		cmp.Compare(slices.Index(classNames[:], a.TokenClass), slices.Index(classNames[:], z.TokenClass)),
+		a.UnitPrice.Amount.Cmp(z.UnitPrice.Amount), strings.Compare(a.Key, z.Key))
+}
+
+// usageCharge is what one usage line charges: rates whose effective price is
+// the same share a line.
+type usageCharge struct {
+	origin, product, model string
+	class                  Class
+	price                  string
+	per                    int64
+}
+
+// inKey escapes what stands between the slashes of a key: products and models
+// are free text.
+var inKey = strings.NewReplacer("%", "%25", "/", "%2F")
+
+func (c usageCharge) key() string {
+	parts := []string{"usage", inKey.Replace(c.product), inKey.Replace(c.model), c.class.String(), c.price}
+	if !c.class.IsToken() { // tools are quoted for any number, tokens for a million
+		parts = append(parts, strconv.FormatInt(c.per, 10))
+	}
+	if c.origin != "" {
+		parts = append(parts, c.origin)
+	}
+	return strings.Join(parts, "/")
+}
+
+// usageLines makes one line per product, model, token class and effective unit
+// price, and one more for each earlier period that late usage belongs to.
+func (s *Statement) usageLines() []Line {
+	parts := map[usageCharge][]MemberPart{}
+	prices := map[usageCharge]UnitPrice{}
+	for i := range s.Usage {
+		total := &s.Usage[i]
+		for _, class := range Classes() {
+			if total.Counts[class].IsZero() {
+				continue
+			}
+			unit := total.Rate.Unit[class]
+			charge := usageCharge{total.Origin, total.Product, total.Model, class, unit.Amount.String(), unit.Per}
+			prices[charge] = unit
+			parts[charge] = append(parts[charge], MemberPart{User: total.User, Quantity: total.Counts[class]})
+		}
+	}
+	lines := make([]Line, 0, len(parts))
+	for charge, members := range parts {
+		lines = append(lines, s.usageLine(charge, prices[charge], mergeUsers(members)))
+	}
+	return lines
+}
+
+func (s *Statement) usageLine(charge usageCharge, unit UnitPrice, members []MemberPart) Line {
+	line := Line{
+		Key: charge.key(), Kind: KindUsage, Product: charge.product, Model: charge.model, TokenClass: charge.class.String(),
+		Description: charge.product + " " + charge.model + " " + strings.ReplaceAll(charge.class.String(), "_", " "),
+		UnitPrice:   s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
+	}
+	if charge.origin != "" {
+		line.Description += ", used in the period from " + charge.origin
+	}
+	s.settle(&line, func(quantity decimal.Decimal, _ int32) decimal.Decimal { return unit.Times(quantity) })
+	return line
+}
+
+// mergeUsers adds up the parts of each user, in the order of their names.
+func mergeUsers(parts []MemberPart) []MemberPart {
+	slices.SortFunc(parts, func(a, z MemberPart) int { return strings.Compare(a.User, z.User) })
+	merged := parts[:0]
+	for _, part := range parts {
+		if n := len(merged); n > 0 && merged[n-1].User == part.User {
+			merged[n-1].Quantity = merged[n-1].Quantity.Add(part.Quantity)
+			continue
+		}
+		merged = append(merged, part)
+	}
+	return merged
+}
+
+// settle fills in a line's quantity and amounts from its members' quantities.
+// price is asked for the amount at so many places, so that the cents of a
+// quotient are rounded once and not twice.
+func (s *Statement) settle(line *Line, price func(quantity decimal.Decimal, places int32) decimal.Decimal) {
+	line.Quantity = decimal.Zero
+	exact := make([]decimal.Decimal, len(line.Members))
+	for i := range line.Members {
+		line.Quantity = line.Quantity.Add(line.Members[i].Quantity)
+		exact[i] = price(line.Members[i].Quantity, exactPlaces)
+		line.Members[i].Exact = s.money(exact[i])
+	}
+	line.Exact = s.money(price(line.Quantity, exactPlaces))
+	line.Amount = s.money(Round(price(line.Quantity, s.Book.Currency.Digits()), s.Book.Currency))
+	for i, amount := range Share(line.Amount.Amount, exact, s.Book.Currency) {
+		line.Members[i].Amount = s.money(amount)
+	}
+}
+
+func (s *Statement) money(amount decimal.Decimal) Money { return Money{amount, s.Book.Currency} }
+
+// MarshalJSON writes the quantity as a JSON number of any size.
+func (l Line) MarshalJSON() ([]byte, error) {
+	type plain Line
+	return json.Marshal(struct {
+		plain
+		Quantity json.Number `json:"quantity"`
+	}{plain(l), json.Number(l.Quantity.String())})
+}
+
+// MarshalJSON writes the quantity as a JSON number of any size, and no user as null.
+func (m MemberPart) MarshalJSON() ([]byte, error) {
+	type plain MemberPart
+	wire := struct {
+		User *string `json:"user"`
+		plain
+		Quantity json.Number `json:"quantity"`
+	}{nil, plain(m), json.Number(m.Quantity.String())}
+	if m.User != "" {
+		wire.User = &m.User
+	}
+	return json.Marshal(wire)
+}

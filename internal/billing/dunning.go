@@ -1,0 +1,40 @@
+package billing
+
+import (
+	"slices"
+	"time"
+)
+
+// DefaultDunning is on which days after the first attempt a declined invoice is
+// charged again: eight attempts in two weeks, as the provider recommends.
+func DefaultDunning() []int { return []int{0, 1, 3, 5, 7, 10, 12, 14} }
+
+// CheckDunning says what is wrong with a dunning table, or nil.
+func CheckDunning(days []int) error {
+	if len(days) == 0 || len(days) > 20 || days[0] != 0 || !slices.IsSorted(days) || len(slices.Compact(slices.Clone(days))) != len(days) {
+		return Invalid("dunning: accepted: 1 to 20 ascending days after the first attempt, beginning with 0")
+	}
+	return nil
+}
+
+// NextAttempt returns when an invoice first charged at first is charged again
+// after so many scheduled attempts; ok is false when the table is used up.
+// Days are of 24 hours.
+func NextAttempt(dunning []int, first time.Time, attempts int) (at time.Time, ok bool) {
+	if attempts >= len(dunning) {
+		return time.Time{}, false
+	}
+	return first.Add(time.Duration(dunning[attempts]) * 24 * time.Hour), true
+}
+
+// hardDeclines are the reasons for which a card is not tried again: the card
+// will never pay, and card networks penalise trying.
+var hardDeclines = []string{
+	"incorrect_number", "invalid_account", "lost_card", "stolen_card", "pickup_card", "restricted_card",
+	"revocation_of_all_authorizations", "revocation_of_authorization", "stop_payment_order", "fraudulent",
+	"card_not_supported", "currency_not_supported", "transaction_not_allowed",
+}
+
+// HardDecline tells whether a decline code rules out further attempts with the
+// same payment method (R77).
+func HardDecline(code string) bool { return slices.Contains(hardDeclines, code) }

@@ -1,0 +1,119 @@
+package billing
+
+import (
+	"slices"
+
+	"github.com/shopspring/decimal"
+)
+
+// Scope is whose spend a limit holds down.
+type Scope string
+
+// The scopes of limits, widest first.
+const (
+	ScopeOrganization Scope = "organization" // all usage of the organisation together
+	ScopeSeatTier     Scope = "seat_tier"    // each member on a seat tier, or the tier's members together
+	ScopeUser         Scope = "user"         // one member
+)
+
+// How a seat tier's limit counts.
+const (
+	PerMember = "per_member" // against each member's own spend
+	Pooled    = "pooled"     // against the spend of all members on the tier together
+)
+
+// MaxThresholds is how many thresholds a limit may have.
+const MaxThresholds = 10
+
+// Limit is one version of a spend limit. Its window is the organisation's
+// billing month; spend counts at list price.
+type Limit struct {
+	ID         int64
+	Scope      Scope
+	Subject    string // the tier or user; "" for the organisation
+	Version    int    // counts changes of amount or thresholds; never reused
+	Amount     decimal.NullDecimal
+	Mode       string // PerMember or Pooled
+	Thresholds []int  // percent of the amount, ascending
+}
+
+// DefaultThresholds returns the percentages at which a limit of the scope
+// speaks unless it says otherwise.
+func DefaultThresholds(scope Scope) []int {
+	if scope == ScopeOrganization {
+		return []int{75, 90, 100}
+	}
+	return []int{75, 95, 100}
+}
+
+// CheckThresholds sorts thresholds and says what is wrong with them, or nil.
+func CheckThresholds(thresholds []int) ([]int, error) {
+	sorted := slices.Compact(slices.Sorted(slices.Values(thresholds)))
+	if len(sorted) == 0 || len(sorted) > MaxThresholds {
+		return nil, Invalid("thresholds: %d given; accepted: 1 to %d percentages", len(sorted), MaxThresholds)
+	}
+	if sorted[0] < 1 || sorted[len(sorted)-1] > 1000 {
+		return nil, Invalid("thresholds: accepted: whole percentages from 1 to 1000")
+	}
+	return sorted, nil
+}
+
+// Remaining is what may still be spent under the limit, below zero once it is
+// exceeded; ok is false where the limit is unlimited.
+func (l *Limit) Remaining(spent decimal.Decimal) (remaining decimal.Decimal, ok bool) {
+	if !l.Amount.Valid {
+		return decimal.Zero, false
+	}
+	return l.Amount.Decimal.Sub(spent), true
+}
+
+// Reached lists the thresholds that a spend has reached, ascending. A limit of
+// zero is reached by the first spend, not by none.
+func (l *Limit) Reached(spent decimal.Decimal) []int {
+	if !l.Amount.Valid || !spent.IsPositive() {
+		return nil
+	}
+	hundred := spent.Shift(2)
+	for i, percent := range l.Thresholds {
+		if hundred.LessThan(l.Amount.Decimal.Mul(decimal.NewFromInt(int64(percent)))) {
+			return l.Thresholds[:i]
+		}
+	}
+	return l.Thresholds
+}
+
+// Crossed lists the thresholds that lie above before and at or below after.
+func (l *Limit) Crossed(before, after decimal.Decimal) []int {
+	passed, reached := len(l.Reached(before)), l.Reached(after)
+	if passed >= len(reached) {
+		return nil
+	}
+	return reached[passed:]
+}
+
+// Standing is a limit and what has been spent under it.
+type Standing struct {
+	Limit Limit
+	Spent decimal.Decimal
+}
+
+// Binding returns the standing with the least remaining: nobody can exceed
+// their own limit, their tier's or the organisation's (rule strict_min, R31).
+// It is nil where nothing is limited. Where two leave the same, the wider one
+// is named, since it concerns more people.
+func Binding(standings []Standing) *Standing {
+	var binding *Standing
+	var least decimal.Decimal
+	for _, scope := range []Scope{ScopeOrganization, ScopeSeatTier, ScopeUser} {
+		for i := range standings {
+			remaining, limited := standings[i].Limit.Remaining(standings[i].Spent)
+			if standings[i].Limit.Scope != scope || !limited {
+				continue
+			}
+			if binding == nil || remaining.LessThan(least) {
+				binding, least = &standings[i], remaining
+			}
+		}
+	}
+	return binding
+}

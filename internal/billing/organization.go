@@ -1,0 +1,129 @@
+package billing
+
+import (
+	"cmp"
+	"time"
+)
+
+// PlanEnterprise is the only plan with usage-based billing (R1).
+const PlanEnterprise = "enterprise"
+
+// How an organisation's invoices are collected.
+const (
+	ChargeAutomatically = "charge_automatically" // by its payment method, at once
+	SendInvoice         = "send_invoice"         // sent, and paid by the due date
+)
+
+// FutureTolerance is how far ahead of the organisation's time an event may lie;
+// clocks of senders differ.
+const FutureTolerance = 5 * time.Minute
+
+// Organization is a customer under contract, and the terms that decide its bill.
+type Organization struct {
+	ID            string
+	Plan          string
+	Currency      Currency
+	Timezone      string // IANA name
+	AnchorDay     int
+	PriceBook     string
+	StartsAt      time.Time
+	Collection    string // ChargeAutomatically or SendInvoice
+	NetDays       int    // days until a sent invoice is due
+	PaymentMethod string // the provider's id; "" = none yet
+	DraftWindow   time.Duration
+	LateWindow    time.Duration
+	Email         string // billing contact; never leaves Postgres but to the mail server and the provider
+	Dunning       []int  // days after the first attempt at which to charge
+	PausedAt      time.Time
+	ClosedAt      time.Time // contract ended; zero = runs
+	CreatedAt     time.Time
+
+	// TestClock tells that the organisation lives on a clock that an operator
+	// moves; Now is its time, on the test clock or the database's.
+	TestClock bool
+	Now       time.Time
+
+	StripeCustomerID string
+	StripeClockID    string // the provider's test clock, where the organisation is on one
+}
+
+// Calendar returns the organisation's division of time.
+func (o *Organization) Calendar() (Calendar, error) { return NewCalendar(o.Timezone, o.AnchorDay) }
+
+// Defaults of an organisation's terms.
+const (
+	DefaultDraftWindow = 24 * time.Hour
+	DefaultLateWindow  = 30 * 24 * time.Hour
+	DefaultNetDays     = 30
+)
+
+// Complete checks the terms of an organisation that is being created and fills
+// in the defaults of those left open. Now must be set.
+func (o *Organization) Complete() error {
+	o.Plan = cmp.Or(o.Plan, PlanEnterprise)
+	o.Currency = cmp.Or(o.Currency, "USD")
+	o.Timezone = cmp.Or(o.Timezone, "UTC")
+	o.AnchorDay = cmp.Or(o.AnchorDay, 1)
+	o.Collection = cmp.Or(o.Collection, ChargeAutomatically)
+	o.NetDays = cmp.Or(o.NetDays, DefaultNetDays)
+	o.DraftWindow = cmp.Or(o.DraftWindow, DefaultDraftWindow)
+	o.LateWindow = cmp.Or(o.LateWindow, DefaultLateWindow)
+	if o.StartsAt.IsZero() {
+		o.StartsAt = o.Now
+	}
+	if o.Dunning == nil {
+		o.Dunning = DefaultDunning()
+	}
+	o.StartsAt, o.Now = o.StartsAt.UTC().Truncate(time.Microsecond), o.Now.UTC().Truncate(time.Microsecond)
+	return o.check()
+}
+
+func (o *Organization) check() error {
+	if !ValidSlug(o.ID) {
+		return Invalid("id: %q is not 1 to 63 of a-z, 0-9, '-', '_' and '.', beginning with a letter or digit", o.ID)
+	}
+	if o.Plan != PlanEnterprise {
+		return Invalid("plan: %q has no usage-based billing; accepted: %s", o.Plan, PlanEnterprise)
+	}
+	currency, err := ParseCurrency(string(o.Currency))
+	if err != nil {
+		return err
+	}
+	o.Currency = currency
+	if _, err := o.Calendar(); err != nil {
+		return err
+	}
+	if o.Collection != ChargeAutomatically && o.Collection != SendInvoice {
+		return Invalid("collection: %q; accepted: %s, %s", o.Collection, ChargeAutomatically, SendInvoice)
+	}
+	if o.NetDays < 1 || o.NetDays > 365 {
+		return Invalid("net_days: %d; accepted: 1 to 365", o.NetDays)
+	}
+	if o.DraftWindow < 0 || o.DraftWindow > 30*24*time.Hour {
+		return Invalid("draft_window: %s; accepted: 0s to 720h", o.DraftWindow)
+	}
+	if o.StartsAt.Year() < 2000 || o.StartsAt.Year() > 2100 {
+		return Invalid("start: %s; accepted: an instant between the years 2000 and 2100", o.StartsAt.Format(time.RFC3339))
+	}
+	return CheckDunning(o.Dunning)
+}
+
+// Differs names the first term in which two contracts of one organisation
+// differ, or returns "". Terms that may change later do not count.
+func (o *Organization) Differs(other Organization) string {
+	switch {
+	case o.Plan != other.Plan:
+		return "plan"
+	case o.Currency != other.Currency:
+		return "currency"
+	case o.Timezone != other.Timezone:
+		return "timezone"
+	case o.AnchorDay != other.AnchorDay:
+		return "anchor day"
+	case o.Collection != other.Collection:
+		return "collection"
+	case o.TestClock != other.TestClock:
+		return "clock"
+	}
+	return ""
+}

@@ -1,0 +1,308 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// provider is who changes an invoice at the payment provider: a person there.
+var provider = By{Actor: "provider", Reason: "found so at the payment provider"}
+
+// RecordCharge records what the provider answered to an attempt, and returns how
+// the collection then stands. The same answer again changes nothing; what has
+// succeeded never becomes anything else.
+func (s *Store) RecordCharge(ctx context.Context, invoice string, attempt int, result billing.ChargeResult) (state billing.Collection, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		c, err := openCollection(ctx, tx, invoice)
+		if err != nil {
+			return err
+		}
+		p, found, err := c.payment(ctx, attempt)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return billing.NotFound("invoice %q has no attempt %d", invoice, attempt)
+		}
+		c.StripeAttempts = max(c.StripeAttempts, result.AttemptCount)
+		if err := c.record(ctx, p, result); err != nil {
+			return err
+		}
+		if err := c.save(ctx); err != nil {
+			return err
+		}
+		state, err = c.state(ctx)
+		return err
+	})
+	return state, wrap("record a charge of "+invoice, err)
+}
+
+// record applies an answer to an attempt. Only an attempt that is still open
+// takes any answer; a decided one takes only that it succeeded after all.
+func (c *collecting) record(ctx context.Context, p payment, result billing.ChargeResult) error {
+	said := result.Status == p.Status || result.Status == billing.PaymentUnknown
+	if said || (!p.inFlight() && result.Status != billing.PaymentSucceeded) || p.Status == billing.PaymentSucceeded {
+		return nil
+	}
+	if result.Status == billing.PaymentSucceeded && c.Status == billing.StatusPaid {
+		return billing.Conflict("invoice %q was paid already when attempt %d collected it again: refund one of them", c.ID, p.Attempt)
+	}
+	p.Status, p.FailureCode = result.Status, result.FailureCode
+	if result.PaymentIntentID != "" {
+		p.PaymentIntentID = result.PaymentIntentID
+	}
+	if result.ChargeID != "" {
+		p.ChargeID = result.ChargeID
+	}
+	if p.Status == billing.PaymentSucceeded {
+		p.FailureCode = ""
+	}
+	if err := c.updatePayment(ctx, p); err != nil {
+		return err
+	}
+	switch {
+	case p.Status == billing.PaymentSucceeded:
+		return c.pay(ctx, p.Attempt, time.Time{})
+	case c.Status != billing.StatusOpen || p.Status == billing.PaymentProcessing:
+		return nil // nothing to be done about it
+	case p.Status == billing.PaymentRequiresAction:
+		return c.dun(ctx, p, billing.NoticeActionRequired)
+	case p.FailureCode == failureNotAttempted:
+		c.giveBack(p)
+		return nil
+	}
+	return c.dun(ctx, p, billing.NoticePaymentFailed)
+}
+
+func (c *collecting) updatePayment(ctx context.Context, p payment) error {
+	const statement = `
+UPDATE payments
+   SET status = @status, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge
+ WHERE invoice_id = @invoice AND attempt = @attempt`
+	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
+		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "failure": p.FailureCode,
+		"intent": p.PaymentIntentID, "charge": p.ChargeID,
+	})
+	if p.Attempt == c.last.Attempt {
+		c.last = p
+	}
+	return wrap("record the outcome of an attempt", err)
+}
+
+// pay marks the invoice paid, by an attempt or (0) otherwise. A payment of an
+// invoice that was withdrawn leaves it so: verify names it.
+func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
+	if !c.unsettled() {
+		return nil
+	}
+	if at.IsZero() || at.After(c.Now) || at.Before(c.FinalizedAt) {
+		at = c.Now // the provider's clock is not the organisation's
+	}
+	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.Total, &at
+	c.RetryRequested, c.NextAttemptAt = false, nil
+	return c.notice(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: c.Total})
+}
+
+// dun decides what follows an attempt that brought no money: another one on the
+// next day of the dunning table, or, after a hard decline or the last day, a
+// person. Days that passed meanwhile are gone: a card is not charged several
+// times in a row because nobody could charge it in time. An attempt that has
+// been asked for since comes before all that.
+func (c *collecting) dun(ctx context.Context, p payment, kind billing.PaymentNoticeKind) error {
+	for next := c.ScheduledAttempts; next < len(c.Dunning); next++ {
+		if at, _ := billing.NextAttempt(c.Dunning, *c.FirstAttemptAt, next); at.After(c.Now) {
+			break
+		}
+		c.ScheduledAttempts = next + 1
+	}
+	at, more := billing.NextAttempt(c.Dunning, *c.FirstAttemptAt, c.ScheduledAttempts)
+	c.NextAttemptAt = nil
+	if more && !billing.HardDecline(p.FailureCode) {
+		c.NextAttemptAt = &at
+	}
+	news := paymentNews{kind: kind, attempt: p.Attempt, amount: p.Amount, failure: p.FailureCode, nextAt: c.NextAttemptAt}
+	if c.RetryRequested {
+		news.nextAt = &c.Now
+	}
+	if err := c.notice(ctx, news); err != nil || news.nextAt != nil {
+		return err
+	}
+	c.Status = billing.StatusPastDue
+	news.kind = billing.NoticePastDue
+	return c.notice(ctx, news)
+}
+
+// giveBack undoes what an attempt that was never made has used up: it is due
+// again, at once.
+func (c *collecting) giveBack(p payment) {
+	if !p.Scheduled {
+		c.RetryRequested = true
+		return
+	}
+	c.ScheduledAttempts--
+	c.NextAttemptAt = &c.Now
+	if c.ScheduledAttempts == 0 {
+		c.FirstAttemptAt = nil
+	}
+}
+
+// RecordProviderState records what the provider says of its invoice, and returns
+// how the collection then stands.
+func (s *Store) RecordProviderState(ctx context.Context, invoice string, state billing.ProviderInvoiceState) (stands billing.Collection, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		c, err := openCollection(ctx, tx, invoice)
+		if err != nil {
+			return err
+		}
+		if c.StripeInvoiceID != state.StripeID {
+			return billing.Conflict("invoice %q is %q at the provider, not %s", invoice, c.StripeInvoiceID, state.StripeID)
+		}
+		if c.Collection == billing.SendInvoice {
+			c.RetryRequested = false // to look was all that could be asked for
+		}
+		if err := c.newsRead(ctx); err != nil {
+			return err
+		}
+		if err := c.apply(ctx, state); err != nil {
+			return err
+		}
+		if err := c.save(ctx); err != nil {
+			return err
+		}
+		stands, err = c.state(ctx)
+		return err
+	})
+	return stands, wrap("record the provider's state of "+invoice, err)
+}
+
+// published notes what the provider says when its invoice becomes final.
+func (c *collecting) published(ctx context.Context, state billing.ProviderInvoiceState) error {
+	if c.Collection == billing.SendInvoice {
+		due := state.DueAt
+		if due.IsZero() {
+			due = c.Now.AddDate(0, 0, c.NetDays)
+		}
+		c.DueAt = &due
+		if !c.Published {
+			sent := paymentNews{kind: billing.NoticeInvoiceSent, amount: c.Total, nextAt: c.DueAt}
+			if err := c.notice(ctx, sent); err != nil {
+				return err
+			}
+		}
+	}
+	c.Published = true
+	return c.apply(ctx, state)
+}
+
+// apply brings the invoice to where it stands at the provider. What we know to
+// be paid or withdrawn stays so: verify names the difference.
+func (c *collecting) apply(ctx context.Context, state billing.ProviderInvoiceState) error {
+	if !c.unsettled() {
+		return nil
+	}
+	c.StripeAttempts = max(c.StripeAttempts, state.AttemptCount)
+	switch state.Status {
+	case providerPaid:
+		return c.paidThere(ctx, state)
+	case providerVoid:
+		return c.endedThere(ctx, billing.StatusVoid, "invoices.void")
+	case providerUncollectible:
+		return c.endedThere(ctx, billing.StatusWrittenOff, "invoices.write_off")
+	case providerOpen:
+		return c.openThere(ctx, state)
+	}
+	return nil
+}
+
+// paidThere records that the invoice is paid at the provider: by the attempt
+// whose answer was missing, by the customer on the provider's page, or otherwise
+// than by a charge.
+func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoiceState) error {
+	charged := state.Charges > 0 || state.PaymentStatus == billing.PaymentSucceeded
+	waited := c.last.inFlight() || c.last.Status == billing.PaymentRequiresAction
+	success := payment{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID}
+	switch {
+	case charged && waited:
+		return c.record(ctx, c.last, billing.ChargeResult{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID})
+	case charged:
+		if err := c.insertPayment(ctx, success); err != nil {
+			return err
+		}
+		return c.pay(ctx, c.last.Attempt, state.PaidAt)
+	}
+	if err := c.endAttempt(ctx); err != nil {
+		return err
+	}
+	c.AmountSettled = c.Total.Sub(c.AmountPaid).Add(c.AmountSettled)
+	if _, err := audit(ctx, c.tx, c.Org, provider, "invoices.paid", c.ID, statusForAudit(c.Status), statusForAudit(billing.StatusPaid)); err != nil {
+		return err
+	}
+	return c.pay(ctx, 0, state.PaidAt)
+}
+
+// endedThere records that somebody withdrew the invoice at the provider, or gave
+// it up. What a withdrawn one carried goes onto the next invoice instead.
+func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatus, action string) error {
+	const release = `UPDATE invoices SET carried_into = NULL WHERE carried_into = $1`
+	if c.Status == status {
+		return nil
+	}
+	if err := c.endAttempt(ctx); err != nil {
+		return err
+	}
+	if _, err := audit(ctx, c.tx, c.Org, provider, action, c.ID, statusForAudit(c.Status), statusForAudit(status)); err != nil {
+		return err
+	}
+	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
+	if status != billing.StatusVoid {
+		return nil
+	}
+	_, err := c.tx.Exec(ctx, release, c.ID)
+	return wrap("release what the invoice carried", err)
+}
+
+// endAttempt ends an attempt that is still open when the invoice is settled
+// otherwise.
+func (c *collecting) endAttempt(ctx context.Context) error {
+	if !c.last.inFlight() {
+		return nil
+	}
+	ended := c.last
+	ended.Status, ended.FailureCode = billing.PaymentFailed, failureSettled
+	return c.updatePayment(ctx, ended)
+}
+
+// openThere applies what the provider says of an invoice that is still to be
+// paid: what became of an attempt under way, as far as that can be told, and for
+// a sent invoice whether it is past due.
+func (c *collecting) openThere(ctx context.Context, state billing.ProviderInvoiceState) error {
+	if c.last.inFlight() {
+		made := c.last.Status == billing.PaymentProcessing || state.AttemptCount > c.last.AttemptsBefore
+		switch state.PaymentStatus {
+		case billing.PaymentProcessing:
+		case billing.PaymentFailed, billing.PaymentRequiresAction:
+			if !made {
+				return nil // that was an earlier attempt
+			}
+		default:
+			return nil
+		}
+		return c.record(ctx, c.last, billing.ChargeResult{
+			Status: state.PaymentStatus, FailureCode: state.FailureCode, PaymentIntentID: state.PaymentIntentID,
+		})
+	}
+	sent := c.Collection == billing.SendInvoice && c.Status == billing.StatusOpen && c.DueAt != nil
+	if !sent || c.Now.Before(*c.DueAt) {
+		return nil
+	}
+	c.Status = billing.StatusPastDue
+	return c.notice(ctx, paymentNews{kind: billing.NoticePastDue, amount: c.amountDue()})
+}
+
+func statusForAudit(status billing.InvoiceStatus) any {
+	return map[string]any{"status": status}
+}

@@ -1,0 +1,237 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// totalKey names one running total.
+type totalKey struct {
+	period, origin, user, product, model string
+	rate                                 int64
+}
+
+func (k totalKey) compare(z totalKey) int {
+	return cmp.Or(strings.Compare(k.period, z.period), strings.Compare(k.user, z.user),
+		strings.Compare(k.product, z.product), strings.Compare(k.model, z.model),
+		cmp.Compare(k.rate, z.rate), strings.Compare(k.origin, z.origin))
+}
+
+// counted is how much a batch adds to one total.
+type counted struct {
+	events     int64
+	quantities billing.Quantities
+}
+
+// spendKey names what a user on a tier spends at a rate in a window.
+type spendKey struct {
+	window     time.Time
+	user, tier string
+	rate       *billing.Rate
+}
+
+// counterKey names one spend counter.
+type counterKey struct {
+	window  time.Time
+	scope   billing.Scope
+	subject string
+}
+
+// compare orders counters as they are locked: users, then tiers, the
+// organisation's last, since every writer needs that one.
+func (k counterKey) compare(z counterKey) int {
+	rank := func(s billing.Scope) int {
+		return slices.Index([]billing.Scope{billing.ScopeUser, billing.ScopeSeatTier, billing.ScopeOrganization}, s)
+	}
+	return cmp.Or(cmp.Compare(rank(k.scope), rank(z.scope)), k.window.Compare(z.window), strings.Compare(k.subject, z.subject))
+}
+
+// count adds stored events to the totals of their period, moves the spend
+// counters, and writes down every threshold that was crossed.
+func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) error {
+	totals := map[totalKey]*counted{}
+	spends := map[spendKey]*billing.Quantities{}
+	for i := range stored {
+		p := &stored[i]
+		if p.rate == nil {
+			continue // parked: counts nothing
+		}
+		key := totalKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.rate.ID}
+		total := totals[key]
+		if total == nil {
+			total = &counted{}
+			totals[key] = total
+		}
+		total.events++
+		total.quantities.Add(&p.event.Quantities)
+
+		spent := spendKey{p.window, p.event.User, p.tier, p.rate}
+		quantities := spends[spent]
+		if quantities == nil {
+			quantities = &billing.Quantities{}
+			spends[spent] = quantities
+		}
+		quantities.Add(&p.event.Quantities)
+	}
+	if len(totals) == 0 {
+		return nil
+	}
+	if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
+		return err
+	}
+	return in.spend(ctx, tx, spendDeltas(spends))
+}
+
+// spendDeltas turns what was used into what each counter moves by, exactly and
+// at list price.
+func spendDeltas(spends map[spendKey]*billing.Quantities) map[counterKey]decimal.Decimal {
+	deltas := map[counterKey]decimal.Decimal{}
+	for key, quantities := range spends {
+		totals := quantities.Totals()
+		cost := key.rate.Cost(&totals)
+		add := func(scope billing.Scope, subject string) {
+			counter := counterKey{key.window, scope, subject}
+			deltas[counter] = deltas[counter].Add(cost)
+		}
+		add(billing.ScopeOrganization, "")
+		if key.user != "" {
+			add(billing.ScopeUser, key.user)
+		}
+		if key.tier != "" {
+			add(billing.ScopeSeatTier, key.tier)
+		}
+	}
+	return deltas
+}
+
+func addTotals(ctx context.Context, tx pgx.Tx, org string, totals map[totalKey]*counted) error {
+	const statement = `
+INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
+                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search)
+SELECT @org, *
+  FROM unnest(@periods::text[], @origins::text[], @users::text[], @products::text[], @models::text[], @rates::bigint[], @events::bigint[],
+              @input::bigint[], @output::bigint[], @cache_write_5m::bigint[], @cache_write_1h::bigint[], @cache_read::bigint[], @web_search::bigint[])
+    ON CONFLICT (org_id, period_id, user_id, product, model, rate_id, origin_id) DO UPDATE
+   SET events         = t.events         + excluded.events,
+       input          = t.input          + excluded.input,
+       output         = t.output         + excluded.output,
+       cache_write_5m = t.cache_write_5m + excluded.cache_write_5m,
+       cache_write_1h = t.cache_write_1h + excluded.cache_write_1h,
+       cache_read     = t.cache_read     + excluded.cache_read,
+       web_search     = t.web_search     + excluded.web_search`
+	keys := make([]totalKey, 0, len(totals))
+	for key := range totals {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, totalKey.compare)
+	column := func(f func(totalKey) string) []string {
+		values := make([]string, len(keys))
+		for i, key := range keys {
+			values[i] = f(key)
+		}
+		return values
+	}
+	number := func(f func(totalKey) int64) []int64 {
+		values := make([]int64, len(keys))
+		for i, key := range keys {
+			values[i] = f(key)
+		}
+		return values
+	}
+	args := pgx.NamedArgs{
+		"org":      org,
+		"periods":  column(func(k totalKey) string { return k.period }),
+		"origins":  column(func(k totalKey) string { return k.origin }),
+		"users":    column(func(k totalKey) string { return k.user }),
+		"products": column(func(k totalKey) string { return k.product }),
+		"models":   column(func(k totalKey) string { return k.model }),
+		"rates":    number(func(k totalKey) int64 { return k.rate }),
+		"events":   number(func(k totalKey) int64 { return totals[k].events }),
+	}
+	for _, class := range billing.Classes() {
+		args[class.String()] = number(func(k totalKey) int64 { return totals[k].quantities[class] })
+	}
+	_, err := tx.Exec(ctx, statement, args)
+	return wrap("add to the totals", err)
+}
+
+// spend moves the counters and records the thresholds that lie between their old
+// and new values. The limits are read first: the terms' lock keeps them, and the
+// organisation's counter is then held for as short a time as can be.
+func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]decimal.Decimal) error {
+	keys := make([]counterKey, 0, len(deltas))
+	var users []string
+	for key := range deltas {
+		keys = append(keys, key)
+		if key.scope == billing.ScopeUser {
+			users = append(users, key.subject)
+		}
+	}
+	limits, err := readLimits(ctx, tx, in.org.ID, users)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(keys, counterKey.compare)
+	after, err := moveCounters(ctx, tx, in.org.ID, keys, deltas)
+	if err != nil {
+		return err
+	}
+	calendar, err := in.org.Calendar()
+	if err != nil {
+		return err
+	}
+	var crossings []crossing
+	for i, key := range keys {
+		month := calendar.Month(key.window)
+		for _, limit := range in.limitsOn(limits, key) {
+			crossed := limit.Crossed(after[i].Sub(deltas[key]), after[i])
+			if len(crossed) == 0 {
+				continue
+			}
+			c := crossing{limit: limit, subject: key.subject, spent: after[i], thresholds: crossed, window: month, lead: noticePending}
+			if !month.Contains(in.org.Now) && !month.Start.After(in.org.Now) {
+				c.late, c.lead = true, noticeRecorded // no false alarm about the month that runs now
+			}
+			crossings = append(crossings, c)
+		}
+	}
+	return recordNotices(ctx, tx, in.org, crossings)
+}
+
+// limitsOn lists the limits that a counter counts towards. A per-member tier
+// limit holds against the whole spend of each user who is on the tier now.
+func (in *intake) limitsOn(limits []billing.Limit, key counterKey) []billing.Limit {
+	return limitsOn(limits, key.scope, key.subject, in.seats, in.org.Now)
+}
+
+func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]decimal.Decimal, error) {
+	const statement = `
+INSERT INTO spend_counters AS c (org_id, window_start, scope, subject, spend)
+SELECT @org, u.window_start, u.scope, u.subject, u.delta
+  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::numeric[])
+       WITH ORDINALITY AS u (window_start, scope, subject, delta, n)
+ ORDER BY u.n
+    ON CONFLICT (org_id, window_start, scope, subject) DO UPDATE SET spend = c.spend + excluded.spend
+RETURNING spend`
+	args := pgx.NamedArgs{"org": org}
+	windows, scopes := make([]time.Time, len(keys)), make([]string, len(keys))
+	subjects, amounts := make([]string, len(keys)), make([]decimal.Decimal, len(keys))
+	for i, key := range keys {
+		windows[i], scopes[i], subjects[i], amounts[i] = key.window, string(key.scope), key.subject, deltas[key]
+	}
+	args["windows"], args["scopes"], args["subjects"], args["deltas"] = windows, scopes, subjects, amounts
+	rows, err := tx.Query(ctx, statement, args)
+	if err != nil {
+		return nil, wrap("move the spend counters", err)
+	}
+	after, err := pgx.CollectRows(rows, pgx.RowTo[decimal.Decimal])
+	return after, wrap("move the spend counters", err)
+}

@@ -1,0 +1,151 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+const invoiceColumns = `
+       id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, total,
+       CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid ELSE 0 END, amount_paid,
+       due_at, finalized_at, coalesce(stripe_invoice_id, '')`
+
+func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
+	err = row.Scan(&i.ID, &i.Number, &i.Organization, &i.PeriodID, &i.Revision, &i.PeriodStart, &i.PeriodEnd, &i.Status, &i.Currency,
+		&i.Subtotal.Amount, &i.Total.Amount, &i.AmountDue.Amount, &i.AmountPaid.Amount,
+		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID)
+	i.PeriodStart, i.PeriodEnd = i.PeriodStart.UTC(), i.PeriodEnd.UTC()
+	for _, money := range []*billing.Money{&i.Subtotal, &i.Total, &i.AmountDue, &i.AmountPaid} {
+		money.Currency = i.Currency
+	}
+	for _, at := range []*time.Time{i.DueAt, i.FinalizedAt} {
+		if at != nil {
+			*at = at.UTC()
+		}
+	}
+	return i, err
+}
+
+// Invoice returns an issued invoice with its lines and, if asked for, the member
+// parts under them.
+func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoice billing.Invoice, err error) {
+	const statement = `SELECT` + invoiceColumns + ` FROM invoices WHERE id = $1`
+	rows, err := s.pool.Query(ctx, statement, id)
+	if err != nil {
+		return invoice, wrap("read invoice "+id, err)
+	}
+	invoice, err = pgx.CollectExactlyOneRow(rows, scanInvoice)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return invoice, billing.NotFound("invoice %q does not exist", id)
+	}
+	if err != nil {
+		return invoice, wrap("read invoice "+id, err)
+	}
+	invoice.Lines = []billing.Line{}
+	for line, err := range s.InvoiceLines(ctx, id, withMembers) {
+		if err != nil {
+			return invoice, err
+		}
+		invoice.Lines = append(invoice.Lines, line)
+	}
+	return invoice, nil
+}
+
+// Invoices lists an organisation's issued invoices, the newest period first,
+// without their lines.
+func (s *Store) Invoices(ctx context.Context, org string) ([]billing.Invoice, error) {
+	const statement = `
+SELECT` + invoiceColumns + `
+  FROM invoices
+ WHERE org_id = $1
+ ORDER BY period_start DESC, revision DESC`
+	if _, err := s.Organization(ctx, org); err != nil {
+		return nil, err
+	}
+	rows, err := s.pool.Query(ctx, statement, org)
+	if err != nil {
+		return nil, wrap("list the invoices of "+org, err)
+	}
+	invoices, err := pgx.CollectRows(rows, scanInvoice)
+	return invoices, wrap("list the invoices of "+org, err)
+}
+
+// lineRow is a charge line with one of its member parts, or none.
+type lineRow struct {
+	billing.Line
+	number   int
+	currency billing.Currency
+	member   *string
+	quantity decimal.NullDecimal
+	exact    decimal.NullDecimal
+	amount   decimal.NullDecimal
+}
+
+func (r *lineRow) part() billing.MemberPart {
+	return billing.MemberPart{
+		User: *r.member, Quantity: r.quantity.Decimal,
+		Exact:  billing.Money{Amount: r.exact.Decimal, Currency: r.currency},
+		Amount: billing.Money{Amount: r.amount.Decimal, Currency: r.currency},
+	}
+}
+
+// InvoiceLines reads the charge lines of an invoice in order, one at a time, with
+// their member parts if asked for; at no time are more in memory than one line's.
+// An invoice that does not exist has none.
+func (s *Store) InvoiceLines(ctx context.Context, invoice string, withMembers bool) iter.Seq2[billing.Line, error] {
+	const statement = `
+SELECT l.n, i.currency, l.key, l.kind, l.description, l.product, l.model, l.token_class, l.quantity, l.unit_price, l.per,
+       l.exact_amount, l.amount, l.origin_id, m.user_id, m.quantity, m.exact_amount, m.amount
+  FROM invoices i
+  JOIN invoice_lines l ON l.invoice_id = i.id
+  LEFT JOIN invoice_line_members m ON m.invoice_id = l.invoice_id AND m.n = l.n AND @members
+ WHERE i.id = @invoice
+ ORDER BY l.n, m.user_id`
+	return func(yield func(billing.Line, error) bool) {
+		rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"invoice": invoice, "members": withMembers})
+		if err != nil {
+			yield(billing.Line{}, wrap("read the lines of "+invoice, err))
+			return
+		}
+		defer rows.Close()
+		var line lineRow
+		for rows.Next() {
+			var next lineRow
+			if err := scanLine(rows, &next); err != nil {
+				yield(billing.Line{}, wrap("read the lines of "+invoice, err))
+				return
+			}
+			if next.number != line.number {
+				if line.number > 0 && !yield(line.Line, nil) {
+					return
+				}
+				line = next
+			}
+			if next.member != nil {
+				line.Members = append(line.Members, next.part())
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(billing.Line{}, wrap("read the lines of "+invoice, err))
+			return
+		}
+		if line.number > 0 {
+			yield(line.Line, nil)
+		}
+	}
+}
+
+func scanLine(row pgx.CollectableRow, l *lineRow) error {
+	err := row.Scan(&l.number, &l.currency, &l.Key, &l.Kind, &l.Description, &l.Product, &l.Model, &l.TokenClass, &l.Quantity,
+		&l.UnitPrice.Amount, &l.Per, &l.Exact.Amount, &l.Amount.Amount, &l.PeriodOfOrigin,
+		&l.member, &l.quantity, &l.exact, &l.amount)
+	l.UnitPrice.Currency, l.Exact.Currency, l.Amount.Currency = l.currency, l.currency, l.currency
+	return err
+}

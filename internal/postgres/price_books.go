@@ -1,0 +1,314 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// PriceBookLoad says what loading a price book did.
+type PriceBookLoad struct {
+	Name     string `json:"name"`
+	Revision int64  `json:"revision"`
+	Added    int    `json:"added"` // price rows that are new
+	Changed  bool   `json:"changed"`
+	// Releasable counts parked events of the book's organisations whose model is
+	// now priced.
+	Releasable int64 `json:"releasable"`
+}
+
+// PriceBookSummary is one row of a list of price books.
+type PriceBookSummary struct {
+	Name     string    `json:"name"`
+	Currency string    `json:"currency"`
+	Revision int64     `json:"revision"`
+	Models   int64     `json:"models"`
+	Seats    int64     `json:"seats"`
+	LoadedAt time.Time `json:"loaded_at"`
+}
+
+// LoadPriceBook stores a price book: the same rows again change nothing, new
+// effective dates are added, and a row that would change what was already priced
+// is refused, with nothing half done.
+func (s *Store) LoadPriceBook(ctx context.Context, book *billing.PriceBook, by By) (load PriceBookLoad, err error) {
+	if err := book.Validate(); err != nil {
+		return load, err
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		load, err = loadPriceBook(ctx, tx, book, by)
+		return err
+	})
+	return load, err
+}
+
+func loadPriceBook(ctx context.Context, tx pgx.Tx, book *billing.PriceBook, by By) (load PriceBookLoad, err error) {
+	if err := lockExclusive(ctx, tx, bookLock(book.Name)); err != nil {
+		return load, err
+	}
+	const insert = `
+INSERT INTO price_books (name, currency, revision)
+VALUES ($1, $2, 0)
+    ON CONFLICT (name) DO NOTHING`
+	if _, err := tx.Exec(ctx, insert, book.Name, book.Currency); err != nil {
+		return load, wrap("store price book "+book.Name, err)
+	}
+	stored, err := readPriceBook(ctx, tx, book.Name)
+	if err != nil {
+		return load, err
+	}
+	settled, err := settledUntil(ctx, tx, book.Name)
+	if err != nil {
+		return load, err
+	}
+	added, err := stored.Extend(book, settled)
+	if err != nil {
+		return load, err
+	}
+	load = PriceBookLoad{Name: book.Name, Revision: stored.Revision, Added: added.Rows(), Changed: added.Rows() > 0}
+	if load.Changed {
+		if err := addPrices(ctx, tx, stored, added); err != nil {
+			return load, err
+		}
+		const revise = `UPDATE price_books SET revision = revision + 1, loaded_at = now() WHERE name = $1 RETURNING revision`
+		if err := tx.QueryRow(ctx, revise, book.Name).Scan(&load.Revision); err != nil {
+			return load, wrap("revise price book "+book.Name, err)
+		}
+		if _, err := audit(ctx, tx, "", by, "prices.load", book.Name, nil,
+			map[string]any{"revision": load.Revision, "added": load.Added}); err != nil {
+			return load, err
+		}
+	}
+	load.Releasable, err = countReleasable(ctx, tx, book.Name)
+	return load, err
+}
+
+// settledUntil is the instant up to which usage may already have been priced by
+// the book: the latest time of any of its organisations, and the tolerance for
+// events that run ahead.
+func settledUntil(ctx context.Context, tx pgx.Tx, book string) (until time.Time, err error) {
+	const statement = `
+SELECT greatest(now(), (SELECT max(clock_at) FROM organizations WHERE price_book = $1))`
+	err = tx.QueryRow(ctx, statement, book).Scan(&until)
+	return until.Add(billing.FutureTolerance).UTC(), wrap("read the time", err)
+}
+
+func countReleasable(ctx context.Context, tx pgx.Tx, book string) (count int64, err error) {
+	const statement = `
+SELECT count(*)
+  FROM usage_events e
+  JOIN organizations o ON o.id = e.org_id
+ WHERE o.price_book = $1
+   AND e.rate_id IS NULL
+   AND EXISTS (SELECT FROM model_prices p WHERE p.book = $1 AND p.model = e.model AND p.effective_from <= e.occurred_at)`
+	err = tx.QueryRow(ctx, statement, book).Scan(&count)
+	return count, wrap("count parked usage", err)
+}
+
+// addPrices stores the rows of added, and every rate of the whole book that is
+// not stored yet.
+func addPrices(ctx context.Context, tx pgx.Tx, whole, added *billing.PriceBook) error {
+	batch := &pgx.Batch{}
+	for _, p := range added.Models {
+		batch.Queue(`
+INSERT INTO model_prices (book, model, speed, effective_from, prompt_tokens_above,
+                          input, output, cache_write_5m, cache_write_1h, cache_read, batch, us_only)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			added.Name, p.Model, p.Speed, p.EffectiveFrom, p.PromptTokensAbove,
+			p.PerMillion[billing.Input], p.PerMillion[billing.Output], p.PerMillion[billing.CacheWrite5m],
+			p.PerMillion[billing.CacheWrite1h], p.PerMillion[billing.CacheRead], p.Batch, p.USOnly)
+	}
+	for _, p := range added.Seats {
+		products := p.Products
+		if products == nil {
+			products = []string{}
+		}
+		batch.Queue(`INSERT INTO seat_prices (book, tier, effective_from, amount, products) VALUES ($1, $2, $3, $4, $5)`,
+			added.Name, p.Tier, p.EffectiveFrom, p.Amount, products)
+	}
+	for _, p := range added.Surcharges {
+		batch.Queue(`INSERT INTO surcharge_prices (book, name, tier, effective_from, amount) VALUES ($1, $2, $3, $4, $5)`,
+			added.Name, p.Name, p.Tier, p.EffectiveFrom, p.Amount)
+	}
+	for _, p := range added.Tools {
+		batch.Queue(`INSERT INTO tool_prices (book, tool, effective_from, per, amount) VALUES ($1, $2, $3, $4, $5)`,
+			added.Name, p.Tool, p.EffectiveFrom, p.Per, p.Amount)
+	}
+	for _, r := range whole.Rates() {
+		queueRate(batch, whole.Name, r)
+	}
+	return wrap("store the prices of "+added.Name, tx.SendBatch(ctx, batch).Close())
+}
+
+func queueRate(batch *pgx.Batch, book string, r billing.Rate) {
+	k := r.Key
+	batch.Queue(`
+INSERT INTO rates (book, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
+                   input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ON CONFLICT DO NOTHING`,
+		book, k.Model, k.Speed, k.EffectiveFrom, k.PromptTokensAbove, k.Batch, k.USOnly, k.ToolsFrom,
+		r.Unit[billing.Input].Amount, r.Unit[billing.Output].Amount, r.Unit[billing.CacheWrite5m].Amount,
+		r.Unit[billing.CacheWrite1h].Amount, r.Unit[billing.CacheRead].Amount,
+		r.Unit[billing.WebSearch].Amount, r.Unit[billing.WebSearch].Per)
+}
+
+// PriceBooks lists the price books by name.
+func (s *Store) PriceBooks(ctx context.Context) ([]PriceBookSummary, error) {
+	const statement = `
+SELECT name, currency, revision,
+       (SELECT count(DISTINCT model) FROM model_prices WHERE book = name),
+       (SELECT count(DISTINCT tier) FROM seat_prices WHERE book = name),
+       loaded_at
+  FROM price_books
+ ORDER BY name`
+	rows, err := s.pool.Query(ctx, statement)
+	if err != nil {
+		return nil, wrap("list price books", err)
+	}
+	books, err := pgx.CollectRows(rows, pgx.RowToStructByPos[PriceBookSummary])
+	return books, wrap("list price books", err)
+}
+
+// PriceBook returns a price book as it is stored.
+func (s *Store) PriceBook(ctx context.Context, name string) (*billing.PriceBook, error) {
+	return readPriceBook(ctx, s.pool, name)
+}
+
+func readPriceBook(ctx context.Context, q querier, name string) (*billing.PriceBook, error) {
+	book := &billing.PriceBook{Name: name}
+	err := q.QueryRow(ctx, `SELECT currency, revision FROM price_books WHERE name = $1`, name).Scan(&book.Currency, &book.Revision)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, billing.NotFound("price book %q does not exist", name)
+	}
+	if err != nil {
+		return nil, wrap("read price book "+name, err)
+	}
+	for _, read := range []func(context.Context, querier, *billing.PriceBook) error{readModelPrices, readSeatPrices, readOtherPrices} {
+		if err := read(ctx, q, book); err != nil {
+			return nil, wrap("read price book "+name, err)
+		}
+	}
+	return book, nil
+}
+
+func readModelPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
+	const statement = `
+SELECT model, speed, effective_from, prompt_tokens_above,
+       input, output, cache_write_5m, cache_write_1h, cache_read, batch, us_only
+  FROM model_prices
+ WHERE book = $1
+ ORDER BY model, speed, effective_from, prompt_tokens_above`
+	rows, err := q.Query(ctx, statement, book.Name)
+	if err != nil {
+		return err
+	}
+	book.Models, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p billing.ModelPrice, err error) {
+		err = row.Scan(&p.Model, &p.Speed, &p.EffectiveFrom, &p.PromptTokensAbove,
+			&p.PerMillion[billing.Input], &p.PerMillion[billing.Output], &p.PerMillion[billing.CacheWrite5m],
+			&p.PerMillion[billing.CacheWrite1h], &p.PerMillion[billing.CacheRead], &p.Batch, &p.USOnly)
+		p.EffectiveFrom = p.EffectiveFrom.UTC()
+		return p, err
+	})
+	return err
+}
+
+func readSeatPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
+	const seats = `SELECT tier, effective_from, amount, products FROM seat_prices WHERE book = $1 ORDER BY tier, effective_from`
+	rows, err := q.Query(ctx, seats, book.Name)
+	if err != nil {
+		return err
+	}
+	book.Seats, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p billing.SeatPrice, err error) {
+		err = row.Scan(&p.Tier, &p.EffectiveFrom, &p.Amount, &p.Products)
+		p.EffectiveFrom = p.EffectiveFrom.UTC()
+		return p, err
+	})
+	return err
+}
+
+func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
+	const surcharges = `SELECT name, tier, effective_from, amount FROM surcharge_prices WHERE book = $1 ORDER BY name, tier, effective_from`
+	rows, err := q.Query(ctx, surcharges, book.Name)
+	if err != nil {
+		return err
+	}
+	book.Surcharges, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p billing.SurchargePrice, err error) {
+		err = row.Scan(&p.Name, &p.Tier, &p.EffectiveFrom, &p.Amount)
+		p.EffectiveFrom = p.EffectiveFrom.UTC()
+		return p, err
+	})
+	if err != nil {
+		return err
+	}
+	const tools = `SELECT tool, effective_from, per, amount FROM tool_prices WHERE book = $1 ORDER BY tool, effective_from`
+	rows, err = q.Query(ctx, tools, book.Name)
+	if err != nil {
+		return err
+	}
+	book.Tools, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p billing.ToolPrice, err error) {
+		err = row.Scan(&p.Tool, &p.EffectiveFrom, &p.Per, &p.Amount)
+		p.EffectiveFrom = p.EffectiveFrom.UTC()
+		return p, err
+	})
+	return err
+}
+
+// rater returns the rater of a book at its present revision. Inside a
+// transaction that holds the book's lock the answer stays true until it ends, so
+// that a cached book can never rate by yesterday's prices.
+func (s *Store) rater(ctx context.Context, q querier, book string) (*billing.Rater, error) {
+	var revision int64
+	if err := q.QueryRow(ctx, `SELECT revision FROM price_books WHERE name = $1`, book).Scan(&revision); err != nil {
+		return nil, wrap("read the revision of price book "+book, err)
+	}
+	s.mu.RLock()
+	cached := s.books[book]
+	s.mu.RUnlock()
+	if cached != nil && cached.Book.Revision == revision {
+		return cached, nil
+	}
+	stored, err := readPriceBook(ctx, q, book)
+	if err != nil {
+		return nil, err
+	}
+	rates, err := readRates(ctx, q, book)
+	if err != nil {
+		return nil, err
+	}
+	fresh := billing.NewRater(stored, rates)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.books[book] == nil || s.books[book].Book.Revision < revision {
+		s.books[book] = fresh
+	}
+	return fresh, nil
+}
+
+func readRates(ctx context.Context, q querier, book string) ([]billing.Rate, error) {
+	const statement = `
+SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per
+  FROM rates
+ WHERE book = $1`
+	rows, err := q.Query(ctx, statement, book)
+	if err != nil {
+		return nil, wrap("read the rates of "+book, err)
+	}
+	rates, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r billing.Rate, err error) {
+		k, u := &r.Key, &r.Unit
+		err = row.Scan(&r.ID, &k.Model, &k.Speed, &k.EffectiveFrom, &k.PromptTokensAbove, &k.Batch, &k.USOnly, &k.ToolsFrom,
+			&u[billing.Input].Amount, &u[billing.Output].Amount, &u[billing.CacheWrite5m].Amount,
+			&u[billing.CacheWrite1h].Amount, &u[billing.CacheRead].Amount, &u[billing.WebSearch].Amount, &u[billing.WebSearch].Per)
+		for _, class := range billing.Classes() {
+			if class.IsToken() {
+				u[class].Per = billing.TokensPer
+			}
+		}
+		return r, err
+	})
+	return rates, wrap("read the rates of "+book, err)
+}

@@ -1,0 +1,381 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// UsageItem is an event on its way into the database, and its bytes as they were
+// received, which are kept while the event is parked.
+type UsageItem struct {
+	Event billing.Event
+	Raw   []byte
+}
+
+// UsageStatus is the answer to one event.
+type UsageStatus string
+
+// The answers to an event.
+const (
+	UsageAccepted  UsageStatus = "accepted"
+	UsageDuplicate UsageStatus = "duplicate" // same id, same content: counted before
+	UsageConflict  UsageStatus = "conflict"  // same id, other content: the first stays
+	UsageRejected  UsageStatus = "rejected"
+	UsageParked    UsageStatus = "parked" // stored, and counts nothing until it has a price
+)
+
+// UsageAnswer says what became of one event, and why.
+type UsageAnswer struct {
+	Status UsageStatus
+	Field  string // at fault, where one is
+	Reason string
+}
+
+// Flags of a stored event.
+const (
+	flagCacheSplitAssumed = 1 << iota
+	flagOutsideSeat       // the member's tier does not include the product
+	flagNoSeat            // the member held no seat
+)
+
+// placedEvent is an event with everything that storing it decides.
+type placedEvent struct {
+	index       int // of its item
+	event       *billing.Event
+	fingerprint [16]byte
+	period      string
+	origin      string // the earlier period in which it happened; "" = the same
+	window      time.Time
+	rate        *billing.Rate // nil = parked
+	parked      string        // why
+	tier        string
+	flags       int16
+}
+
+// StoreUsage stores events of one organisation, each exactly once by its id, in
+// one transaction with everything that they move: the running totals of their
+// period, the spend counters of user, seat tier and organisation, and a notice
+// for every threshold they cross. It answers each event, in order, and only
+// after commit.
+func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem) (answers []UsageAnswer, err error) {
+	book, err := s.bookOf(ctx, orgID)
+	if err != nil {
+		return nil, err
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		answers = make([]UsageAnswer, len(items))
+		intake, err := s.openIntake(ctx, tx, orgID, book, items)
+		if err != nil {
+			return err
+		}
+		placed := intake.place(items, answers)
+		placed, err = s.insertEvents(ctx, tx, orgID, placed, items, answers)
+		if err != nil {
+			return err
+		}
+		return intake.count(ctx, tx, placed)
+	})
+	return answers, wrap("store usage of "+orgID, err)
+}
+
+// bookOf returns the name of an organisation's price book, which never changes.
+func (s *Store) bookOf(ctx context.Context, orgID string) (string, error) {
+	if name, ok := s.bookNames.Load(orgID); ok {
+		return name.(string), nil
+	}
+	org, err := s.Organization(ctx, orgID)
+	if err != nil {
+		return "", err
+	}
+	s.bookNames.Store(orgID, org.PriceBook)
+	return org.PriceBook, nil
+}
+
+// intake is what a batch of events is stored by, kept from changing by shared
+// locks until the transaction ends.
+type intake struct {
+	org     billing.Organization
+	rater   *billing.Rater
+	seats   *seatChart
+	periods []period
+	current period
+	running bool // whether there is a current period
+	months  map[string]billing.Period
+	stored  bool // the events were taken when they arrived: they are not refused by age now
+}
+
+func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, items []UsageItem) (*intake, error) {
+	if err := lockShared(ctx, tx, bookLock(book)); err != nil {
+		return nil, err
+	}
+	if err := lockShared(ctx, tx, termsLock(orgID)); err != nil {
+		return nil, err
+	}
+	org, err := readOrganization(ctx, tx, orgID)
+	if err != nil {
+		return nil, err
+	}
+	in := &intake{org: org}
+	if in.rater, err = s.rater(ctx, tx, book); err != nil {
+		return nil, err
+	}
+	var revision int64
+	if err := tx.QueryRow(ctx, `SELECT seats_revision FROM organizations WHERE id = $1`, orgID).Scan(&revision); err != nil {
+		return nil, err
+	}
+	if in.seats, err = s.seatsOf(ctx, tx, orgID, revision); err != nil {
+		return nil, err
+	}
+	if err := in.lockPeriods(ctx, tx, items); err != nil {
+		return nil, err
+	}
+	return in, in.findMonths()
+}
+
+// lockPeriods shares the locks of every period that the items may land in, so
+// that none of them closes meanwhile, and reads the periods again once they are
+// held: what was read before may have closed.
+func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []UsageItem) (err error) {
+	latest := in.org.Now
+	for i := range items {
+		at := items[i].Event.OccurredAt
+		if at.After(latest) && !at.After(in.org.Now.Add(billing.FutureTolerance)) {
+			latest = at
+		}
+	}
+	if in.periods, err = ensurePeriod(ctx, tx, in.org, latest); err != nil {
+		return err
+	}
+	held := map[string]bool{}
+	for {
+		in.current, in.running = current(in.periods, in.org.Now)
+		wanted := in.wanted(items)
+		missing := slices.DeleteFunc(wanted, func(id string) bool { return held[id] })
+		if len(missing) == 0 {
+			return nil
+		}
+		for _, id := range missing {
+			if err := lockShared(ctx, tx, periodLock(in.org.ID, id)); err != nil {
+				return err
+			}
+			held[id] = true
+		}
+		if in.periods, err = readPeriods(ctx, tx, in.org.ID); err != nil {
+			return err
+		}
+	}
+}
+
+// wanted lists the periods that the items and the organisation's now lie in, in
+// order of time.
+func (in *intake) wanted(items []UsageItem) []string {
+	used := make([]bool, len(in.periods))
+	last := 0
+	for i := range items {
+		at := items[i].Event.OccurredAt
+		if last < len(in.periods) && in.periods[last].span().Contains(at) {
+			used[last] = true
+			continue
+		}
+		for n := range in.periods {
+			if in.periods[n].span().Contains(at) {
+				last = n
+				used[n] = true
+				break
+			}
+		}
+	}
+	var ids []string
+	for n, p := range in.periods {
+		if (used[n] && p.ClosedAt.IsZero()) || (in.running && p.ID == in.current.ID) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+func (in *intake) findMonths() error {
+	calendar, err := in.org.Calendar()
+	if err != nil {
+		return err
+	}
+	in.months = make(map[string]billing.Period, len(in.periods))
+	for _, p := range in.periods {
+		in.months[p.ID] = calendar.Month(p.Start)
+	}
+	return nil
+}
+
+// place decides for each event its period, rate and seat, or answers it.
+func (in *intake) place(items []UsageItem, answers []UsageAnswer) []placedEvent {
+	placed := make([]placedEvent, 0, len(items))
+	home := 0 // the period of the event before: most follow it there
+	for i := range items {
+		event := &items[i].Event
+		if home >= len(in.periods) || !in.periods[home].span().Contains(event.OccurredAt) {
+			home = slices.IndexFunc(in.periods, func(p period) bool { return p.span().Contains(event.OccurredAt) })
+		}
+		if reason := in.refuse(event, home); reason != "" {
+			answers[i] = UsageAnswer{UsageRejected, "occurred_at", reason}
+			home = 0
+			continue
+		}
+		p := placedEvent{index: i, event: event, fingerprint: event.Fingerprint(), period: in.periods[home].ID}
+		p.window = in.months[p.period].Start
+		if !in.periods[home].ClosedAt.IsZero() {
+			p.origin, p.period = p.period, in.current.ID
+		}
+		p.rate, p.parked = in.rater.Rate(event)
+		in.seat(&p)
+		placed = append(placed, p)
+	}
+	return placed
+}
+
+// refuse says why an event cannot be taken by its time, or "".
+func (in *intake) refuse(event *billing.Event, home int) string {
+	now, at := in.org.Now, event.OccurredAt
+	switch {
+	case at.After(now.Add(billing.FutureTolerance)):
+		return fmt.Sprintf("lies in the future: accepted up to 5 minutes after the organization's time %s", now.Format(time.RFC3339))
+	case at.Before(in.org.StartsAt):
+		return fmt.Sprintf("lies before the organization's start %s", in.org.StartsAt.Format(time.RFC3339))
+	case !in.org.ClosedAt.IsZero() && !at.Before(in.org.ClosedAt):
+		return fmt.Sprintf("lies after the end of the organization's contract %s", in.org.ClosedAt.Format(time.RFC3339))
+	case home < 0:
+		return "lies in no billing period of the organization"
+	case in.periods[home].ClosedAt.IsZero():
+		return ""
+	case !in.stored && at.Before(now.Add(-in.org.LateWindow)):
+		return fmt.Sprintf("its period %s is closed and it is older than the late window of %s", in.periods[home].ID, in.org.LateWindow)
+	case !in.running:
+		return fmt.Sprintf("its period %s is closed and the organization has no open one", in.periods[home].ID)
+	}
+	return ""
+}
+
+// seat notes the tier that the user held when the event occurred, and flags what
+// the seat does not cover: that is billed all the same (R4).
+func (in *intake) seat(p *placedEvent) {
+	if p.event.CacheSplitAssumed {
+		p.flags |= flagCacheSplitAssumed
+	}
+	if p.event.User == "" {
+		return
+	}
+	seat, ok := in.seats.at(p.event.User, p.event.OccurredAt)
+	switch {
+	case !ok:
+		p.flags |= flagNoSeat
+	case !in.rater.Book.Includes(seat.Tier, p.event.Product, p.event.OccurredAt):
+		p.flags |= flagOutsideSeat
+	}
+	p.tier = seat.Tier
+}
+
+// maxCopyTries bounds how often a batch meets ids that another writer stores at
+// the same moment.
+const maxCopyTries = 5
+
+// insertEvents stores the placed events whose ids are new, answers all of them,
+// and returns those stored. It copies straight into the table, since most ids
+// are new, and looks for known ids first only where the last batch of the
+// organisation had some or the copy met one. Rows go in order of their id, so
+// that writers of the same ids wait for each other instead of deadlocking.
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, error) {
+	slices.SortFunc(placed, func(a, z placedEvent) int {
+		return cmp.Or(strings.Compare(a.event.ID, z.event.ID), cmp.Compare(a.index, z.index))
+	})
+	fresh := answerTwins(placed, answers)
+	_, look := s.repeats.Load(orgID)
+	repeated := len(fresh) < len(placed)
+	for try := 1; ; try++ {
+		if look || try > 1 {
+			before := len(fresh)
+			var err error
+			if fresh, err = answerKnown(ctx, tx, orgID, fresh, answers); err != nil {
+				return nil, err
+			}
+			repeated = repeated || len(fresh) < before
+		}
+		err := copyEvents(ctx, tx, orgID, fresh, items)
+		if err == nil {
+			break
+		}
+		if !isUniqueViolation(err) || try == maxCopyTries {
+			return nil, err
+		}
+	}
+	if repeated {
+		s.repeats.Store(orgID, true)
+	} else {
+		s.repeats.Delete(orgID)
+	}
+	for _, p := range fresh {
+		answers[p.index] = UsageAnswer{Status: UsageAccepted}
+		if p.rate == nil {
+			answers[p.index] = UsageAnswer{UsageParked, "", p.parked}
+		}
+	}
+	return fresh, nil
+}
+
+// answerTwins answers events whose id occurs earlier in the same batch, and
+// returns the others. placed is in order of id.
+func answerTwins(placed []placedEvent, answers []UsageAnswer) []placedEvent {
+	fresh := make([]placedEvent, 0, len(placed))
+	for _, p := range placed {
+		if n := len(fresh); n > 0 && fresh[n-1].event.ID == p.event.ID {
+			answers[p.index] = repeatAnswer(fresh[n-1].fingerprint[:], p)
+			continue
+		}
+		fresh = append(fresh, p)
+	}
+	return fresh
+}
+
+// answerKnown answers events whose id is stored already, and returns the others.
+func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, answers []UsageAnswer) ([]placedEvent, error) {
+	const statement = `SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = ANY($2)`
+	ids := make([]string, len(placed))
+	for i, p := range placed {
+		ids[i] = p.event.ID
+	}
+	rows, err := tx.Query(ctx, statement, orgID, ids)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string][]byte{}
+	var id string
+	var fingerprint []byte
+	if _, err := pgx.ForEachRow(rows, []any{&id, &fingerprint}, func() error {
+		known[id] = slices.Clone(fingerprint)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	fresh := make([]placedEvent, 0, len(placed)-len(known))
+	for _, p := range placed {
+		if stored, ok := known[p.event.ID]; ok {
+			answers[p.index] = repeatAnswer(stored, p)
+			continue
+		}
+		fresh = append(fresh, p)
+	}
+	return fresh, nil
+}
+
+func repeatAnswer(stored []byte, p placedEvent) UsageAnswer {
+	if string(stored) == string(p.fingerprint[:]) {
+		return UsageAnswer{Status: UsageDuplicate}
+	}
+	return UsageAnswer{UsageConflict, "id", "another event with this id and other content is stored; the first one stays"}
+}

@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// writeInvoice closes the period and writes its invoice, lines, member parts and
+// the items that the provider is to get; it returns how many those are. The
+// number is drawn last: numbers have no gaps, and the row that gives them is
+// held for as short a time as can be.
+func writeInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, invoice *billing.Invoice) (items int, err error) {
+	const closePeriod = `UPDATE periods SET closed_at = $3, parked_reason = '' WHERE org_id = $1 AND id = $2 AND closed_at IS NULL`
+	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now); err != nil {
+		return 0, wrap("close period "+p.ID, err)
+	}
+	if err := copyLines(ctx, tx, invoice); err != nil {
+		return 0, err
+	}
+	if invoice.Status == billing.StatusOpen {
+		if items, err = copyProviderItems(ctx, tx, invoice); err != nil {
+			return 0, err
+		}
+	}
+	if err := insertInvoice(ctx, tx, org, invoice); err != nil {
+		return 0, err
+	}
+	const consume = `
+UPDATE invoices
+   SET carried_into = $2
+ WHERE org_id = $1 AND status = 'carried' AND carried_into IS NULL AND id <> $2 AND period_start < $3`
+	_, err = tx.Exec(ctx, consume, org.ID, invoice.ID, p.Start)
+	return items, wrap("carry invoices forward", err)
+}
+
+func copyProviderItems(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice) (int, error) {
+	items := billing.ProviderItems(invoice.Lines)
+	rows := make([][]any, len(items))
+	for i, item := range items {
+		rows[i] = []any{invoice.ID, item.Number, item.Key, item.Description, item.Amount.Amount}
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"provider_items"},
+		[]string{"invoice_id", "n", "key", "description", "amount"}, pgx.CopyFromRows(rows))
+	return len(items), wrap("write the provider's items", err)
+}
+
+func insertInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, invoice *billing.Invoice) error {
+	const draw = `UPDATE installation SET last_invoice_number = last_invoice_number + 1 RETURNING last_invoice_number`
+	var number int64
+	if err := tx.QueryRow(ctx, draw).Scan(&number); err != nil {
+		return wrap("draw an invoice number", err)
+	}
+	invoice.Number = fmt.Sprintf("INV-%06d", number)
+	const statement = `
+INSERT INTO invoices (id, org_id, period_id, revision, number, status, currency, subtotal, total,
+                      period_start, period_end, finalized_at, due_at, collection, net_days)
+VALUES (@id, @org, @period, @revision, @number, @status, @currency, @subtotal, @total,
+        @start, @end, @now, @due_at, @collection, @net_days)`
+	args := pgx.NamedArgs{
+		"id": invoice.ID, "org": org.ID, "period": invoice.PeriodID, "revision": invoice.Revision, "number": invoice.Number,
+		"status": invoice.Status, "currency": invoice.Currency, "subtotal": invoice.Subtotal.Amount, "total": invoice.Total.Amount,
+		"start": invoice.PeriodStart, "end": invoice.PeriodEnd, "now": org.Now, "due_at": nil,
+		"collection": org.Collection, "net_days": org.NetDays,
+	}
+	if invoice.Status == billing.StatusOpen {
+		args["due_at"] = dueAt(org)
+	}
+	_, err := tx.Exec(ctx, statement, args)
+	return wrap("write invoice "+invoice.ID, err)
+}
+
+// dueAt is when an invoice issued now is due: at once by card, else after the
+// net days.
+func dueAt(org billing.Organization) time.Time {
+	if org.Collection == billing.SendInvoice {
+		return org.Now.AddDate(0, 0, org.NetDays)
+	}
+	return org.Now
+}
+
+func copyLines(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice) error {
+	lines := make([][]any, len(invoice.Lines))
+	members := 0
+	for i, l := range invoice.Lines {
+		lines[i] = []any{
+			invoice.ID, i + 1, l.Key, string(l.Kind), l.Description, l.Product, l.Model, l.TokenClass,
+			l.Quantity, l.UnitPrice.Amount, l.Per, l.Exact.Amount, l.Amount.Amount, l.PeriodOfOrigin,
+		}
+		members += len(l.Members)
+	}
+	columns := []string{
+		"invoice_id", "n", "key", "kind", "description", "product", "model", "token_class",
+		"quantity", "unit_price", "per", "exact_amount", "amount", "origin_id",
+	}
+	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_lines"}, columns, pgx.CopyFromRows(lines)); err != nil {
+		return wrap("write the lines of "+invoice.ID, err)
+	}
+	line, part := 0, 0
+	columns = []string{"invoice_id", "n", "user_id", "quantity", "exact_amount", "amount"}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_line_members"}, columns,
+		pgx.CopyFromSlice(members, func(int) ([]any, error) {
+			for part == len(invoice.Lines[line].Members) {
+				line, part = line+1, 0
+			}
+			m := &invoice.Lines[line].Members[part]
+			part++
+			return []any{invoice.ID, line + 1, m.User, m.Quantity, m.Exact.Amount, m.Amount.Amount}, nil
+		}))
+	return wrap("write the member parts of "+invoice.ID, err)
+}
