@@ -87,10 +87,12 @@ func TestM04_APriceOfZeroIsAllowedAndItsLineIsShown(t *testing.T) {
 func TestAToolPriceQuotedForAnotherNumberIsALineOfItsOwn(t *testing.T) {
 	t.Parallel()
 	lines := billUsage(t,
-		event("ana", "chat", "m", date("2026-04-09"), billing.Quantities{billing.WebSearch: 3}),
-		event("ana", "chat", "m", date("2026-04-11"), billing.Quantities{billing.WebSearch: 3}),
+		event("ana", "chat", "m", date("2026-04-10").Add(-time.Microsecond), billing.Quantities{billing.WebSearch: 3}),
+		event("ana", "chat", "m", date("2026-04-10"), billing.Quantities{billing.WebSearch: 5}),
 	)
-	require.ElementsMatch(t, []string{"usage/chat/m/web_search/10/1000", "usage/chat/m/web_search/10/100"}, keysOf(lines))
+	require.Equal(t, []string{"usage/chat/m/web_search/10/100", "usage/chat/m/web_search/10/1000"}, keysOf(lines))
+	require.Equal(t, "0.50 USD", lines[0].Amount.String(), "five at the new price, which begins at its instant")
+	require.Equal(t, "0.03 USD", lines[1].Amount.String(), "three at the old one")
 }
 
 func TestLineKeysStayApartWhateverProductsAreCalled(t *testing.T) {
@@ -177,8 +179,10 @@ func TestM14_AMonthWithoutSeatsAndUsageHasNoLines(t *testing.T) {
 
 func TestALineShowsItsQuantityAsANumberOfAnySize(t *testing.T) {
 	t.Parallel()
-	line := billing.Line{Key: "k", Kind: billing.KindUsage, Quantity: dec("123456789012345678901234567890"), UnitPrice: usd("0.3"), Per: 1_000_000,
-		Exact: usd("0.125"), Amount: usd("0.13"), PeriodOfOrigin: "2026-04-01"}
+	line := billing.Line{
+		Key: "k", Kind: billing.KindUsage, Quantity: dec("123456789012345678901234567890"), UnitPrice: usd("0.3"), Per: 1_000_000,
+		Exact: usd("0.125"), Amount: usd("0.13"), PeriodOfOrigin: "2026-04-01",
+	}
 	data, err := json.Marshal(line)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"key":"k","kind":"usage","description":"","quantity":123456789012345678901234567890,

@@ -9,10 +9,14 @@ import (
 // charged again: eight attempts in two weeks, as the provider recommends.
 func DefaultDunning() []int { return []int{0, 1, 3, 5, 7, 10, 12, 14} }
 
+// maxDunningDays bounds how long after the first attempt the last one may be.
+const maxDunningDays = 365
+
 // CheckDunning says what is wrong with a dunning table, or nil.
 func CheckDunning(days []int) error {
-	if len(days) == 0 || len(days) > 20 || days[0] != 0 || !slices.IsSorted(days) || len(slices.Compact(slices.Clone(days))) != len(days) {
-		return Invalid("dunning: accepted: 1 to 20 ascending days after the first attempt, beginning with 0")
+	wrong := len(days) == 0 || len(days) > 20 || days[0] != 0 || days[len(days)-1] > maxDunningDays
+	if wrong || !slices.IsSorted(days) || len(slices.Compact(slices.Clone(days))) != len(days) {
+		return Invalid("dunning: accepted: 1 to 20 ascending days after the first attempt, beginning with 0 and up to %d", maxDunningDays)
 	}
 	return nil
 }

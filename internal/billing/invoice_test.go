@@ -3,10 +3,9 @@ package billing_test
 import (
 	"testing"
 
+	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
-
-	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -60,8 +59,10 @@ func TestOnlyAmountsThatTheProviderTakesAreOpen(t *testing.T) {
 func TestAddSumsTheKindsAskedFor(t *testing.T) {
 	t.Parallel()
 	lines := []billing.Line{
-		{Kind: billing.KindSeat, Amount: usd("20")}, {Kind: billing.KindSurcharge, Amount: usd("5")},
-		{Kind: billing.KindUsage, Amount: usd("0.10")}, {Kind: billing.KindUsage, Amount: usd("0.20")},
+		{Kind: billing.KindSeat, Amount: usd("20")},
+		{Kind: billing.KindSurcharge, Amount: usd("5")},
+		{Kind: billing.KindUsage, Amount: usd("0.10")},
+		{Kind: billing.KindUsage, Amount: usd("0.20")},
 		{Kind: billing.KindCarriedForward, Amount: usd("-1")},
 	}
 	require.Equal(t, "24.3", billing.Add(lines).String())

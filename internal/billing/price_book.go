@@ -170,7 +170,7 @@ func (b *PriceBook) validateSeats() error {
 		if p.Amount.IsNegative() {
 			return Invalid("seats: tier %s: amount cannot be negative", p.Tier)
 		}
-		if err := once("seats: tier " + p.Tier + " from " + p.EffectiveFrom.Format(time.RFC3339)); err != nil {
+		if err := once("seats: tier " + p.Tier + " from " + p.EffectiveFrom.UTC().Format(time.RFC3339Nano)); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (b *PriceBook) validateSeats() error {
 		if p.Amount.IsNegative() {
 			return Invalid("surcharges: %s: amount cannot be negative", p.Name)
 		}
-		if err := once("surcharges: " + p.Name + " on " + p.Tier + " from " + p.EffectiveFrom.Format(time.RFC3339)); err != nil {
+		if err := once("surcharges: " + p.Name + " on " + p.Tier + " from " + p.EffectiveFrom.UTC().Format(time.RFC3339Nano)); err != nil {
 			return err
 		}
 	}

@@ -170,7 +170,7 @@ func (r *Rater) Rate(e *Event) (*Rate, string) {
 	}
 	switch {
 	case e.ServiceTier == Batch && !row.Batch.Valid:
-		return nil, fmt.Sprintf("model %s has no batch price", e.Model)
+		return nil, fmt.Sprintf("model %s has no batch price for speed %s", e.Model, e.Speed)
 	case e.ServiceTier == Batch:
 		key.Batch = true
 	case e.ServiceTier != Standard:
@@ -205,8 +205,8 @@ func (r *Rater) row(e *Event) (ModelPrice, string) {
 	switch {
 	case len(rows) > 0:
 		return ModelPrice{}, fmt.Sprintf("model %s had no price yet at %s", e.Model, e.OccurredAt.Format(time.RFC3339))
-	case e.Speed == Fast && len(r.rows[modelSpeed{e.Model, Standard}]) > 0:
-		return ModelPrice{}, fmt.Sprintf("model %s has no price for speed fast", e.Model)
+	case len(r.rows[modelSpeed{e.Model, Standard}]) > 0:
+		return ModelPrice{}, fmt.Sprintf("model %s has no price for speed %s", e.Model, e.Speed)
 	default:
 		return ModelPrice{}, fmt.Sprintf("model %s is not in price book %s", e.Model, r.Book.Name)
 	}

@@ -34,32 +34,36 @@ type seatCharge struct {
 	price string // in plain notation, so that equal prices are one charge
 }
 
+// seatKind is what decides the price of a seat on a day.
+type seatKind struct {
+	tier  string
+	hipaa bool
+}
+
+// seatRun is a run of days on which a kind of seat costs the same.
+type seatRun struct {
+	first, end int          // half-open, in the days of the period
+	charges    []seatCharge // none = it has no price
+}
+
 // seatLines charges seats per local day: a seat-day belongs to the assignment
 // held at the start of that day. An amount is seat-days times the monthly price
 // over the days of the whole billing month, multiplied first, divided once, so
 // the pieces of a month that was closed early add up to the month.
 func (s *Statement) seatLines() ([]Line, error) {
 	days := s.Calendar.Days(s.Period)
-	monthDays := int64(len(s.Calendar.Days(s.Month)))
+	runs := map[seatKind][]seatRun{}
 	counts := map[seatCharge]map[string]int64{}
 	for _, seat := range s.Seats {
-		first := sort.Search(len(days), func(i int) bool { return !days[i].Before(seat.From) })
-		for _, day := range days[first:] {
-			if !seat.Holds(day) {
-				break
-			}
-			charges, err := s.chargesOf(seat, day)
-			if err != nil {
-				return nil, err
-			}
-			for _, charge := range charges {
-				if counts[charge] == nil {
-					counts[charge] = map[string]int64{}
-				}
-				counts[charge][seat.User]++
-			}
+		kind := seatKind{seat.Tier, seat.HIPAA}
+		if _, known := runs[kind]; !known {
+			runs[kind] = s.seatRuns(seat, days)
+		}
+		if err := s.countDays(seat, days, runs[kind], counts); err != nil {
+			return nil, err
 		}
 	}
+	monthDays := int64(len(s.Calendar.Days(s.Month)))
 	lines := make([]Line, 0, len(counts))
 	for charge, users := range counts {
 		line, err := s.seatLine(charge, users, monthDays)
@@ -69,6 +73,53 @@ func (s *Statement) seatLines() ([]Line, error) {
 		lines = append(lines, line)
 	}
 	return lines, nil
+}
+
+// seatRuns parts the days by what seats of the given one's kind cost.
+func (s *Statement) seatRuns(seat SeatAssignment, days []time.Time) []seatRun {
+	var runs []seatRun
+	for i, day := range days {
+		charges, err := s.chargesOf(seat, day)
+		if err != nil {
+			charges = nil // told where somebody holds such a seat
+		}
+		if n := len(runs); n > 0 && slices.Equal(runs[n-1].charges, charges) {
+			runs[n-1].end = i + 1
+			continue
+		}
+		runs = append(runs, seatRun{i, i + 1, charges})
+	}
+	return runs
+}
+
+// countDays adds an assignment's seat-days to the counts of its charges.
+func (s *Statement) countDays(
+	seat SeatAssignment, days []time.Time, runs []seatRun, counts map[seatCharge]map[string]int64,
+) error {
+	startsFrom := func(at time.Time) int {
+		return sort.Search(len(days), func(i int) bool { return !days[i].Before(at) })
+	}
+	first, end := startsFrom(seat.From), len(days)
+	if !seat.To.IsZero() {
+		end = startsFrom(seat.To)
+	}
+	for _, run := range runs {
+		from, held := max(first, run.first), min(end, run.end)-max(first, run.first)
+		if held <= 0 {
+			continue
+		}
+		if run.charges == nil {
+			_, err := s.chargesOf(seat, days[from])
+			return err
+		}
+		for _, charge := range run.charges {
+			if counts[charge] == nil {
+				counts[charge] = map[string]int64{}
+			}
+			counts[charge][seat.User] += int64(held)
+		}
+	}
+	return nil
 }
 
 // chargesOf returns what one seat costs on one day: the seat, and its surcharge.

@@ -28,6 +28,9 @@ func (s *Store) RecordCharge(ctx context.Context, invoice string, attempt int, r
 		if !found {
 			return billing.NotFound("invoice %q has no attempt %d", invoice, attempt)
 		}
+		if err := c.newsRead(ctx); err != nil {
+			return err
+		}
 		c.StripeAttempts = max(c.StripeAttempts, result.AttemptCount)
 		if err := c.record(ctx, p, result); err != nil {
 			return err

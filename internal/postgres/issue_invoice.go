@@ -20,20 +20,24 @@ type commandTag = pgconn.CommandTag
 // is parked. A parked invoice leaves its period open, so that released and late
 // usage still lands in it. Issuing again returns what was issued.
 func (s *Store) IssueInvoice(ctx context.Context, orgID, periodID string, revision int) (issued billing.Issued, err error) {
+	book, err := s.bookOf(ctx, orgID)
+	if err != nil {
+		return issued, err
+	}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		issued, err = s.issueInvoice(ctx, tx, orgID, periodID, revision)
+		issued, err = issueInvoice(ctx, tx, book, orgID, periodID, revision)
 		return err
 	})
 	return issued, wrap("issue invoice "+billing.InvoiceID(orgID, periodID, revision), err)
 }
 
-func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, orgID, periodID string, revision int) (issued billing.Issued, err error) {
+func issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, revision int) (issued billing.Issued, err error) {
 	id := billing.InvoiceID(orgID, periodID, revision)
 	last, err := seen(ctx, tx, "invoice/"+id)
 	if err != nil {
 		return issued, err
 	}
-	org, p, err := s.closeIntake(ctx, tx, orgID, periodID)
+	org, p, err := closeIntake(ctx, tx, book, orgID, periodID)
 	if err != nil {
 		return issued, err
 	}
@@ -61,11 +65,7 @@ func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, orgID, periodID str
 
 // closeIntake takes the locks under which a period can close: prices and terms
 // shared, its usage alone. The period is read after they are held.
-func (s *Store) closeIntake(ctx context.Context, tx pgx.Tx, orgID, periodID string) (org billing.Organization, p period, err error) {
-	book, err := s.bookOf(ctx, orgID)
-	if err != nil {
-		return org, p, err
-	}
+func closeIntake(ctx context.Context, tx pgx.Tx, book, orgID, periodID string) (org billing.Organization, p period, err error) {
 	if err := lockShared(ctx, tx, bookLock(book)); err != nil {
 		return org, p, err
 	}

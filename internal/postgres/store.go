@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,11 @@ type Store struct {
 	repeats   sync.Map // organisations whose last batch of usage had ids that were known
 }
 
+// defaultMaxConns is how many connections one process opens at most, unless the
+// URL says pool_max_conns. A transaction never waits for a second connection
+// while it holds one, but for the relay's few, so the pool cannot lock itself up.
+const defaultMaxConns = 16
+
 // Open connects to the database at url and checks that its schema is the one
 // that this program knows.
 func Open(ctx context.Context, url string) (*Store, error) {
@@ -46,6 +52,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "arrears"
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = max(config.MaxConns, defaultMaxConns)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

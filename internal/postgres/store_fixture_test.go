@@ -16,6 +16,25 @@ import (
 	"github.com/arrears-dev/arrears/internal/pricebook"
 )
 
+// benchFixture is a fixture for benchmarks.
+type benchFixture struct {
+	*postgres.Store
+	ctx  context.Context
+	pool *pgxpool.Pool
+}
+
+func newBenchFixture(b *testing.B) *benchFixture {
+	b.Helper()
+	pool := pgtest.New(b)
+	f := &benchFixture{postgres.New(pool), b.Context(), pool}
+	_, err := f.LoadPriceBook(f.ctx, pricebook.Default(), tester)
+	require.NoError(b, err)
+	org := billing.Organization{ID: "acme", StartsAt: october, TestClock: true, Now: october}
+	_, err = f.CreateOrganizations(f.ctx, []billing.Organization{org}, tester)
+	require.NoError(b, err)
+	return f
+}
+
 // october is when the fixtures' organisation acme begins, on a test clock.
 var october = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 

@@ -1,0 +1,98 @@
+# Everything that people and CI do with this repository. `make` lists it.
+
+GO ?= go
+
+# Our own programs; Go itself knows what has changed.
+PROGRAMS := ./starter ./worker
+
+# The module's own packages; nested modules (tools, the Temporal server, the
+# compose check) have their own.
+COMPOSECHECK := internal/devstack/composecheck
+
+# Pinned in tools/go.mod.
+LINT         := bin/golangci-lint
+WORKFLOWLINT := bin/workflowcheck
+STRIPEMOCK   := bin/stripe-mock
+
+# How long a test binary may take. The whole suite takes far less.
+TEST_TIMEOUT ?= 15m
+
+.PHONY: help
+help: ## list what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+## Running
+
+.PHONY: demo
+demo: prepare ## run the main job, start to finish, on the embedded stack (ARGS=--exit to stop it when done)
+	@bin/starter demo $(ARGS)
+
+.PHONY: dev
+dev: prepare ## run the embedded stack in the foreground (ARGS='--data-dir D --env-file F')
+	@bin/starter dev $(ARGS)
+
+## Building
+
+.PHONY: build
+build: ## build bin/starter and bin/worker
+	$(GO) build -trimpath -o bin/ $(PROGRAMS)
+
+.PHONY: prepare
+prepare: build
+	@bin/starter dev prepare
+
+## Checking
+
+.PHONY: test
+test: prepare $(STRIPEMOCK) ## run every test, starting what it needs
+	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+	$(GO) test -C $(COMPOSECHECK) -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: check
+check: fmt-check vet lint imports workflowcheck ## format, vet, lint, import rules, workflow determinism
+
+.PHONY: fmt-check
+fmt-check: $(LINT)
+	$(LINT) fmt --diff
+
+.PHONY: vet
+vet: # compiles the tests, too
+	$(GO) vet ./...
+	$(GO) vet -C $(COMPOSECHECK) ./...
+	$(GO) mod verify >/dev/null
+
+.PHONY: lint
+lint: $(LINT) # not the Temporal server's module: its dependencies take minutes
+	$(LINT) run
+	cd $(COMPOSECHECK) && $(CURDIR)/$(LINT) run
+
+.PHONY: imports
+imports:
+	tools/imports
+
+.PHONY: workflowcheck
+workflowcheck: $(WORKFLOWLINT)
+	$(WORKFLOWLINT) ./workflows/...
+
+.PHONY: bench
+bench: prepare ## measure import, closing and history against their baselines
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./...
+
+.PHONY: fmt
+fmt: $(LINT) ## format the source
+	$(LINT) fmt
+
+## Tools
+
+$(LINT): tools/go.mod tools/go.sum
+	$(GO) build -C tools -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(WORKFLOWLINT): tools/go.mod tools/go.sum
+	$(GO) build -C tools -o ../$@ go.temporal.io/sdk/contrib/tools/workflowcheck
+
+$(STRIPEMOCK): tools/go.mod tools/go.sum
+	$(GO) build -C tools -o ../$@ github.com/stripe/stripe-mock
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

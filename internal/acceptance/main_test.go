@@ -1,0 +1,179 @@
+// Package acceptance drives the built programs as their users do: the command
+// line, the real database, a real Temporal server and the local Stripe, and
+// nothing inside.
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// programs is the folder in which TestMain builds starter and worker.
+var programs string
+
+func TestMain(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "acceptance:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "arrears-acceptance-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	programs = dir
+	out, err := exec.Command("go", "build", "-o", dir, "../../starter", "../../worker").CombinedOutput()
+	if err != nil {
+		return 1, fmt.Errorf("%w: %s", err, out)
+	}
+	return m.Run(), nil
+}
+
+// stack is a running development stack.
+type stack struct {
+	t   *testing.T
+	env []string
+}
+
+// startStack runs `starter dev` until the test ends.
+func startStack(t *testing.T, args ...string) *stack {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the whole stack")
+	}
+	dir := t.TempDir()
+	envFile := filepath.Join(dir, "stack.env")
+	log, err := os.Create(filepath.Join(dir, "dev.log"))
+	require.NoError(t, err)
+	dev := exec.Command(filepath.Join(programs, "starter"), append([]string{"dev", "--env-file", envFile}, args...)...)
+	dev.Stdout, dev.Stderr = log, log
+	require.NoError(t, dev.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- dev.Wait() }()
+	t.Cleanup(func() {
+		require.NoError(t, dev.Process.Signal(syscall.SIGTERM))
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			_ = dev.Process.Kill()
+			t.Error("starter dev did not stop within 30 s")
+		}
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("starter dev said:\n%s", text)
+		}
+	})
+	s := &stack{t: t}
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(envFile)
+		s.env = readEnv(string(text))
+		return err == nil
+	}, 2*time.Minute, 50*time.Millisecond, "the environment file appears once all parts are ready")
+	return s
+}
+
+// readEnv reads KEY=value lines, quoted for a shell or not.
+func readEnv(text string) []string {
+	env := os.Environ()
+	for _, line := range strings.Split(text, "\n") {
+		name, value, ok := strings.Cut(line, "=")
+		if ok && !strings.HasPrefix(name, "#") {
+			env = append(env, name+"="+strings.Trim(value, `'"`))
+		}
+	}
+	return env
+}
+
+func (s *stack) getenv(name string) string {
+	value := ""
+	for _, pair := range s.env {
+		if v, ok := strings.CutPrefix(pair, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// run runs starter and returns what it printed and its exit code.
+func (s *stack) run(args ...string) (stdout, stderr string, code int) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(programs, "starter"), args...)
+	cmd.Env = s.env
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !asExit(err, &exit) {
+		require.NoError(s.t, err)
+	}
+	return out.String(), problems.String(), cmd.ProcessState.ExitCode()
+}
+
+func asExit(err error, exit **exec.ExitError) bool {
+	e, ok := err.(*exec.ExitError) //nolint:errorlint // exec returns it bare
+	*exit = e
+	return ok
+}
+
+// must runs starter and fails the test unless it exits 0.
+func (s *stack) must(args ...string) string {
+	s.t.Helper()
+	stdout, stderr, code := s.run(args...)
+	require.Zero(s.t, code, "starter %s\n%s\n%s", strings.Join(args, " "), stdout, stderr)
+	return stdout
+}
+
+// read runs starter with -o json and reads what it prints into target.
+func (s *stack) read(target any, args ...string) {
+	s.t.Helper()
+	out := s.must(append(args, "-o", "json")...)
+	require.NoError(s.t, json.Unmarshal([]byte(out), target), "%v printed %s", args, out)
+}
+
+// file writes a file for starter to read.
+func (s *stack) file(name, text string) string {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), name)
+	require.NoError(s.t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// money is an amount in JSON.
+type money struct{ Amount, Currency string }
+
+type invoice struct {
+	ID, Number, Status string
+	Total              money
+	AmountPaid         money  `json:"amount_paid"`
+	StripeInvoiceID    string `json:"stripe_invoice_id"`
+	Lines              []line
+}
+
+type line struct {
+	Key, Kind, Product, Model string
+	TokenClass                string      `json:"token_class"`
+	Quantity                  json.Number `json:"quantity"`
+	Exact                     money       `json:"exact_amount"`
+	Amount                    money
+	Members                   []struct {
+		User   string
+		Amount money
+	}
+}

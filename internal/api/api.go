@@ -1,0 +1,125 @@
+// Package api is the HTTP gateway: it takes usage events and the payment
+// provider's webhooks, and answers simple questions.
+//
+//	GET  /healthz                               alive
+//	GET  /readyz                                the database answers
+//	POST /v1/usage                              events, as NDJSON or a JSON array, gzipped or not
+//	POST /v1/webhooks/stripe                    signed by Stripe
+//	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices
+//
+// Everything but health and the webhook wants Authorization: Bearer KEY. An
+// answer of 200 comes after commit; any other, or none, may be tried again,
+// because every event is stored exactly once. Errors are
+// {"error":{"message":"…","field":null,"request_id":"…"}}.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// UsageEvent is an event on its way into the database, and its bytes as they
+// were received.
+type UsageEvent struct {
+	Event billing.Event
+	Raw   []byte
+}
+
+// Answer says what became of one event.
+type Answer struct {
+	Status string // accepted, duplicate, conflict, rejected or parked
+	Field  string // at fault, where one is
+	Reason string
+}
+
+// Usage stores events.
+type Usage interface {
+	// StoreUsage stores events of one organisation in one transaction and answers
+	// each, in order. billing.ErrNotFound is an organisation that does not exist.
+	StoreUsage(ctx context.Context, organization string, events []UsageEvent) ([]Answer, error)
+}
+
+// Inbox takes what the payment provider sends.
+type Inbox interface {
+	// Receive checks the signature, age and mode of a delivery and stores its event
+	// once. billing.ErrInvalid is one that is refused.
+	Receive(ctx context.Context, body []byte, signature string, now time.Time) (isNew bool, err error)
+}
+
+// Reads answers questions with values that are written as JSON.
+// billing.ErrNotFound is an organisation that does not exist.
+type Reads interface {
+	Invoices(ctx context.Context, organization string) (any, error)
+	Spend(ctx context.Context, organization, user string) (any, error) // user "" = all
+	Limits(ctx context.Context, organization string) (any, error)
+	Notices(ctx context.Context, organization string, all bool) (any, error)
+}
+
+// Options are what the gateway works with.
+type Options struct {
+	Usage   Usage
+	Inbox   Inbox
+	Reads   Reads
+	Ping    func(context.Context) error // tells whether the database answers
+	Key     string                      // of the bearer
+	MaxBody int64                       // of a request, in bytes, before and after unzipping
+	Log     *slog.Logger
+	Now     func() time.Time // nil = time.Now
+}
+
+// server is one gateway.
+type server struct {
+	Options
+	mux *http.ServeMux
+}
+
+// New returns the gateway's handler.
+func New(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &server{Options: o, mux: http.NewServeMux()}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
+	})
+	s.route(http.MethodGet, "/healthz", s.health)
+	s.route(http.MethodGet, "/readyz", s.ready)
+	s.route(http.MethodPost, "/v1/webhooks/stripe", s.webhook)
+	s.route(http.MethodPost, "/v1/usage", s.authenticated(s.usage))
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.authenticated(s.read(s.invoices)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.authenticated(s.read(s.spend)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.authenticated(s.read(s.limits)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.authenticated(s.read(s.notices)))
+	return s.logged(s.mux)
+}
+
+// route serves one method at a path and names it to those who try another.
+func (s *server) route(method, path string, handle http.HandlerFunc) {
+	s.mux.HandleFunc(method+" "+path, handle)
+	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", method)
+		s.fail(w, r, http.StatusMethodNotAllowed, "accepted here: "+method, "")
+	})
+}
+
+func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// pingTimeout bounds how long the database may take to say that it is there.
+const pingTimeout = 2 * time.Second
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
+	defer cancel()
+	if err := s.Ping(ctx); err != nil {
+		s.Log.Warn("not ready", "error", err)
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "the database does not answer"})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}

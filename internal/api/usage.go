@@ -1,0 +1,206 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/usage"
+)
+
+const (
+	// maxEvents is how many events one request may carry.
+	maxEvents = 10_000
+	// storeTimeout bounds one request's work in the database.
+	storeTimeout = 30 * time.Second
+)
+
+// result is the answer to one event.
+type result struct {
+	Index  int     `json:"index"`
+	ID     *string `json:"id"`
+	Status string  `json:"status"`
+	Field  *string `json:"field"`
+	Reason *string `json:"reason"`
+}
+
+// usage stores the events of a body and answers each. A body that cannot be
+// taken as a whole is refused as a whole; one bad event costs only itself.
+func (s *server) usage(w http.ResponseWriter, r *http.Request) {
+	body, refusal := s.body(w, r)
+	if refusal != nil {
+		s.fail(w, r, refusal.status, refusal.message, refusal.field)
+		return
+	}
+	events, err := split(r, body)
+	switch {
+	case err != nil:
+		s.fail(w, r, http.StatusBadRequest, err.Error(), "")
+		return
+	case len(events) == 0:
+		s.fail(w, r, http.StatusBadRequest, "the body holds no event", "")
+		return
+	case len(events) > maxEvents:
+		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds %d events; accepted: %d", len(events), maxEvents), "")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	results, err := s.store(ctx, events)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string][]result{"results": results})
+}
+
+// refusal is why a whole body is not taken.
+type refusal struct {
+	status         int
+	message, field string
+}
+
+// body reads what was sent, unzipped, or says why it is not taken.
+func (s *server) body(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	if _, ok := contentType(r); !ok {
+		return nil, &refusal{http.StatusUnsupportedMediaType, "accepted: application/x-ndjson or application/json", "Content-Type"}
+	}
+	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody), ""}
+	var source io.Reader = http.MaxBytesReader(w, r.Body, s.MaxBody)
+	switch r.Header.Get("Content-Encoding") {
+	case "", "identity":
+	case "gzip":
+		unzipped, err := gzip.NewReader(source)
+		if err != nil {
+			return nil, unreadable(err, tooLarge)
+		}
+		source = io.LimitReader(unzipped, s.MaxBody+1)
+	default:
+		return nil, &refusal{http.StatusUnsupportedMediaType, "accepted: gzip, or none", "Content-Encoding"}
+	}
+	body, err := io.ReadAll(source)
+	switch {
+	case err != nil:
+		return nil, unreadable(err, tooLarge)
+	case int64(len(body)) > s.MaxBody:
+		return nil, tooLarge
+	}
+	return body, nil
+}
+
+func unreadable(err error, tooLarge *refusal) *refusal {
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		return tooLarge
+	}
+	return &refusal{http.StatusBadRequest, "the body cannot be read: it ends early, or is not what its headers say", ""}
+}
+
+const ndjson = "application/x-ndjson"
+
+// contentType is ndjson or application/json; ok is false for anything else.
+func contentType(r *http.Request) (kind string, ok bool) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch strings.ToLower(kind) {
+	case ndjson, "application/ndjson", "application/jsonl":
+		return ndjson, err == nil
+	case "application/json":
+		return kind, err == nil
+	}
+	return "", false
+}
+
+// event is one event of a body, decoded.
+type event struct {
+	raw       []byte
+	event     billing.Event
+	rejection *usage.Rejection
+}
+
+// split takes a body apart: the entries of an array, or the lines.
+func split(r *http.Request, body []byte) (events []event, err error) {
+	if kind, _ := contentType(r); kind != ndjson && bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
+		elements, err := usage.Elements(body)
+		if err != nil {
+			return nil, err
+		}
+		for _, raw := range elements {
+			events = append(events, decode(raw))
+		}
+		return events, nil
+	}
+	for line, err := range usage.Scan(bytes.NewReader(body), len(body)) {
+		switch {
+		case err != nil:
+			return nil, err
+		case line.Rejection != nil:
+			events = append(events, event{rejection: line.Rejection})
+		default:
+			events = append(events, decode(bytes.Clone(line.Bytes)))
+		}
+	}
+	return events, nil
+}
+
+func decode(raw []byte) event {
+	decoded, rejection := usage.Decode(raw)
+	return event{raw, decoded, rejection}
+}
+
+// store stores the events, one transaction for each organisation, in the order
+// in which these come.
+func (s *server) store(ctx context.Context, events []event) ([]result, error) {
+	results := make([]result, len(events))
+	byOrganization := map[string][]int{}
+	var organizations []string
+	for i, e := range events {
+		results[i] = result{Index: i, ID: nonEmpty(e.event.ID)}
+		if e.rejection != nil {
+			results[i].answer(Answer{"rejected", e.rejection.Field, e.rejection.Reason})
+			continue
+		}
+		if byOrganization[e.event.Organization] == nil {
+			organizations = append(organizations, e.event.Organization)
+		}
+		byOrganization[e.event.Organization] = append(byOrganization[e.event.Organization], i)
+	}
+	for _, organization := range organizations {
+		indexes := byOrganization[organization]
+		batch := make([]UsageEvent, len(indexes))
+		for n, i := range indexes {
+			batch[n] = UsageEvent{events[i].event, events[i].raw}
+		}
+		answers, err := s.Usage.StoreUsage(ctx, organization, batch)
+		unknown := errors.Is(err, billing.ErrNotFound)
+		if err != nil && !unknown {
+			return nil, err
+		}
+		for n, i := range indexes {
+			if unknown {
+				results[i].answer(Answer{"rejected", "organization", fmt.Sprintf("%q does not exist", organization)})
+				continue
+			}
+			results[i].answer(answers[n])
+		}
+	}
+	return results, nil
+}
+
+func (r *result) answer(a Answer) {
+	r.Status, r.Field, r.Reason = a.Status, nonEmpty(a.Field), nonEmpty(a.Reason)
+}
+
+func nonEmpty(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+const (
+	// maxDelivery is the largest webhook that is read.
+	maxDelivery = 1 << 20
+	// receiveTimeout lies within the time that the provider waits for an answer.
+	receiveTimeout = 8 * time.Second
+)
+
+// webhook takes a delivery of Stripe's. The order matters: size, then signature,
+// age and mode, then stored once, and only then the answer; what the event means
+// is found out later, by asking Stripe.
+func (s *server) webhook(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDelivery))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxDelivery), "")
+		return
+	case err != nil:
+		s.fail(w, r, http.StatusBadRequest, "the body cannot be read", "")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), receiveTimeout)
+	defer cancel()
+	isNew, err := s.Inbox.Receive(ctx, body, r.Header.Get("Stripe-Signature"), s.Now())
+	switch {
+	case errors.Is(err, billing.ErrInvalid):
+		s.Log.Warn("webhook refused", "request_id", requestID(r), "reason", err)
+		s.fail(w, r, http.StatusBadRequest, "the delivery is not one of Stripe's to this account", "")
+	case err != nil:
+		s.refuse(w, r, err)
+	default:
+		writeJSON(w, http.StatusOK, map[string]bool{"received": true, "new": isNew})
+	}
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/stripe"
+	"github.com/arrears-dev/arrears/workflows"
+)
+
+// closeRound starts the cycles of organisations whose last month is over, and
+// waits until every one of them is paid; beside it, as many workflows with as
+// many empty activities run on the same server.
+func (r *rig) closeRound(ctx context.Context, n int) (pair, error) {
+	orgs, err := r.endedOrganizations(ctx, n)
+	if err != nil {
+		return pair{}, err
+	}
+	began := time.Now()
+	if err := each(orgs, func(org string) error {
+		if err := r.store.StartCycle(ctx, org, postgres.By{Actor: "bench"}); err != nil {
+			return err
+		}
+		in := workflows.CycleInput{Organization: org}
+		_, err := r.temporal.ExecuteWorkflow(ctx, workflows.CycleStartOptions(in), workflows.BillingCycle, in)
+		return err
+	}); err != nil {
+		return pair{}, err
+	}
+	if err := r.untilPaid(ctx, orgs); err != nil {
+		return pair{}, err
+	}
+	ours := time.Since(began)
+	activities, err := r.activitiesOf(ctx, orgs[0])
+	if err != nil {
+		return pair{}, err
+	}
+	limit, err := r.emptyWorkflows(ctx, n, activities)
+	return pair{ours: perSecond(len(orgs), ours), limit: perSecond(len(orgs), limit)}, err
+}
+
+// endedOrganizations makes organisations that began with last month: one month
+// of two seat tiers and a surcharge is to be billed, and the next one runs.
+func (r *rig) endedOrganizations(ctx context.Context, n int) ([]string, error) {
+	now := time.Now().UTC()
+	start := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
+	gateway, err := stripe.New(stripe.Options{Key: r.env["STRIPE_SECRET_KEY"], APIBase: r.env["STRIPE_API_BASE"]})
+	if err != nil {
+		return nil, err
+	}
+	installation, err := r.store.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	orgs := make([]string, r.orgs)
+	for i := range orgs {
+		orgs[i] = fmt.Sprintf("close-%d-%03d", n, i)
+	}
+	return orgs, each(orgs, func(id string) error {
+		org := billing.Organization{ID: id, StartsAt: start, PaymentMethod: "pm_card_visa", DraftWindow: time.Second}
+		if err := r.create(ctx, org); err != nil {
+			return err
+		}
+		if org, err = r.store.Organization(ctx, id); err != nil {
+			return err
+		}
+		customer, clock, err := gateway.EnsureCustomer(ctx, installation, org)
+		if err != nil {
+			return err
+		}
+		if err := r.store.RecordCustomer(ctx, id, customer, clock); err != nil {
+			return err
+		}
+		_, err = r.store.AssignSeats(ctx, id, []postgres.SeatChange{
+			{User: "alice", Tier: "chat", From: start}, {User: "bob", Tier: "chat_claude_code", From: start},
+		}, postgres.By{Actor: "bench"})
+		return err
+	})
+}
+
+// each runs f for every organisation, some at once.
+func each(orgs []string, f func(org string) error) error {
+	const atOnce = 8
+	var wait sync.WaitGroup
+	work, failed := make(chan string), make(chan error, len(orgs))
+	for range atOnce {
+		wait.Go(func() {
+			for org := range work {
+				if err := f(org); err != nil {
+					failed <- fmt.Errorf("%s: %w", org, err)
+				}
+			}
+		})
+	}
+	for _, org := range orgs {
+		work <- org
+	}
+	close(work)
+	wait.Wait()
+	close(failed)
+	return <-failed
+}
+
+// untilPaid waits until every organisation's invoice is paid and its collection
+// has ended.
+func (r *rig) untilPaid(ctx context.Context, orgs []string) error {
+	for _, org := range orgs {
+		for paid := false; !paid; {
+			invoices, err := r.store.Invoices(ctx, org)
+			if err != nil {
+				return err
+			}
+			paid = len(invoices) == 1 && invoices[0].Status == billing.StatusPaid
+			if !paid {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(20 * time.Millisecond):
+				}
+				continue
+			}
+			if err := r.temporal.GetWorkflow(ctx, workflows.CollectPaymentID(invoices[0].ID), "").Get(ctx, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// emptyQueue is the task queue of the empty workflows.
+const emptyQueue = "bench-empty"
+
+// emptyWorkflow runs activities that do nothing, one after the other.
+func emptyWorkflow(ctx workflow.Context, activities int) error {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
+	for range activities {
+		if err := workflow.ExecuteActivity(ctx, "empty").Get(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyWorkflows is the limit: what the Temporal server and its SDK can do.
+func (r *rig) emptyWorkflows(ctx context.Context, n, activities int) (time.Duration, error) {
+	quiet := sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	c, err := client.DialContext(ctx, client.Options{HostPort: r.env["TEMPORAL_ADDRESS"], Logger: quiet})
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	w := worker.New(c, emptyQueue, worker.Options{})
+	w.RegisterWorkflow(emptyWorkflow)
+	w.RegisterActivityWithOptions(func(context.Context) error { return nil }, activity.RegisterOptions{Name: "empty"})
+	if err := w.Start(); err != nil {
+		return 0, err
+	}
+	defer w.Stop()
+	ids := make([]string, r.orgs)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("empty-%d-%03d", n, i)
+	}
+	began := time.Now()
+	if err := each(ids, func(id string) error {
+		_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: emptyQueue}, emptyWorkflow, activities)
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	err = each(ids, func(id string) error { return c.GetWorkflow(ctx, id, "").Get(ctx, nil) })
+	return time.Since(began), err
+}
+
+// monthOf lists the events of the runs that billed an organisation's first
+// month: its cycle's first run, the invoicing and the collection.
+func (r *rig) monthOf(ctx context.Context, org string, visit func(enumspb.EventType)) error {
+	invoices, err := r.store.Invoices(ctx, org)
+	if err != nil {
+		return err
+	}
+	first, err := r.firstRun(ctx, workflows.CycleID(org))
+	if err != nil {
+		return err
+	}
+	id := invoices[0].ID
+	for _, run := range [][2]string{{workflows.CycleID(org), first}, {"invoice/" + id, ""}, {workflows.CollectPaymentID(id), ""}} {
+		events := r.temporal.GetWorkflowHistory(ctx, run[0], run[1], false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				return err
+			}
+			visit(event.GetEventType())
+		}
+	}
+	return nil
+}
+
+func (r *rig) firstRun(ctx context.Context, workflowID string) (string, error) {
+	described, err := r.temporal.DescribeWorkflowExecution(ctx, workflowID, "")
+	if err != nil {
+		return "", err
+	}
+	return described.GetWorkflowExecutionInfo().GetFirstRunId(), nil
+}
+
+func (r *rig) activitiesOf(ctx context.Context, org string) (count int, err error) {
+	err = r.monthOf(ctx, org, func(t enumspb.EventType) {
+		if t == enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED {
+			count++
+		}
+	})
+	return count, err
+}

@@ -1,0 +1,139 @@
+package notify
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// PaymentEvent is what happened to an invoice on its way to being paid.
+type PaymentEvent string
+
+// The events that the billing contact is told.
+const (
+	PaymentDeclined       PaymentEvent = "declined"        // a charge failed and will be tried again
+	PaymentActionRequired PaymentEvent = "action_required" // the bank wants the payer's confirmation
+	PaymentPastDue        PaymentEvent = "past_due"        // no further attempt, or the due date has passed
+	PaymentReceived       PaymentEvent = "received"        // paid
+)
+
+// PaymentNotice says what happened to an invoice's payment. As JSON it is the
+// payload for machines.
+type PaymentNotice struct {
+	Event        PaymentEvent  `json:"event"`
+	Organization string        `json:"organization"`
+	Invoice      string        `json:"invoice"` // id
+	Number       string        `json:"number"`
+	Amount       billing.Money `json:"amount"`                 // due, or received
+	Attempt      int           `json:"attempt"`                // from 1; 0 = none was made
+	FailureCode  string        `json:"failure_code,omitempty"` // the provider's
+	NextAttempt  *time.Time    `json:"next_attempt_at"`        // nil = none
+	DueAt        *time.Time    `json:"due_at"`
+	URL          string        `json:"url,omitempty"` // where to see, confirm or pay the invoice
+	At           time.Time     `json:"at"`
+
+	To []string `json:"-"`
+}
+
+// Payment writes a payment notice. Its key names the invoice, the event and the
+// attempt, so each is told once.
+func Payment(n PaymentNotice) Message {
+	number := n.Number
+	if number == "" {
+		number = n.Invoice
+	}
+	subject, story := n.story(printable(number))
+	var text letter
+	text.paragraph(story...)
+	text.facts(
+		[2]string{"Organisation", n.Organization},
+		[2]string{"Invoice", number},
+		[2]string{"Amount", n.Amount.String()},
+		[2]string{"Due", optional(n.DueAt)},
+		[2]string{"Next attempt", optional(n.NextAttempt)},
+		[2]string{"See", n.URL},
+	)
+	if n.Event == PaymentDeclined || n.Event == PaymentPastDue {
+		text.paragraph("A new payment method is charged as soon as it is set. An owner or billing manager of",
+			printable(n.Organization), "can set one.")
+	}
+	text.facts([2]string{"Written", moment(n.At)})
+	return Message{
+		Key: fmt.Sprintf("payment/%s/%s/%d", n.Invoice, n.Event, n.Attempt),
+		To:  n.To, Subject: oneLine(printable(n.Organization) + ": " + subject), Text: text.String(), Data: n,
+	}
+}
+
+// story says in one line and in full what happened and what it means.
+func (n *PaymentNotice) story(number string) (subject string, sentences []string) {
+	amount := n.Amount.String()
+	switch n.Event {
+	case PaymentDeclined:
+		subject = "payment of invoice " + number + " was declined"
+		sentences = []string{"The payment of " + amount + " for invoice " + number + " was declined" + attempt(n.Attempt) + ":", because(n.FailureCode) + "."}
+		if n.NextAttempt != nil {
+			sentences = append(sentences, "It will be tried again on "+moment(*n.NextAttempt)+".")
+		}
+	case PaymentActionRequired:
+		subject = "payment of invoice " + number + " needs your confirmation"
+		sentences = []string{"The bank wants the payment of " + amount + " for invoice " + number + " to be confirmed by the payer. Nothing is paid until then."}
+	case PaymentPastDue:
+		subject = "invoice " + number + " is past due"
+		sentences = []string{"Invoice " + number + " over " + amount + " is not paid and is now past due."}
+		if n.Attempt > 0 {
+			sentences = append(sentences, fmt.Sprintf("After %s there is no further one by itself;", plural(n.Attempt, "attempt")), "the last one was declined:", because(n.FailureCode)+".")
+		}
+	case PaymentReceived:
+		subject = "payment of invoice " + number + " received"
+		sentences = []string{"Thank you. The payment of " + amount + " for invoice " + number + " was received; nothing more is due on it."}
+	default: // from a newer sender (R45)
+		subject = "news of invoice " + number
+		sentences = []string{"Invoice " + number + " over " + amount + ": " + printable(string(n.Event)) + "."}
+	}
+	return subject, sentences
+}
+
+// because puts a decline code in words. As card networks ask, what hints at
+// fraud is not told to the payer.
+func because(code string) string {
+	switch code {
+	case "insufficient_funds":
+		return "the account does not have enough funds"
+	case "expired_card":
+		return "the card has expired"
+	case "incorrect_number", "invalid_number", "invalid_account":
+		return "the number is not valid"
+	case "incorrect_cvc", "invalid_cvc":
+		return "the security code is not correct"
+	case "card_not_supported", "currency_not_supported":
+		return "the card does not support this payment"
+	case "authentication_required":
+		return "the bank asks for the payer's confirmation"
+	case "processing_error", "try_again_later", "issuer_not_available":
+		return "the bank could not process it at the time"
+	default:
+		return "the bank gave no reason that can be told here"
+	}
+}
+
+func attempt(n int) string {
+	if n > 1 {
+		return fmt.Sprintf(" (attempt %d)", n)
+	}
+	return ""
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "one " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func optional(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return moment(*t)
+}

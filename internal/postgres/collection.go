@@ -1,0 +1,344 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// The states of the provider's invoice.
+const (
+	providerDraft         = "draft"
+	providerOpen          = "open"
+	providerPaid          = "paid"
+	providerVoid          = "void"
+	providerUncollectible = "uncollectible"
+)
+
+// Failure codes of our own, beside the provider's.
+const (
+	// failureNoMethod: the organisation has no payment method. The provider was not
+	// asked; the attempt uses up its day of the dunning table like any other, so
+	// that an invoice which nobody can pay ends past due as well.
+	failureNoMethod = "no_payment_method"
+	// failureNotAttempted: the charge never reached the provider. It uses up nothing.
+	failureNotAttempted = "not_attempted"
+	// failureSettled: the provider's invoice was paid, withdrawn or given up otherwise.
+	failureSettled = "settled_otherwise"
+)
+
+// How soon to act again where nothing says when.
+const (
+	lookAgainProcessing = 24 * time.Hour // a debit on its way
+	lookAgainUnknown    = time.Minute    // an attempt without an answer
+	lookAgainUnknownFor = "the unanswered payment is asked for again"
+	lookAgainPublished  = time.Hour // an invoice that is not at the provider yet
+)
+
+// collecting is an invoice, its organisation's terms and its last payment as
+// they stand under the invoice's lock.
+type collecting struct {
+	tx   pgx.Tx
+	seen int64
+
+	ID                string
+	Org               string
+	Status            billing.InvoiceStatus
+	Currency          billing.Currency
+	Total             decimal.Decimal
+	AmountPaid        decimal.Decimal
+	AmountSettled     decimal.Decimal // of it, paid otherwise than by a payment of ours
+	Collection        string
+	NetDays           int
+	FinalizedAt       time.Time
+	DueAt             *time.Time
+	PaidAt            *time.Time
+	StripeInvoiceID   string
+	Published         bool
+	StripeAttempts    int64
+	FirstAttemptAt    *time.Time
+	NextAttemptAt     *time.Time
+	ScheduledAttempts int
+	RetryRequested    bool
+	News              bool // from the provider, not looked into yet
+	PaymentMethod     string
+	Dunning           []int
+	TestClock         bool
+	Now               time.Time
+	Installation      string
+
+	last payment // Attempt 0 = none
+}
+
+// payment is one attempt to collect an invoice.
+type payment struct {
+	Attempt         int
+	Status          billing.PaymentStatus
+	Amount          decimal.Decimal
+	FailureCode     string
+	PaymentMethod   string
+	IdempotencyKey  string
+	PaymentIntentID string
+	ChargeID        string
+	AttemptsBefore  int64
+	Scheduled       bool
+	StartedAt       time.Time
+}
+
+func (p payment) inFlight() bool {
+	return p.Status == billing.PaymentUnknown || p.Status == billing.PaymentProcessing
+}
+
+// openCollection takes an invoice's lock and reads how its collection stands.
+// The facts are read after the lock is held, in a statement of their own: in the
+// locking statement the other tables would show as they were before the wait.
+func openCollection(ctx context.Context, tx pgx.Tx, invoice string) (*collecting, error) {
+	const lock = `SELECT id FROM invoices WHERE id = $1 FOR NO KEY UPDATE`
+	const facts = `
+SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_settled, i.collection, i.net_days,
+       i.finalized_at, i.due_at, i.paid_at, coalesce(i.stripe_invoice_id, ''), i.stripe_finalized_at IS NOT NULL,
+       i.stripe_attempts, i.first_attempt_at, i.next_attempt_at, i.scheduled_attempts, i.retry_requested,
+       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL),
+       o.payment_method, o.dunning, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text
+  FROM invoices i
+  JOIN organizations o ON o.id = i.org_id
+ CROSS JOIN installation n
+ WHERE i.id = $1`
+	c := &collecting{tx: tx}
+	var err error
+	if c.seen, err = seen(ctx, tx, "collect/"+invoice); err != nil {
+		return nil, err
+	}
+	err = tx.QueryRow(ctx, lock, invoice).Scan(&c.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, billing.NotFound("invoice %q does not exist", invoice)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = tx.QueryRow(ctx, facts, invoice).Scan(&c.ID, &c.Org, &c.Status, &c.Currency, &c.Total, &c.AmountPaid,
+		&c.AmountSettled, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
+		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested, &c.News,
+		&c.PaymentMethod, &c.Dunning, &c.TestClock, &c.Now, &c.Installation)
+	if err != nil {
+		return nil, err
+	}
+	c.Now = c.Now.UTC()
+	c.last, _, err = c.payment(ctx, 0)
+	return c, err
+}
+
+// payment reads an attempt, or the last one where the number is 0.
+func (c *collecting) payment(ctx context.Context, attempt int) (p payment, found bool, err error) {
+	const statement = `
+SELECT attempt, status, amount, failure_code, payment_method, idempotency_key,
+       stripe_payment_intent_id, stripe_charge_id, attempts_before, scheduled, started_at
+  FROM payments
+ WHERE invoice_id = $1 AND (attempt = $2 OR $2 = 0)
+ ORDER BY attempt DESC
+ LIMIT 1`
+	rows, err := c.tx.Query(ctx, statement, c.ID, attempt)
+	if err != nil {
+		return p, false, err
+	}
+	p, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[payment])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return payment{}, false, nil
+	}
+	return p, err == nil, err
+}
+
+// BeginCollection decides the next step of collecting an invoice, under its lock.
+// A new attempt is recorded as unknown before it is returned; while one is
+// unknown or processing there is no other.
+func (s *Store) BeginCollection(ctx context.Context, invoice string) (step billing.ChargeStep, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		c, err := openCollection(ctx, tx, invoice)
+		if err != nil {
+			return err
+		}
+		kind, err := c.next(ctx)
+		if err != nil {
+			return err
+		}
+		step, err = c.step(ctx, kind)
+		return err
+	})
+	return step, wrap("collect "+invoice, err)
+}
+
+// next decides what to do, and records it.
+func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
+	sent := c.Collection == billing.SendInvoice
+	switch {
+	case !c.unsettled():
+		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
+	case !c.Published:
+		return billing.StepNone, nil
+	case c.last.inFlight():
+		return billing.StepResolve, c.takeNews(ctx)
+	case c.News, sent && c.Status == billing.StatusOpen, sent && c.RetryRequested:
+		return billing.StepLook, c.takeNews(ctx)
+	case sent, c.Status == billing.StatusWrittenOff, !c.due():
+		return billing.StepNone, nil
+	}
+	if c.PaymentMethod == "" {
+		return billing.StepNone, c.attemptWithoutMethod(ctx)
+	}
+	return billing.StepCharge, c.attempt(ctx, billing.PaymentUnknown, "")
+}
+
+// unsettled tells whether the invoice may still be paid.
+func (c *collecting) unsettled() bool {
+	return c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue || c.Status == billing.StatusWrittenOff
+}
+
+// due tells whether to charge now: for the first time, by the dunning table, or
+// because a person or a new payment method asks for it, past due or not.
+func (c *collecting) due() bool {
+	return c.RetryRequested || (c.Status == billing.StatusOpen && c.dueBySchedule())
+}
+
+func (c *collecting) dueBySchedule() bool {
+	return c.ScheduledAttempts == 0 || (c.NextAttemptAt != nil && !c.Now.Before(*c.NextAttemptAt))
+}
+
+// attempt records a new attempt. One by the dunning table uses up its day; one
+// that was asked for beside it does not.
+func (c *collecting) attempt(ctx context.Context, status billing.PaymentStatus, failure string) error {
+	scheduled := c.dueBySchedule()
+	if scheduled {
+		c.ScheduledAttempts++
+	}
+	if c.FirstAttemptAt == nil {
+		c.FirstAttemptAt = &c.Now
+	}
+	c.Status, c.RetryRequested = billing.StatusOpen, false
+	if err := c.insertPayment(ctx, payment{Status: status, FailureCode: failure, PaymentMethod: c.PaymentMethod, Scheduled: scheduled}); err != nil {
+		return err
+	}
+	return c.save(ctx)
+}
+
+// attemptWithoutMethod is an attempt that has nothing to charge: it fails here.
+func (c *collecting) attemptWithoutMethod(ctx context.Context) error {
+	if err := c.attempt(ctx, billing.PaymentFailed, failureNoMethod); err != nil {
+		return err
+	}
+	if err := c.dun(ctx, c.last, billing.NoticePaymentFailed); err != nil {
+		return err
+	}
+	return c.save(ctx)
+}
+
+// insertPayment adds an attempt after the last one, over what is left to pay.
+func (c *collecting) insertPayment(ctx context.Context, p payment) error {
+	const statement = `
+INSERT INTO payments (invoice_id, attempt, status, amount, failure_code, payment_method, idempotency_key,
+                      stripe_payment_intent_id, stripe_charge_id, attempts_before, scheduled, created_at)
+VALUES (@invoice, @attempt, @status, @amount, @failure, @method, @key,
+        @intent, @charge, @attempts_before, @scheduled, @now)
+RETURNING started_at`
+	p.Attempt = c.last.Attempt + 1
+	p.Amount = c.Total.Sub(c.AmountPaid)
+	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt)
+	p.AttemptsBefore = c.StripeAttempts
+	err := c.tx.QueryRow(ctx, statement, pgx.NamedArgs{
+		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "amount": p.Amount, "failure": p.FailureCode,
+		"method": p.PaymentMethod, "key": p.IdempotencyKey, "intent": p.PaymentIntentID, "charge": p.ChargeID,
+		"attempts_before": p.AttemptsBefore, "scheduled": p.Scheduled, "now": c.Now,
+	}).Scan(&p.StartedAt)
+	c.last = p
+	return wrap(fmt.Sprintf("record attempt %d", p.Attempt), err)
+}
+
+// save writes what collection changes of an invoice.
+func (c *collecting) save(ctx context.Context) error {
+	const statement = `
+UPDATE invoices
+   SET status             = @status,
+       amount_paid        = @amount_paid,
+       amount_settled     = @amount_settled,
+       due_at             = @due_at,
+       paid_at            = @paid_at,
+       stripe_attempts    = @stripe_attempts,
+       first_attempt_at   = @first_attempt_at,
+       next_attempt_at    = @next_attempt_at,
+       scheduled_attempts = @scheduled_attempts,
+       retry_requested    = @retry_requested
+ WHERE id = @invoice`
+	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
+		"invoice": c.ID, "status": c.Status, "amount_paid": c.AmountPaid, "amount_settled": c.AmountSettled,
+		"due_at": c.DueAt, "paid_at": c.PaidAt, "stripe_attempts": c.StripeAttempts, "first_attempt_at": c.FirstAttemptAt,
+		"next_attempt_at": c.NextAttemptAt, "scheduled_attempts": c.ScheduledAttempts, "retry_requested": c.RetryRequested,
+	})
+	return wrap("save the collection", err)
+}
+
+// step returns a step of the kind with all that is needed to take it.
+func (c *collecting) step(ctx context.Context, kind billing.StepKind) (billing.ChargeStep, error) {
+	state, err := c.state(ctx)
+	step := billing.ChargeStep{
+		Do: kind, Invoice: c.ID, Attempt: c.last.Attempt, StripeInvoice: c.StripeInvoiceID,
+		Total: billing.Money{Amount: c.Total, Currency: c.Currency}, State: state,
+	}
+	if kind == billing.StepCharge || kind == billing.StepResolve {
+		step.PaymentMethod, step.IdempotencyKey = c.last.PaymentMethod, c.last.IdempotencyKey
+		step.StartedAt, step.AttemptsBefore = c.last.StartedAt.UTC(), c.last.AttemptsBefore
+	}
+	return step, err
+}
+
+// state is how the collection stands, for whoever waits.
+func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
+	const pending = `SELECT count(*) FROM payment_notices WHERE invoice_id = $1 AND status = 'pending'`
+	state := billing.Collection{
+		Organization: c.Org, Invoice: c.ID, Status: c.Status, Due: billing.Money{Amount: c.amountDue(), Currency: c.Currency},
+		Attempt: c.last.Attempt, Attempts: len(c.Dunning), Payment: c.last.Status, FailureCode: c.last.FailureCode,
+		TestClock: c.TestClock, Seen: c.seen,
+	}
+	if c.Status == billing.StatusPastDue && c.RetryRequested {
+		state.Status = billing.StatusOpen // there is something to do
+	}
+	if !state.Over() {
+		state.NextAt, state.NextWhat = c.nextStep()
+	}
+	return state, wrap("count pending notices", c.tx.QueryRow(ctx, pending, c.ID).Scan(&state.Notices))
+}
+
+func (c *collecting) amountDue() decimal.Decimal {
+	if c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue {
+		return c.Total.Sub(c.AmountPaid)
+	}
+	return decimal.Zero
+}
+
+// nextStep is when to act again, and what is then done.
+func (c *collecting) nextStep() (at time.Time, what string) {
+	switch {
+	case !c.Published:
+		return c.Now.Add(lookAgainPublished), "the invoice is looked for at the provider"
+	case c.last.Status == billing.PaymentUnknown:
+		return c.Now.Add(lookAgainUnknown), lookAgainUnknownFor
+	case c.last.Status == billing.PaymentProcessing:
+		return c.Now.Add(lookAgainProcessing), "the payment under way is asked for again"
+	case c.Collection == billing.SendInvoice:
+		return instant(c.DueAt), "the invoice is due"
+	case c.RetryRequested:
+		return c.Now, "the requested attempt"
+	case c.dueBySchedule():
+		return c.Now, c.nextAttemptOfTable()
+	default:
+		return instant(c.NextAttemptAt), c.nextAttemptOfTable()
+	}
+}
+
+func (c *collecting) nextAttemptOfTable() string {
+	return fmt.Sprintf("attempt %d of %d", c.ScheduledAttempts+1, len(c.Dunning))
+}

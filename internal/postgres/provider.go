@@ -1,0 +1,256 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// The keys under which the payment provider does a thing at most once. They are
+// made of what the thing is, never of a clock, a run or a try.
+
+func providerInvoiceKey(installation, org, period string, revision int) string {
+	return fmt.Sprintf("inv/%s/%s/%s/%d", installation, org, period, revision)
+}
+
+func providerItemKey(installation, org, period string, revision, number int) string {
+	return fmt.Sprintf("item/%s/%s/%s/%d/%d", installation, org, period, revision, number)
+}
+
+func paymentKey(installation, invoice string, attempt int) string {
+	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt)
+}
+
+// BeginProviderInvoice returns what the provider is to be told about an invoice,
+// and records that it is about to be. TriedAt is when that was first recorded,
+// before this call.
+func (s *Store) BeginProviderInvoice(ctx context.Context, invoice string) (p billing.ProviderInvoice, err error) {
+	const tried = `UPDATE invoices SET stripe_tried_at = coalesce(stripe_tried_at, now()) WHERE id = $1`
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if p, err = lockProviderInvoice(ctx, tx, invoice); err != nil || p.StripeID != "" {
+			return err
+		}
+		_, err := tx.Exec(ctx, tried, invoice)
+		return err
+	})
+	return p, wrap("prepare "+invoice+" for the provider", err)
+}
+
+// BeginProviderFinalize returns what the provider is told when its invoice is
+// finalised, and records that it is about to be. FinalizeTried tells whether that
+// was recorded before this call. The key is the invoice's own.
+func (s *Store) BeginProviderFinalize(ctx context.Context, invoice string) (p billing.ProviderInvoice, err error) {
+	const tried = `
+UPDATE invoices
+   SET stripe_finalize_tried_at = coalesce(stripe_finalize_tried_at, now())
+ WHERE id = $1`
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if p, err = lockProviderInvoice(ctx, tx, invoice); err != nil || p.Finalized {
+			return err
+		}
+		if p.StripeID == "" {
+			return billing.Conflict("invoice %q is not at the provider yet", invoice)
+		}
+		_, err := tx.Exec(ctx, tried, invoice)
+		return err
+	})
+	return p, wrap("prepare to finalise "+invoice, err)
+}
+
+// lockProviderInvoice reads what the provider is told about an invoice, and keeps
+// the invoice from changing until the transaction ends. Only an open invoice is
+// made known to the provider; one that is known there already may stand anyhow.
+func lockProviderInvoice(ctx context.Context, tx pgx.Tx, invoice string) (p billing.ProviderInvoice, err error) {
+	const statement = `
+SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''), i.total, i.currency,
+       i.collection, i.net_days, i.period_start, i.period_end, i.period_id, i.revision, i.status, i.stripe_tried_at,
+       coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL
+  FROM invoices i
+  JOIN organizations o ON o.id = i.org_id
+ CROSS JOIN installation n
+ WHERE i.id = $1
+   FOR NO KEY UPDATE OF i`
+	var period string
+	var revision int
+	var status billing.InvoiceStatus
+	var triedAt *time.Time
+	err = tx.QueryRow(ctx, statement, invoice).Scan(&p.Invoice, &p.Number, &p.Organization, &p.Installation, &p.Customer,
+		&p.Total.Amount, &p.Total.Currency, &p.Collection, &p.NetDays, &p.PeriodStart, &p.PeriodEnd, &period, &revision, &status,
+		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return p, billing.NotFound("invoice %q does not exist", invoice)
+	case err != nil:
+		return p, err
+	case status != billing.StatusOpen && !p.Finalized:
+		return p, billing.Conflict("invoice %q is %s and no business of the provider", invoice, status)
+	}
+	p.PeriodStart, p.PeriodEnd, p.TriedAt = p.PeriodStart.UTC(), p.PeriodEnd.UTC(), instant(triedAt)
+	p.IdempotencyKey = providerInvoiceKey(p.Installation, p.Organization, period, revision)
+	return p, nil
+}
+
+// RecordProviderInvoice records the provider's id of an invoice. News that came
+// under that id before we knew it is taken up.
+func (s *Store) RecordProviderInvoice(ctx context.Context, invoice, stripeID string) error {
+	const statement = `
+UPDATE invoices
+   SET stripe_invoice_id = @stripe_id
+ WHERE id = @invoice AND coalesce(stripe_invoice_id, @stripe_id) = @stripe_id`
+	const recorded = `SELECT coalesce(stripe_invoice_id, '') FROM invoices WHERE id = $1`
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": invoice, "stripe_id": stripeID})
+		if isUniqueViolation(err) {
+			return billing.Conflict("%s is recorded as the provider's invoice of another one", stripeID)
+		}
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return otherThanRecorded(tx.QueryRow(ctx, recorded, invoice), "invoice "+invoice, stripeID)
+		}
+		return adoptStripeEvents(ctx, tx, invoice, stripeID)
+	})
+	return wrap("record the provider's invoice of "+invoice, err)
+}
+
+// otherThanRecorded says why an id of the provider's could not be recorded: the
+// thing does not exist, or has another one.
+func otherThanRecorded(row pgx.Row, what, id string) error {
+	var recorded string
+	err := row.Scan(&recorded)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return billing.NotFound("%s does not exist", what)
+	case err != nil:
+		return err
+	}
+	return billing.Conflict("%s is %s at the provider, not %s", what, recorded, id)
+}
+
+// RecordCustomer records the provider's customer of an organisation, and the
+// provider's test clock that it lives on ("" without one).
+func (s *Store) RecordCustomer(ctx context.Context, organization, customer, clock string) error {
+	const statement = `
+UPDATE organizations
+   SET stripe_customer_id = @customer,
+       stripe_clock_id    = coalesce(nullif(@clock, ''), stripe_clock_id)
+ WHERE id = @org
+   AND coalesce(stripe_customer_id, @customer) = @customer
+   AND (@clock = '' OR coalesce(stripe_clock_id, @clock) = @clock)`
+	const recorded = `
+SELECT coalesce(stripe_customer_id, 'no customer') || coalesce(' on clock ' || stripe_clock_id, '')
+  FROM organizations
+ WHERE id = $1`
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, statement, pgx.NamedArgs{"org": organization, "customer": customer, "clock": clock})
+		if isUniqueViolation(err) {
+			return billing.Conflict("%s is recorded as the provider's customer of another organization", customer)
+		}
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+		return otherThanRecorded(tx.QueryRow(ctx, recorded, organization), "organization "+organization, customer)
+	})
+	return wrap("record the provider's customer of "+organization, err)
+}
+
+// BeginProviderItem returns an item of the provider's invoice, and records that
+// it is about to be added. Tried tells whether that was recorded before this call.
+func (s *Store) BeginProviderItem(ctx context.Context, invoice string, number int) (item billing.ProviderItem, err error) {
+	const tried = `UPDATE provider_items SET tried_at = coalesce(tried_at, now()) WHERE invoice_id = $1 AND n = $2`
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if item, err = lockProviderItem(ctx, tx, invoice, number); err != nil || item.StripeID != "" {
+			return err
+		}
+		_, err := tx.Exec(ctx, tried, invoice, number)
+		return err
+	})
+	return item, wrap(fmt.Sprintf("prepare item %d of %s for the provider", number, invoice), err)
+}
+
+func lockProviderItem(ctx context.Context, tx pgx.Tx, invoice string, number int) (item billing.ProviderItem, err error) {
+	const statement = `
+SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text, coalesce(o.stripe_customer_id, ''),
+       coalesce(i.stripe_invoice_id, ''), i.period_start, i.period_end, i.org_id, i.period_id, i.revision,
+       p.tried_at IS NOT NULL, coalesce(p.stripe_item_id, '')
+  FROM provider_items p
+  JOIN invoices i ON i.id = p.invoice_id
+  JOIN organizations o ON o.id = i.org_id
+ CROSS JOIN installation n
+ WHERE p.invoice_id = $1 AND p.n = $2
+   FOR NO KEY UPDATE OF p`
+	var org, period string
+	var revision int
+	err = tx.QueryRow(ctx, statement, invoice, number).Scan(&item.Invoice, &item.Number, &item.Key, &item.Description,
+		&item.Amount.Amount, &item.Amount.Currency, &item.Installation, &item.Customer, &item.StripeInvoice,
+		&item.PeriodStart, &item.PeriodEnd, &org, &period, &revision, &item.Tried, &item.StripeID)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return item, billing.NotFound("invoice %q has no item %d", invoice, number)
+	case err != nil:
+		return item, err
+	case item.StripeInvoice == "":
+		return item, billing.Conflict("invoice %q is not at the provider yet", invoice)
+	}
+	item.PeriodStart, item.PeriodEnd = item.PeriodStart.UTC(), item.PeriodEnd.UTC()
+	item.IdempotencyKey = providerItemKey(item.Installation, org, period, revision, number)
+	return item, nil
+}
+
+// RecordProviderItem records the provider's id of an item.
+func (s *Store) RecordProviderItem(ctx context.Context, invoice string, number int, stripeID string) error {
+	const statement = `
+UPDATE provider_items
+   SET stripe_item_id = @stripe_id
+ WHERE invoice_id = @invoice AND n = @n AND coalesce(stripe_item_id, @stripe_id) = @stripe_id`
+	const recorded = `SELECT coalesce(stripe_item_id, '') FROM provider_items WHERE invoice_id = $1 AND n = $2`
+	what := fmt.Sprintf("item %d of %s", number, invoice)
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": invoice, "n": number, "stripe_id": stripeID})
+		if isUniqueViolation(err) {
+			return billing.Conflict("%s is recorded as the provider's item of another line", stripeID)
+		}
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+		return otherThanRecorded(tx.QueryRow(ctx, recorded, invoice, number), what, stripeID)
+	})
+	return wrap("record the provider's "+what, err)
+}
+
+// RecordProviderFinalized records that the provider's invoice is final: what it
+// says of the due date, and, where that is so, that it is paid, void or given up
+// already. That its total is ours is for the caller to see to.
+func (s *Store) RecordProviderFinalized(ctx context.Context, invoice string, state billing.ProviderInvoiceState) error {
+	const statement = `
+UPDATE invoices
+   SET stripe_finalized_at = coalesce(stripe_finalized_at, now()),
+       stripe_hosted_url   = @hosted_url
+ WHERE id = @invoice`
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		c, err := openCollection(ctx, tx, invoice)
+		if err != nil {
+			return err
+		}
+		switch {
+		case c.StripeInvoiceID != state.StripeID:
+			return billing.Conflict("invoice %q is %q at the provider, not %s", invoice, c.StripeInvoiceID, state.StripeID)
+		case state.Status == providerDraft:
+			return fmt.Errorf("%s is still a draft at the provider", state.StripeID)
+		}
+		if _, err := tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": invoice, "hosted_url": state.HostedURL}); err != nil {
+			return err
+		}
+		if err := c.published(ctx, state); err != nil {
+			return err
+		}
+		return c.save(ctx)
+	})
+	return wrap("record that "+invoice+" is final at the provider", err)
+}

@@ -1,0 +1,259 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// Difference is one thing that is not as it must be.
+type Difference struct {
+	Check        string `json:"check"`
+	Organization string `json:"organization"` // "" = of the whole database
+	Subject      string `json:"subject"`
+	Expected     string `json:"expected"`
+	Actual       string `json:"actual"`
+}
+
+// check is one recount or comparison. Its statement returns the subject of each
+// difference, what was expected, and what is there; nothing where all is well.
+// The statements are written apart from the rules that they check, in plain SQL
+// from the raw facts.
+type check struct {
+	name      string
+	statement string
+}
+
+// maxDifferences bounds how many differences of one check are listed.
+const maxDifferences = 100
+
+// Verify recounts and reconciles everything inside the database, for one
+// organisation ("" = all) and one period ("" = all), each organisation in one
+// snapshot. It changes nothing. No difference is an empty list.
+func (s *Store) Verify(ctx context.Context, org, period string) ([]Difference, error) {
+	orgs, err := s.organizationsToVerify(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	differences := []Difference{}
+	for _, id := range orgs {
+		err := s.readOnly(ctx, func(tx pgx.Tx) error {
+			v, err := newVerification(ctx, tx, id, period)
+			if err != nil {
+				return err
+			}
+			if err := v.runAll(ctx); err != nil {
+				return err
+			}
+			differences = append(differences, v.found...)
+			return nil
+		})
+		if err != nil {
+			return nil, wrap("verify "+id, err)
+		}
+	}
+	if org != "" {
+		return differences, nil
+	}
+	err = s.readOnly(ctx, func(tx pgx.Tx) error {
+		v := &verification{tx: tx, args: pgx.NamedArgs{}}
+		err := v.run(ctx, databaseChecks())
+		differences = append(differences, v.found...)
+		return err
+	})
+	return differences, wrap("verify the database", err)
+}
+
+func (s *Store) organizationsToVerify(ctx context.Context, org string) ([]string, error) {
+	if org != "" {
+		return []string{org}, nil
+	}
+	rows, err := s.pool.Query(ctx, `SELECT id FROM organizations ORDER BY id`)
+	if err != nil {
+		return nil, wrap("list organizations", err)
+	}
+	orgs, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return orgs, wrap("list organizations", err)
+}
+
+// verification is the checking of one organisation in one snapshot.
+type verification struct {
+	tx       pgx.Tx
+	org      string
+	period   string // "" = all
+	calendar billing.Calendar
+	args     pgx.NamedArgs // of every statement
+	found    []Difference
+}
+
+// newVerification reads what the checks are told about an organisation. SQL never
+// computes a boundary of time: months and days come from the one calendar.
+func newVerification(ctx context.Context, tx pgx.Tx, org, period string) (*verification, error) {
+	const statement = `
+SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (SELECT id::text FROM installation),
+       @period = '' OR EXISTS (SELECT FROM periods WHERE org_id = @org AND id = @period)
+  FROM organizations
+ WHERE id = @org`
+	v := &verification{tx: tx, org: org, period: period}
+	var currency billing.Currency
+	var zone, book, installation string
+	var anchor int
+	var now time.Time
+	var periodExists bool
+	err := tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org, "period": period}).
+		Scan(&currency, &zone, &anchor, &book, &now, &installation, &periodExists)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, billing.NotFound("organization %q does not exist", org)
+	case err != nil:
+		return nil, err
+	case !periodExists:
+		return nil, billing.NotFound("organization %q has no period %q", org, period)
+	}
+	if v.calendar, err = billing.NewCalendar(zone, anchor); err != nil {
+		return nil, err
+	}
+	v.args = pgx.NamedArgs{
+		"org": org, "period": period, "currency": currency, "book": book, "now": now, "installation": installation,
+		"unit": billing.FromMinor(1, currency).Amount,
+		"smallest_charge": currency.SmallestCharge().Amount,
+	}
+	if err := v.findMonths(ctx); err != nil {
+		return nil, err
+	}
+	return v, v.findDays(ctx)
+}
+
+// findMonths lists the billing months in which anything was spent, or is said to
+// have been; of one period only, where one is asked for.
+func (v *verification) findMonths(ctx context.Context) error {
+	const statement = `
+SELECT min(at), max(at)
+  FROM (SELECT min(occurred_at) AS at FROM usage_events WHERE org_id = @org AND rate_id IS NOT NULL
+         UNION ALL
+        SELECT max(occurred_at) FROM usage_events WHERE org_id = @org AND rate_id IS NOT NULL
+         UNION ALL
+        SELECT window_start FROM spend_counters WHERE org_id = @org) used`
+	const ofPeriod = `SELECT starts_at, starts_at FROM periods WHERE org_id = @org AND id = @period`
+	query := statement
+	if v.period != "" {
+		query = ofPeriod
+	}
+	var first, last *time.Time
+	if err := v.tx.QueryRow(ctx, query, v.args).Scan(&first, &last); err != nil {
+		return wrap("find the months of usage", err)
+	}
+	starts, ends := []time.Time{}, []time.Time{}
+	if first != nil {
+		for month := v.calendar.Month(*first); !month.Start.After(*last); month = v.calendar.Month(month.End) {
+			starts, ends = append(starts, month.Start), append(ends, month.End)
+		}
+	}
+	v.args["month_starts"], v.args["month_ends"] = starts, ends
+	return nil
+}
+
+// findDays lists the days of each live invoice's period, and how many the whole
+// billing month has.
+func (v *verification) findDays(ctx context.Context) error {
+	const statement = `
+SELECT id, period_start, period_end
+  FROM invoices
+ WHERE org_id = @org AND status <> 'void' AND (@period = '' OR period_id = @period)`
+	rows, err := v.tx.Query(ctx, statement, v.args)
+	if err != nil {
+		return wrap("find the days of the invoices", err)
+	}
+	invoices, days, months := []string{}, []time.Time{}, []int64{}
+	var id string
+	var span billing.Period
+	_, err = pgx.ForEachRow(rows, []any{&id, &span.Start, &span.End}, func() error {
+		month := int64(len(v.calendar.Days(v.calendar.Month(span.Start))))
+		for _, day := range v.calendar.Days(span) {
+			invoices, days, months = append(invoices, id), append(days, day), append(months, month)
+		}
+		return nil
+	})
+	v.args["day_invoices"], v.args["days"], v.args["day_months"] = invoices, days, months
+	return wrap("find the days of the invoices", err)
+}
+
+// runAll runs every check of an organisation.
+func (v *verification) runAll(ctx context.Context) error {
+	for _, checks := range [][]check{usageChecks(), periodChecks(), invoiceChecks(), lineChecks(), paymentChecks(), noticeChecks()} {
+		if err := v.run(ctx, checks); err != nil {
+			return err
+		}
+	}
+	return v.checkCalendar(ctx)
+}
+
+func (v *verification) run(ctx context.Context, checks []check) error {
+	for _, c := range checks {
+		if err := v.runOne(ctx, c); err != nil {
+			return wrap("check "+c.name, err)
+		}
+	}
+	return nil
+}
+
+func (v *verification) runOne(ctx context.Context, c check) error {
+	rows, err := v.tx.Query(ctx, c.statement, v.args)
+	if err != nil {
+		return err
+	}
+	d := Difference{Check: c.name, Organization: v.org}
+	listed, more := 0, 0
+	_, err = pgx.ForEachRow(rows, []any{&d.Subject, &d.Expected, &d.Actual}, func() error {
+		if listed == maxDifferences {
+			more++
+			return nil
+		}
+		listed++
+		v.found = append(v.found, d)
+		return nil
+	})
+	if more > 0 {
+		v.found = append(v.found, Difference{Check: c.name, Organization: v.org, Subject: "more", Expected: "0", Actual: fmt.Sprint(more)})
+	}
+	return err
+}
+
+// databaseChecks are those of the whole database.
+func databaseChecks() []check {
+	return []check{
+		{"invoice_numbers", invoiceNumbersHaveNoGap},
+		{"final_rows", finalRowsAreGuarded},
+	}
+}
+
+// Numbers are drawn in the transaction that writes the invoice: every one that
+// was drawn is there, and no other (R73).
+const invoiceNumbersHaveNoGap = `
+WITH drawn AS (
+    SELECT generate_series(1, last_invoice_number) AS n FROM installation
+), used AS (
+    SELECT id, substring(number FROM '[0-9]+$')::bigint AS n FROM invoices
+)
+SELECT coalesce(used.id, 'number ' || drawn.n),
+       CASE WHEN drawn.n IS NULL THEN 'a number that was drawn' ELSE 'an invoice' END,
+       CASE WHEN drawn.n IS NULL THEN 'number ' || coalesce(used.n::text, 'none') ELSE 'none' END
+  FROM drawn
+  FULL JOIN used ON used.n = drawn.n
+ WHERE drawn.n IS NULL OR used.n IS NULL
+ ORDER BY coalesce(drawn.n, used.n)`
+
+// What was issued, and the audit trail, is kept from changing by triggers; one
+// that is off or gone has left the door open (I15).
+const finalRowsAreGuarded = `
+SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
+  FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
+               ('invoice_line_members_are_final'), ('audit_log_is_final')) AS guard (trigger_name)
+  LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
+ WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
+ ORDER BY 1`

@@ -1,0 +1,77 @@
+package postgres
+
+// noticeChecks hold spend notices against the spend.
+func noticeChecks() []check {
+	return []check{
+		{"notice_missing", crossedThresholdsAreNoticed},
+		{"notice_unsound", noticesAreSound},
+	}
+}
+
+// I28: every threshold of a limit that was reached while its present version
+// held is written down, sent or not. A member's tier limit is asked about where
+// all of the member's usage of the month was under that tier and the seat was
+// held to the end: who changed tiers stood under several limits.
+const crossedThresholdsAreNoticed = `
+WITH months AS (
+    SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
+), thresholds AS (
+    SELECT l.*, t.threshold, l.scope = 'seat_tier' AND l.mode = 'per_member' AS of_members
+      FROM limits l
+     CROSS JOIN unnest(l.thresholds) AS t (threshold)
+     WHERE l.org_id = @org AND l.removed_at IS NULL AND l.amount IS NOT NULL
+), steady AS (
+    SELECT m.starts_at, e.user_id, min(e.seat_tier) AS tier
+      FROM usage_events e
+      JOIN months m ON e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
+     WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND e.user_id <> ''
+       AND EXISTS (SELECT FROM thresholds WHERE of_members)
+     GROUP BY 1, 2
+    HAVING count(*) = count(e.seat_tier) AND min(e.seat_tier) = max(e.seat_tier)
+), reached AS (
+    SELECT l.id, l.version, l.threshold, l.amount, l.scope, c.window_start, c.subject, c.spend
+      FROM thresholds l
+      JOIN spend_counters c ON c.org_id = l.org_id
+                           AND c.scope = CASE WHEN l.of_members THEN 'user' ELSE l.scope END
+                           AND (l.of_members OR c.subject = l.subject)
+      JOIN months m ON m.starts_at = c.window_start AND m.ends_at > l.updated_at
+     WHERE c.spend > 0
+       AND c.spend * 100 >= l.amount * l.threshold
+       AND (NOT l.of_members
+            OR EXISTS (SELECT FROM steady s
+                        WHERE s.starts_at = c.window_start AND s.user_id = c.subject AND s.tier = l.subject)
+           AND EXISTS (SELECT FROM seat_assignments a
+                        WHERE a.org_id = l.org_id AND a.user_id = c.subject AND a.tier = l.subject
+                          AND a.valid_from < m.ends_at
+                          AND (a.valid_to IS NULL OR a.valid_to >= greatest(m.ends_at, @now))))
+)
+SELECT concat_ws(' ', r.scope, nullif(r.subject, ''), 'limit', r.id, 'version', r.version, 'from', r.window_start),
+       'a notice of ' || r.threshold || '% of ' || trim_scale(r.amount), 'none at ' || trim_scale(r.spend)
+  FROM reached r
+  LEFT JOIN notices n ON n.limit_id = r.id
+                     AND n.limit_version = r.version
+                     AND n.threshold = r.threshold
+                     AND n.window_start = r.window_start
+                     AND n.subject = r.subject
+ WHERE n.id IS NULL
+ ORDER BY 1, r.threshold`
+
+// I28: no notice says what was never so: its spend reaches its threshold, and so
+// does the counter, since spend does not fall.
+const noticesAreSound = `
+WITH counted AS (
+    SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent, coalesce(c.spend, 0) AS spend
+      FROM notices n
+      JOIN limits l ON l.id = n.limit_id
+      LEFT JOIN spend_counters c ON c.org_id = n.org_id
+                                AND c.window_start = n.window_start
+                                AND c.subject = n.subject
+                                AND c.scope = CASE WHEN n.scope = 'seat_tier' AND n.subject <> l.subject THEN 'user' ELSE n.scope END
+     WHERE n.org_id = @org AND (@period = '' OR n.window_start = ANY(@month_starts))
+)
+SELECT concat_ws(' ', 'notice', id, scope, nullif(subject, '')),
+       'a spend of ' || threshold || '% of ' || trim_scale(amount),
+       trim_scale(spent) || ', now ' || trim_scale(spend)
+  FROM counted
+ WHERE spent <= 0 OR spent * 100 < amount * threshold OR spend * 100 < amount * threshold
+ ORDER BY id`

@@ -1,0 +1,71 @@
+package postgres
+
+// paymentChecks hold payments against their invoices.
+func paymentChecks() []check {
+	return []check{
+		{"payments_sum", paymentsStayWithinTheTotal},
+		{"paid_settled", paidIsCollected},
+		{"payment_attempts", attemptsAreNumbered},
+		{"payment_in_flight", nothingMovesOnceSettled},
+	}
+}
+
+// collected is what came in for each invoice: by payments of ours, and otherwise.
+const collected = `
+WITH collected AS (
+    SELECT i.*, coalesce((SELECT sum(p.amount) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded'), 0) AS payments
+      FROM invoices i
+     WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+)`
+
+// I17: no more came in than was asked for.
+const paymentsStayWithinTheTotal = collected + `
+SELECT id, 'at most ' || trim_scale(greatest(total, 0)), trim_scale(payments + amount_settled)::text
+  FROM collected
+ WHERE payments + amount_settled > greatest(total, 0)
+ ORDER BY id`
+
+// I19 and I20: an invoice is paid, and says when, if and only if what came in for
+// it is its total; its amount paid is what came in. Nothing comes in for one that
+// is carried, settled or void.
+const paidIsCollected = collected + `
+SELECT id,
+       CASE WHEN payments + amount_settled = total AND total > 0 THEN 'paid ' ELSE 'not paid ' END || trim_scale(payments + amount_settled),
+       concat_ws(' ', status, trim_scale(amount_paid), 'at ' || paid_at)
+  FROM collected
+ WHERE (status = 'paid') <> (payments + amount_settled = total AND total > 0)
+    OR (status = 'paid') <> (paid_at IS NOT NULL)
+    OR amount_paid <> payments + amount_settled
+    OR (status IN ('carried', 'settled', 'void') AND payments + amount_settled > 0)
+ ORDER BY id`
+
+// I21: attempts are numbered from 1 without a gap, and each has the key that its
+// invoice and number make. None is over more than its invoice's total.
+const attemptsAreNumbered = `
+WITH numbered AS (
+    SELECT p.*, i.total, row_number() OVER (PARTITION BY p.invoice_id ORDER BY p.attempt) AS n
+      FROM payments p
+      JOIN invoices i ON i.id = p.invoice_id
+     WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+)
+SELECT invoice_id || ' attempt ' || attempt,
+       concat_ws(' ', 'attempt', n, 'pay/' || @installation::text || '/' || invoice_id || '/' || n, 'at most', trim_scale(total)),
+       concat_ws(' ', 'attempt', attempt, idempotency_key, 'over', trim_scale(amount))
+  FROM numbered
+ WHERE attempt <> n
+    OR idempotency_key <> 'pay/' || @installation || '/' || invoice_id || '/' || attempt
+    OR amount > total
+ ORDER BY invoice_id, attempt`
+
+// I18 and I20: one attempt at a time, and none under way for an invoice that is
+// not being collected.
+const nothingMovesOnceSettled = `
+SELECT i.id,
+       CASE WHEN i.status = 'open' THEN 'at most 1 attempt under way' ELSE 'no attempt under way for one that is ' || i.status END,
+       count(*) || ' under way'
+  FROM invoices i
+  JOIN payments p ON p.invoice_id = i.id AND p.status IN ('unknown', 'processing')
+ WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+ GROUP BY i.id
+HAVING i.status <> 'open' OR count(*) > 1
+ ORDER BY i.id`

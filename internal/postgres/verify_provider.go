@@ -1,0 +1,130 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// publishedInvoice is an invoice as the provider ought to know it.
+type publishedInvoice struct {
+	ID        string
+	Org       string
+	StripeID  string
+	Status    billing.InvoiceStatus
+	Finalized bool
+	Total     billing.Money
+	Payments  int  // that succeeded
+	InFlight  bool // an attempt is under way: what it comes to is open
+}
+
+// VerifyProvider holds every invoice that the provider was told of against what
+// the provider says of it, for one organisation ("" = all). fetch asks the
+// provider; an error that is billing.ErrNotFound is a difference, any other ends
+// the check.
+func (s *Store) VerifyProvider(ctx context.Context, org string, fetch func(ctx context.Context, stripeInvoice string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
+	invoices, err := s.publishedInvoices(ctx, org, "")
+	if err != nil {
+		return nil, err
+	}
+	differences := []Difference{}
+	for _, invoice := range invoices {
+		found, err := compareWithProvider(ctx, invoice, fetch)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) > 0 { // it may have moved between the two readings
+			if found, err = s.compareAgain(ctx, invoice.ID, fetch); err != nil {
+				return nil, err
+			}
+		}
+		differences = append(differences, found...)
+	}
+	return differences, nil
+}
+
+func (s *Store) compareAgain(ctx context.Context, invoice string, fetch func(context.Context, string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
+	again, err := s.publishedInvoices(ctx, "", invoice)
+	if err != nil || len(again) == 0 {
+		return nil, err
+	}
+	return compareWithProvider(ctx, again[0], fetch)
+}
+
+// publishedInvoices lists the invoices that the provider was told of, all or one,
+// and those that it should have been told of and that went on without it.
+func (s *Store) publishedInvoices(ctx context.Context, org, invoice string) ([]publishedInvoice, error) {
+	const statement = `
+SELECT i.id, i.org_id, coalesce(i.stripe_invoice_id, ''), i.status, i.stripe_finalized_at IS NOT NULL, i.total, i.currency,
+       (SELECT count(*) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded'),
+       EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id AND p.status IN ('unknown', 'processing'))
+  FROM invoices i
+ WHERE (@org = '' OR i.org_id = @org)
+   AND (@invoice = '' OR i.id = @invoice)
+   AND (i.stripe_invoice_id IS NOT NULL OR EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id))
+ ORDER BY i.id`
+	rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"org": org, "invoice": invoice})
+	if err != nil {
+		return nil, wrap("list the published invoices", err)
+	}
+	invoices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i publishedInvoice, err error) {
+		err = row.Scan(&i.ID, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.InFlight)
+		return i, err
+	})
+	return invoices, wrap("list the published invoices", err)
+}
+
+// compareWithProvider says where an invoice differs from the provider's (I22,
+// I24, I30).
+func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(context.Context, string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
+	differ := func(name, expected, actual string) Difference {
+		return Difference{Check: name, Organization: ours.Org, Subject: ours.ID, Expected: expected, Actual: actual}
+	}
+	if ours.StripeID == "" {
+		return []Difference{differ("provider_invoice", "an invoice at the provider", "none, and payments")}, nil
+	}
+	theirs, err := fetch(ctx, ours.StripeID)
+	if errors.Is(err, billing.ErrNotFound) {
+		return []Difference{differ("provider_invoice", ours.StripeID, "does not exist at the provider")}, nil
+	}
+	if err != nil {
+		return nil, wrap("look at "+ours.StripeID+" of "+ours.ID, err)
+	}
+	var found []Difference
+	if theirs.Total.Currency != ours.Total.Currency || !theirs.Total.Amount.Equal(ours.Total.Amount) {
+		if ours.Finalized || theirs.Status != providerDraft { // a draft may still lack items
+			found = append(found, differ("provider_total", ours.Total.String(), theirs.Total.String()))
+		}
+	}
+	if ours.InFlight {
+		return found, nil
+	}
+	if want := providerStatuses(ours); !slices.Contains(want, theirs.Status) {
+		found = append(found, differ("provider_status", want[0], theirs.Status))
+	}
+	if theirs.Charges != ours.Payments {
+		found = append(found, differ("provider_charges", fmt.Sprintf("%d succeeded", ours.Payments), fmt.Sprintf("%d succeeded", theirs.Charges)))
+	}
+	return found, nil
+}
+
+// providerStatuses lists how an invoice may stand at the provider, the usual way
+// first.
+func providerStatuses(ours publishedInvoice) []string {
+	switch {
+	case ours.Status == billing.StatusPaid:
+		return []string{providerPaid}
+	case ours.Status == billing.StatusVoid:
+		return []string{providerVoid}
+	case ours.Status == billing.StatusWrittenOff:
+		return []string{providerUncollectible}
+	case !ours.Finalized:
+		return []string{providerDraft, providerOpen}
+	}
+	return []string{providerOpen}
+}

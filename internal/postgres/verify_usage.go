@@ -1,0 +1,151 @@
+package postgres
+
+// usageChecks recount what was stored from the raw events.
+func usageChecks() []check {
+	return []check{
+		{"totals_recount", totalsAreTheirEvents},
+		{"event_rate", eventsHaveTheirRate},
+		{"event_period", eventsLieInTheirPeriod},
+		{"spend_recount", spendIsItsEvents},
+	}
+}
+
+// I05: each accepted event counts once, in full, in the total of its period,
+// user, product, model and rate; parked ones count nowhere.
+const totalsAreTheirEvents = `
+WITH counted AS (
+    SELECT period_id, coalesce(origin_id, '') AS origin_id, user_id, product, model, rate_id, count(*) AS events,
+           sum(input) AS input, sum(output) AS output, sum(cache_write_5m) AS cache_write_5m,
+           sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search
+      FROM usage_events
+     WHERE org_id = @org AND rate_id IS NOT NULL AND (@period = '' OR period_id = @period)
+     GROUP BY 1, 2, 3, 4, 5, 6
+), kept AS (
+    SELECT *
+      FROM usage_totals
+     WHERE org_id = @org AND (@period = '' OR period_id = @period)
+)
+SELECT concat_ws(' ', period_id, nullif(origin_id, ''), coalesce(nullif(user_id, ''), 'no user'), product, model, 'rate ' || rate_id),
+       concat_ws(' ', e.events, 'events of', e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search),
+       concat_ws(' ', k.events, 'events of', k.input, k.output, k.cache_write_5m, k.cache_write_1h, k.cache_read, k.web_search)
+  FROM counted e
+  FULL JOIN kept k USING (period_id, origin_id, user_id, product, model, rate_id)
+ WHERE coalesce(e.events, 0)         <> coalesce(k.events, 0)
+    OR coalesce(e.input, 0)          <> coalesce(k.input, 0)
+    OR coalesce(e.output, 0)         <> coalesce(k.output, 0)
+    OR coalesce(e.cache_write_5m, 0) <> coalesce(k.cache_write_5m, 0)
+    OR coalesce(e.cache_write_1h, 0) <> coalesce(k.cache_write_1h, 0)
+    OR coalesce(e.cache_read, 0)     <> coalesce(k.cache_read, 0)
+    OR coalesce(e.web_search, 0)     <> coalesce(k.web_search, 0)
+ ORDER BY 1`
+
+// I06: each event's rate has the prices that were in force when it occurred: of
+// the last version before it, in the highest band that its prompt exceeds, times
+// its modifiers; a tool's price counts where the tool was used.
+const eventsHaveTheirRate = `
+WITH versions AS (
+    SELECT model, speed, effective_from,
+           lead(effective_from) OVER (PARTITION BY model, speed ORDER BY effective_from) AS until
+      FROM (SELECT DISTINCT model, speed, effective_from FROM model_prices WHERE book = @book) v
+), bands AS (
+    SELECT p.*, v.until, lead(p.prompt_tokens_above) OVER (
+               PARTITION BY p.model, p.speed, p.effective_from ORDER BY p.prompt_tokens_above) AS next_band
+      FROM model_prices p
+      JOIN versions v USING (model, speed, effective_from)
+     WHERE p.book = @book
+), tools AS (
+    SELECT effective_from, lead(effective_from) OVER (ORDER BY effective_from) AS until, amount, per
+      FROM tool_prices
+     WHERE book = @book AND tool = 'web_search'
+), rated AS (
+    SELECT e.event_id, e.model, e.web_search, e.rate_id,
+           CASE coalesce(e.service_tier, 'standard') WHEN 'standard' THEN 1 WHEN 'batch' THEN p.batch END
+               * CASE WHEN e.inference_geo = 'us' THEN coalesce(p.us_only, 1) ELSE 1 END AS times,
+           p.input, p.output, p.cache_write_5m, p.cache_write_1h, p.cache_read, t.amount AS tool_amount, t.per AS tool_per
+      FROM usage_events e
+      LEFT JOIN bands p ON p.model = e.model
+                       AND p.speed = coalesce(e.speed, 'standard')
+                       AND e.occurred_at >= p.effective_from
+                       AND (p.until IS NULL OR e.occurred_at < p.until)
+                       AND (p.prompt_tokens_above = 0
+                            OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read > p.prompt_tokens_above)
+                       AND (p.next_band IS NULL
+                            OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read <= p.next_band)
+      LEFT JOIN tools t ON e.occurred_at >= t.effective_from AND (t.until IS NULL OR e.occurred_at < t.until)
+     WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND (@period = '' OR e.period_id = @period)
+)
+SELECT 'event ' || e.event_id,
+       concat_ws(' ', @book::text, e.model, trim_scale(e.input * e.times), trim_scale(e.output * e.times),
+                 trim_scale(e.cache_write_5m * e.times), trim_scale(e.cache_write_1h * e.times),
+                 trim_scale(e.cache_read * e.times), 'search', trim_scale(e.tool_amount)),
+       concat_ws(' ', r.book, r.model, trim_scale(r.input), trim_scale(r.output), trim_scale(r.cache_write_5m),
+                 trim_scale(r.cache_write_1h), trim_scale(r.cache_read), 'search', trim_scale(r.web_search), '(rate ' || e.rate_id || ')')
+  FROM rated e
+  LEFT JOIN rates r ON r.id = e.rate_id
+ WHERE (r.book, r.model, r.input, r.output, r.cache_write_5m, r.cache_write_1h, r.cache_read) IS DISTINCT FROM
+       (@book::text, e.model, e.input * e.times, e.output * e.times, e.cache_write_5m * e.times,
+        e.cache_write_1h * e.times, e.cache_read * e.times)
+    OR (e.web_search > 0 AND (r.web_search, r.web_search_per) IS DISTINCT FROM (e.tool_amount, e.tool_per))
+ ORDER BY 1`
+
+// I08: an event lies in the period in which it occurred; or, marked with that
+// one, in another, if that one was closed.
+const eventsLieInTheirPeriod = `
+SELECT 'event ' || e.event_id,
+       'the period of ' || e.occurred_at || CASE WHEN e.origin_id IS NULL THEN '' ELSE ', closed, as its origin' END,
+       concat_ws(' ', e.period_id, 'origin ' || e.origin_id)
+  FROM usage_events e
+  LEFT JOIN periods p ON p.org_id = e.org_id AND p.id = e.period_id
+  LEFT JOIN periods o ON o.org_id = e.org_id AND o.id = e.origin_id
+ WHERE e.org_id = @org
+   AND e.rate_id IS NOT NULL
+   AND (@period = '' OR e.period_id = @period)
+   AND NOT coalesce(CASE WHEN e.origin_id IS NULL
+                         THEN e.occurred_at >= p.starts_at AND e.occurred_at < p.ends_at
+                         ELSE e.occurred_at >= o.starts_at AND e.occurred_at < o.ends_at
+                              AND o.closed_at IS NOT NULL AND p.id IS NOT NULL AND o.id <> p.id END, false)
+ ORDER BY 1`
+
+// listPrice is what the quantities s cost at the rate r, exactly: a division by a
+// power of ten is a multiplication.
+const listPrice = `
+       (s.input * r.input + s.output * r.output + s.cache_write_5m * r.cache_write_5m
+           + s.cache_write_1h * r.cache_write_1h + s.cache_read * r.cache_read) * 0.000001
+           + CASE WHEN r.web_search_per > 0 THEN s.web_search * r.web_search * (1::numeric / r.web_search_per) ELSE 0 END`
+
+// I28 stands on this: each spend counter is the list price of the events of its
+// month, whichever period bills them: all of the organisation's, each user's,
+// and each seat tier's.
+const spendIsItsEvents = `
+WITH months AS (
+    SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
+), used AS (
+    SELECT m.starts_at, e.user_id, e.seat_tier, e.rate_id,
+           sum(e.input) AS input, sum(e.output) AS output, sum(e.cache_write_5m) AS cache_write_5m,
+           sum(e.cache_write_1h) AS cache_write_1h, sum(e.cache_read) AS cache_read, sum(e.web_search) AS web_search
+      FROM usage_events e
+      JOIN months m ON e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
+     WHERE e.org_id = @org AND e.rate_id IS NOT NULL
+     GROUP BY 1, 2, 3, 4
+), spent AS (
+    SELECT s.starts_at, s.user_id, s.seat_tier, sum(` + listPrice + `) AS spend
+      FROM used s
+      JOIN rates r ON r.id = s.rate_id
+     GROUP BY 1, 2, 3
+), expected AS (
+    SELECT starts_at AS window_start, 'organization' AS scope, '' AS subject, sum(spend) AS spend FROM spent GROUP BY 1
+     UNION ALL
+    SELECT starts_at, 'user', user_id, sum(spend) FROM spent WHERE user_id <> '' GROUP BY 1, 3
+     UNION ALL
+    SELECT starts_at, 'seat_tier', seat_tier, sum(spend) FROM spent WHERE seat_tier IS NOT NULL GROUP BY 1, 3
+), kept AS (
+    SELECT window_start, scope, subject, spend
+      FROM spend_counters
+     WHERE org_id = @org AND (@period = '' OR window_start = ANY(@month_starts))
+)
+SELECT concat_ws(' ', scope, nullif(subject, ''), 'from', window_start),
+       trim_scale(coalesce(e.spend, 0))::text, trim_scale(coalesce(k.spend, 0))::text
+  FROM expected e
+  FULL JOIN kept k USING (window_start, scope, subject)
+ WHERE coalesce(e.spend, 0) <> coalesce(k.spend, 0)
+ ORDER BY 1`

@@ -1,0 +1,174 @@
+package pricebook_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/pricebook"
+)
+
+// The prices as the tables of domain.md 3.1 to 3.3 list them, in their columns:
+// input, output, 5-minute write, read, 1-hour write. "fast" and ">band" mark
+// rows of that speed and band, "@" the day of a change.
+var tables = map[string]string{
+	"anthropic-2026-01": `
+		claude-opus-4-6               5     25     6.25   0.50  10
+		claude-opus-4-6 >200000       10    37.50  12.50  1.00  20
+		claude-opus-4-6 fast          30    150    37.50  3.00  60
+		claude-opus-4-6 fast >200000  60    225    75     6.00  120
+		claude-opus-4-5               5     25     6.25   0.50  10
+		claude-opus-4-1               15    75     18.75  1.50  30
+		claude-opus-4                 15    75     18.75  1.50  30
+		claude-sonnet-4-6             3     15     3.75   0.30  6
+		claude-sonnet-4-6 >200000     6     22.50  7.50   0.60  12
+		claude-sonnet-4-5             3     15     3.75   0.30  6
+		claude-sonnet-4-5 >200000     6     22.50  7.50   0.60  12
+		claude-sonnet-4               3     15     3.75   0.30  6
+		claude-sonnet-4 >200000       6     22.50  7.50   0.60  12
+		claude-haiku-4-5              1     5      1.25   0.10  2
+		claude-haiku-3-5              0.80  4      1.00   0.08  1.60
+		claude-haiku-3                0.25  1.25   0.30   0.03  0.50`,
+	"anthropic-2026-10": `
+		claude-fable-5-1              10    50     12.50  0.25  20
+		claude-mythos-5-1             10    50     12.50  0.25  20
+		claude-fable-5                10    50     12.50  1.00  20
+		claude-mythos-5               10    50     12.50  1.00  20
+		claude-opus-5-5               4     20     5      0.20  8
+		claude-opus-5-5 fast          8     40     10     0.40  16
+		claude-opus-5                 5     25     6.25   0.50  10
+		claude-opus-5 fast            10    50     12.50  1.00  20
+		claude-opus-4-8               5     25     6.25   0.50  10
+		claude-opus-4-8 fast          10    50     12.50  1.00  20
+		claude-opus-4-7               5     25     6.25   0.50  10
+		claude-opus-4-6               5     25     6.25   0.50  10
+		claude-opus-4-5               5     25     6.25   0.50  10
+		claude-opus-4-1               15    75     18.75  1.50  30
+		claude-opus-4                 15    75     18.75  1.50  30
+		claude-sonnet-5-5             2     10     2.50   0.20  4
+		claude-sonnet-5-5 @2026-10-07 2     10     2.50   0.10  4
+		claude-sonnet-5               2     10     2.50   0.20  4
+		claude-sonnet-4-6             3     15     3.75   0.30  6
+		claude-sonnet-4-5             3     15     3.75   0.30  6
+		claude-sonnet-4               3     15     3.75   0.30  6
+		claude-haiku-5-5              0.10  0.50   0.125  0.01  0.20
+		claude-haiku-5-5 >100000      0.50  2.50   0.625  0.05  1.00
+		claude-haiku-4-5              1     5      1.25   0.10  2
+		claude-haiku-3-5              0.80  4      1      0.08  1.60`,
+}
+
+// usOnly are the models that carry the surcharge for US-only inference: those
+// from 4.6 on.
+var usOnly = []string{
+	"claude-opus-4-6", "claude-sonnet-4-6", "claude-opus-4-7", "claude-opus-4-8", "claude-opus-5", "claude-opus-5-5",
+	"claude-sonnet-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5", "claude-fable-5-1", "claude-mythos-5",
+	"claude-mythos-5-1",
+}
+
+func TestShippedBooksHoldTheirTables(t *testing.T) {
+	t.Parallel()
+	require.Len(t, pricebook.Shipped(), len(tables))
+	for _, file := range pricebook.Shipped() {
+		t.Run(file.Name, func(t *testing.T) {
+			t.Parallel()
+			book, err := pricebook.Parse(file.YAML)
+			require.NoError(t, err)
+			require.Equal(t, file.Name, book.Name, "a shipped book is named as its file")
+			require.Equal(t, billing.Currency("USD"), book.Currency)
+			want := strings.Split(strings.TrimSpace(tables[file.Name]), "\n")
+			require.Len(t, book.Models, len(want))
+			for _, line := range want {
+				requireRow(t, book, line)
+			}
+		})
+	}
+}
+
+func requireRow(t *testing.T, book *billing.PriceBook, line string) {
+	t.Helper()
+	columns := strings.Fields(line)
+	marks, prices := columns[1:len(columns)-5], columns[len(columns)-5:]
+	speed, band, from := billing.Standard, int64(0), ""
+	for _, mark := range marks {
+		switch {
+		case mark == billing.Fast:
+			speed = mark
+		case strings.HasPrefix(mark, ">"):
+			band = decimal.RequireFromString(mark[1:]).IntPart()
+		default:
+			from = mark[1:]
+		}
+	}
+	i := slices.IndexFunc(book.Models, func(p billing.ModelPrice) bool {
+		changed := from == "" || p.EffectiveFrom.Format(time.DateOnly) == from
+		return p.Model == columns[0] && p.Speed == speed && p.PromptTokensAbove == band && changed
+	})
+	require.GreaterOrEqual(t, i, 0, line)
+	row := book.Models[i]
+	for c, class := range []billing.Class{billing.Input, billing.Output, billing.CacheWrite5m, billing.CacheRead, billing.CacheWrite1h} {
+		require.Equal(t, decimal.RequireFromString(prices[c]).String(), row.PerMillion[class].String(), "%s: %s", line, class)
+	}
+	require.Equal(t, speed == billing.Standard, row.Batch.Valid, "%s: batch", line)
+	require.True(t, !row.Batch.Valid || row.Batch.Decimal.Equal(decimal.RequireFromString("0.5")), "%s: batch", line)
+	require.Equal(t, slices.Contains(usOnly, columns[0]), row.USOnly.Valid, "%s: us_only", line)
+	require.True(t, !row.USOnly.Valid || row.USOnly.Decimal.Equal(decimal.RequireFromString("1.1")), "%s: us_only", line)
+}
+
+func TestShippedBooksPriceSeatsSurchargeAndWebSearch(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, file := range pricebook.Shipped() {
+		book, err := pricebook.Parse(file.YAML)
+		require.NoError(t, err)
+		require.Equal(t, []string{"chat", "chat_claude_code"}, book.Tiers())
+		require.True(t, book.Includes("chat", "chat", at))
+		require.False(t, book.Includes("chat", "claude_code", at))
+		require.True(t, book.Includes("chat_claude_code", "claude_code", at))
+		hipaa, ok := book.Surcharge(billing.HIPAA, "chat", at)
+		require.True(t, ok)
+		require.Equal(t, "5", hipaa.Amount.String())
+		search, ok := book.Tool(billing.WebSearch.String(), at)
+		require.True(t, ok)
+		require.Equal(t, "10 per 1000", search.Amount.String()+" per "+decimal.NewFromInt(search.Per).String())
+	}
+}
+
+func TestShippedBooksSayWhatIsNotToBeTrusted(t *testing.T) {
+	t.Parallel()
+	for _, file := range pricebook.Shipped() {
+		require.Contains(t, string(file.YAML), "# EXAMPLES: the vendor publishes no seat prices", file.Name)
+	}
+	later := pricebook.Shipped()[1]
+	require.Equal(t, "anthropic-2026-10", later.Name)
+	require.True(t, strings.HasPrefix(string(later.YAML), "# CHECK AGAINST THE VENDOR'S PAGE BEFORE USE"))
+}
+
+func TestDefaultIsTheBookOfJanuary2026AndEachCallersOwn(t *testing.T) {
+	t.Parallel()
+	book := pricebook.Default()
+	require.Equal(t, "anthropic-2026-01", book.Name)
+	book.Models[0].Model = "spoilt"
+	require.NotEqual(t, "spoilt", pricebook.Default().Models[0].Model)
+}
+
+func TestDefaultPricesEveryModelThroughout2026(t *testing.T) {
+	t.Parallel()
+	book := pricebook.Default()
+	rater := billing.NewRater(book, book.Rates())
+	for _, row := range book.Models {
+		for _, at := range []time.Time{row.EffectiveFrom, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)} {
+			event := billing.Event{
+				Model: row.Model, Speed: row.Speed, ServiceTier: billing.Standard, InferenceGeo: billing.GeoUS, OccurredAt: at,
+				Quantities: billing.Quantities{billing.Input: row.PromptTokensAbove + 1, billing.WebSearch: 1},
+			}
+			rate, reason := rater.Rate(&event)
+			require.Empty(t, reason)
+			require.Equal(t, row.PromptTokensAbove, rate.Key.PromptTokensAbove)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package usage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// member is the example with another member and id, as a month of usage has them.
+func member(n int) string {
+	line := strings.Replace(full, "user_00013", fmt.Sprintf("user_%05d", n%200), 1)
+	return strings.Replace(line, "evt_01", fmt.Sprintf("evt_%08d", n), 1)
+}
+
+func BenchmarkDecode(b *testing.B) {
+	lines := map[string]func(int) string{
+		"typical": member,
+		"labels": func(n int) string {
+			return strings.Replace(member(n), `"usage"`, `"labels":{"cost_centre":"42","team":"search"},"usage"`, 1)
+		},
+		"rejected": func(n int) string { return strings.Replace(member(n), `"output_tokens":8`, `"output_tokens":-8`, 1) },
+		"100k members": func(n int) string {
+			return strings.Replace(full, "user_00013", fmt.Sprintf("user_%05d", n*7919%100_000), 1)
+		},
+	}
+	for name, line := range lines {
+		b.Run(name, func(b *testing.B) {
+			events := make([][]byte, 1<<14)
+			for i := range events {
+				events[i] = []byte(line(i))
+			}
+			b.SetBytes(int64(len(events[0])))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				_, _ = Decode(events[i%len(events)])
+			}
+		})
+	}
+}
+
+func BenchmarkDecodeAll(b *testing.B) {
+	const events = 100_000
+	var file bytes.Buffer
+	for i := range events {
+		file.WriteString(member(i))
+		file.WriteByte('\n')
+	}
+	for _, workers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			b.SetBytes(int64(file.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				n := 0
+				err := DecodeAll(context.Background(), bytes.NewReader(file.Bytes()), Options{Workers: workers}, func(items []Item) error {
+					n += len(items)
+					return nil
+				})
+				if err != nil || n != events {
+					b.Fatal(n, err)
+				}
+			}
+			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}

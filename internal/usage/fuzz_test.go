@@ -1,0 +1,160 @@
+package usage
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// FuzzDecode holds what Decode promises of any input: it never panics, what it
+// accepts is strict JSON and within the format's bounds, reading it again or
+// after writing it out gives the same event, and another decoder counts the
+// same tokens.
+func FuzzDecode(f *testing.F) {
+	for _, line := range []string{
+		full,
+		with("labels", `{"team":"a\u0062c"}`),
+		with("user", "null"),
+		withUsage(`"thinking_tokens":7`),
+		withUsage(`"cache_creation_input_tokens":7`),
+		withUsage(`"service_tier":"batch","inference_geo":"us","iterations":[{"a":1}]`),
+		with("occurred_at", `"2026-10-01t05:45:00.1234567+05:45"`),
+		with("id", `"a\u0000b"`),
+		`{"usage":{"input_tokens":1,"input_tokens":1}}`,
+		full[:100],
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		before := slices.Clone(line)
+		event, rejection := Decode(line)
+		require.Equal(t, before, line)
+		if rejection != nil {
+			require.NotEmpty(t, rejection.Reason)
+			require.True(t, utf8.ValidString(rejection.Error()))
+			require.Equal(t, billing.Event{ID: event.ID, Organization: event.Organization}, event)
+			return
+		}
+		require.True(t, jsontext.Value(line).IsValid())
+		requireWithinBounds(t, &event)
+		requireSameCounts(t, line, &event)
+
+		again, rejection := Decode(line)
+		require.Nil(t, rejection)
+		require.Equal(t, event, again)
+
+		event.UnknownCount, event.Payload = "", nil // not written out
+		if event.CacheSplitAssumed && event.Quantities[billing.CacheWrite1h] > 0 {
+			t.Fatal("the split was given and assumed")
+		}
+		if event.Quantities[billing.CacheWrite5m]+event.Quantities[billing.CacheWrite1h] > billing.MaxCount {
+			return // a split without a total may be more than a total can say
+		}
+		written, rejection := Decode(encode(&event))
+		require.Nil(t, rejection)
+		require.Equal(t, event, written)
+	})
+}
+
+func requireWithinBounds(t *testing.T, e *billing.Event) {
+	texts := []string{e.ID, e.User, e.Product, e.Model, e.ServiceTier}
+	for name, value := range e.Labels {
+		texts = append(texts, name, value)
+		require.LessOrEqual(t, len(name), maxLabelName)
+		require.NotEmpty(t, name)
+	}
+	for _, text := range texts {
+		require.LessOrEqual(t, len(text), maxID)
+		require.True(t, utf8.ValidString(text))
+		require.False(t, strings.ContainsFunc(text, isControl))
+	}
+	require.LessOrEqual(t, len(e.Labels), maxLabels)
+	require.NotEmpty(t, e.ID)
+	require.NotEmpty(t, e.Product)
+	require.NotEmpty(t, e.Model)
+	require.NotContains(t, e.Product+e.Model, "/")
+	require.True(t, billing.ValidSlug(e.Organization))
+	require.False(t, e.OccurredAt.Before(earliest))
+	require.True(t, e.OccurredAt.Before(latest))
+	require.Zero(t, e.OccurredAt.Nanosecond()%1000)
+	for _, n := range e.Quantities {
+		require.GreaterOrEqual(t, n, int64(0))
+		require.LessOrEqual(t, n, int64(billing.MaxCount))
+	}
+	require.Contains(t, []string{billing.Standard, billing.Fast}, e.Speed)
+	require.Contains(t, []string{billing.GeoGlobal, billing.GeoUS}, e.InferenceGeo)
+	require.False(t, e.ServiceTier == billing.Batch && e.Speed == billing.Fast)
+	require.Equal(t, e.UnknownCount != "", e.Payload != nil)
+}
+
+// requireSameCounts reads the counts with the standard library. The event was
+// accepted, so no name in it is given twice or in another case.
+func requireSameCounts(t *testing.T, line []byte, e *billing.Event) {
+	var reference struct {
+		Usage struct {
+			Input     int64 `json:"input_tokens"`
+			Output    int64 `json:"output_tokens"`
+			CacheRead int64 `json:"cache_read_input_tokens"`
+			Writes    int64 `json:"cache_creation_input_tokens"`
+			Split     struct {
+				M5 int64 `json:"ephemeral_5m_input_tokens"`
+				H1 int64 `json:"ephemeral_1h_input_tokens"`
+			} `json:"cache_creation"`
+			Tools struct {
+				Searches int64 `json:"web_search_requests"`
+			} `json:"server_tool_use"`
+		} `json:"usage"`
+	}
+	require.NoError(t, json.Unmarshal(line, &reference))
+	u := reference.Usage
+	want := billing.Quantities{u.Input, u.Output, u.Split.M5, u.Split.H1, u.CacheRead, u.Tools.Searches}
+	if e.CacheSplitAssumed {
+		want[billing.CacheWrite5m] = u.Writes
+	}
+	require.Equal(t, want, e.Quantities)
+}
+
+func FuzzScan(f *testing.F) {
+	f.Add([]byte("a\nb\r\n\n c \n"))
+	f.Add([]byte("\xef\xbb\xbf{}"))
+	f.Add([]byte("\x1f\x8b\x08"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		last := int64(0)
+		for line, err := range Scan(strings.NewReader(string(stream)), 16) {
+			if err != nil {
+				require.Zero(t, line)
+				continue
+			}
+			require.Greater(t, line.Number, last)
+			require.LessOrEqual(t, len(line.Bytes), 16)
+			require.NotContains(t, string(line.Bytes), "\n")
+			require.Equal(t, line.Rejection == nil, len(line.Bytes) > 0)
+			last = line.Number
+		}
+	})
+}
+
+func FuzzElements(f *testing.F) {
+	f.Add([]byte(`[{"a":1,"a":2}, 3 ,"x" ]`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		elements, err := Elements(body)
+		if err != nil {
+			require.ErrorIs(t, err, billing.ErrInvalid)
+			return
+		}
+		var reference []json.RawMessage
+		require.NoError(t, json.Unmarshal(body, &reference))
+		require.Len(t, elements, len(reference))
+		for i := range elements {
+			require.Equal(t, string(reference[i]), string(elements[i]))
+		}
+	})
+}

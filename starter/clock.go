@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
+)
+
+func newClockCmd(a *app) *cobra.Command {
+	return newGroup("clock", "Test clocks: let time pass for organisations that live on one", "", newClockAdvanceCmd(a))
+}
+
+type clockAdvanceOptions struct {
+	*app
+	orgs    []string // nil = all on a test clock
+	to      instant
+	usage   string
+	timeout time.Duration
+}
+
+func newClockAdvanceCmd(a *app) *cobra.Command {
+	o := &clockAdvanceOptions{app: a}
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "advance ORG|--all --to TIME",
+		Short: "Move a test clock; everything that would have happened by then happens",
+		Long: `Move an organisation's test clock, or those of all. Everything that would have
+happened by then happens, in order, on the real system: notices, period ends,
+invoices, payments. The command returns when everything is at rest, and says what
+happened. A clock only moves forward.
+
+With --usage, the events of a file are stored while time passes, each just after
+it happened; the file may be in any order.`,
+		Example: `  starter clock advance acme --to 2026-11-02T01:00:00Z --usage october.ndjson
+  starter clock advance --all --to 2027-01-01`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.orgs, err = chosenOrganizations(cmd, args, all); err != nil {
+				return err
+			}
+			return runClockAdvance(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&all, "all", false, "the clocks of all organisations that are on one, together")
+	f.Var(&o.to, "to", "the time to move to")
+	f.StringVar(&o.usage, "usage", "", "usage file to play while time passes; - is stdin")
+	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long an organisation may take to come to a rest before this gives up")
+	return required(cmd, "to")
+}
+
+// advancedView is what moving clocks did.
+type advancedView struct {
+	To            time.Time         `json:"to"`
+	Organizations []advancedOrgView `json:"organizations"`
+	Events        []happening       `json:"events"`
+	Usage         *playedView       `json:"usage"` // null without --usage
+}
+
+type advancedOrgView struct {
+	Organization string    `json:"organization"`
+	From         time.Time `json:"from"`
+	To           time.Time `json:"to"`
+}
+
+type playedView struct {
+	importTotals
+	Later int64 `json:"later"` // events after the time that was moved to: not stored
+}
+
+func runClockAdvance(ctx context.Context, o *clockAdvanceOptions) error {
+	store, err := o.Store(ctx)
+	if err != nil {
+		return err
+	}
+	clocks, err := testClocks(ctx, store, o.orgs, o.to.Time)
+	if err != nil {
+		return err
+	}
+	p := newPlayer(o, store, clocks)
+	if o.usage != "" {
+		if err := p.load(ctx, o.app, o.usage); err != nil {
+			return err
+		}
+	}
+	before, err := snapshots(ctx, store, clocks)
+	if err != nil {
+		return err
+	}
+	bar := o.timeBar(p.from(), o.to.Time)
+	p.moved = bar.moved
+	moveErr := p.advance(ctx)
+	bar.done()
+	view, err := p.view(context.WithoutCancel(ctx), before)
+	if err != nil {
+		return errors.Join(moveErr, err)
+	}
+	if moveErr == nil || len(view.Events) > 0 {
+		if err := o.print(view, view.write); err != nil {
+			return err
+		}
+	}
+	return moveErr
+}
+
+// testClocks reads the organisations whose clocks are to be moved.
+func testClocks(ctx context.Context, store *postgres.Store, ids []string, to time.Time) ([]billing.Organization, error) {
+	all := ids == nil
+	if all {
+		var err error
+		if ids, err = organizationIDs(ctx, store); err != nil {
+			return nil, err
+		}
+	}
+	var clocks []billing.Organization
+	for _, id := range ids {
+		org, err := store.Organization(ctx, id)
+		switch {
+		case err != nil:
+			return nil, err
+		case !org.TestClock && all:
+		case !org.TestClock:
+			return nil, withHint(fmt.Errorf("organization %q lives in real time, which nobody can move", id),
+				"Only an organisation created with --test-clock has a clock.")
+		case to.Before(org.Now):
+			return nil, fmt.Errorf("--to %s is before the time of %s, %s; a clock only moves forward",
+				to.Format(time.RFC3339), id, org.Now.Format(time.RFC3339))
+		default:
+			clocks = append(clocks, org)
+		}
+	}
+	if len(clocks) == 0 {
+		return nil, withHint(errors.New("no organization is on a test clock"), "Create one: starter org create ID --test-clock TIME")
+	}
+	return clocks, nil
+}
+
+func (v advancedView) write(w io.Writer) {
+	for _, org := range v.Organizations {
+		fmt.Fprintf(w, "%s: from %s to %s\n", org.Organization, showTime(org.From), showTime(org.To))
+	}
+	if v.Usage != nil {
+		fmt.Fprintln(w)
+		v.Usage.write(w)
+		if v.Usage.Later > 0 {
+			fmt.Fprintf(w, "%s after %s were not played.\n", plural(v.Usage.Later, "event"), showTime(v.To))
+		}
+	}
+	fmt.Fprintln(w)
+	if len(v.Events) == 0 {
+		fmt.Fprintln(w, "Nothing else happened.")
+		return
+	}
+	writeTable(w, v.Events,
+		left("AT", func(h happening) string { return showTime(h.At) }),
+		left("ORGANIZATION", func(h happening) string { return h.Organization }),
+		left("WHAT", func(h happening) string { return strings.ReplaceAll(h.Kind, "_", " ") }),
+		left("", func(h happening) string { return h.Text }),
+		right("AMOUNT", func(h happening) string { return showMoney(h.Amount) }))
+}
+
+const (
+	firstRestPoll = 2 * time.Millisecond
+	lastRestPoll  = 50 * time.Millisecond
+)
+
+// atRest waits until everything that could happen by the organisation's time has
+// happened, and returns what it waits for then.
+func atRest(ctx context.Context, store *postgres.Store, org string, timeout time.Duration) (postgres.ClockStatus, error) {
+	deadline := time.Now().Add(timeout)
+	for pause := firstRestPoll; ; pause = min(2*pause, lastRestPoll) {
+		status, err := store.ClockStatus(ctx, org)
+		if err != nil || status.AtRest() {
+			return status, err
+		}
+		if time.Now().After(deadline) {
+			return status, withHint(fmt.Errorf("%s did not come to a rest within %s: %s", org, timeout, strings.Join(status.Busy, "; ")),
+				"Is a worker running? What is missing is started by: starter cycle start %s", org)
+		}
+		select {
+		case <-ctx.Done():
+			return status, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// settleTimeout is how long a command that set something off waits for it on a
+// test clock, where nothing else would tell when it has happened.
+const settleTimeout = 10 * time.Second
+
+// settle waits, for an organisation on a test clock, until what a command set
+// off has happened. In real time nobody waits.
+func (a *app) settle(ctx context.Context, id string) {
+	store, err := a.Store(ctx)
+	if err != nil {
+		return
+	}
+	org, err := store.Organization(ctx, id)
+	if err != nil || !org.TestClock {
+		return
+	}
+	if _, err := atRest(ctx, store, id, settleTimeout); err != nil {
+		a.note("Note: %v", err)
+	}
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
+)
+
+// happening is one thing that happened while time passed.
+type happening struct {
+	At           time.Time      `json:"at"`
+	Organization string         `json:"organization"`
+	Kind         string         `json:"kind"` // notice, period, draft, invoice, payment, payment_notice
+	ID           string         `json:"id"`
+	Status       string         `json:"status"`
+	Amount       *billing.Money `json:"amount"`
+	Text         string         `json:"text"`
+}
+
+// compare orders by time; at one time, periods end before invoices are issued,
+// and those before payments.
+func (h happening) compare(other happening) int {
+	kinds := []string{"notice", "period", "draft", "invoice", "payment", "payment_notice"}
+	return cmp.Or(h.At.Compare(other.At), strings.Compare(h.Organization, other.Organization),
+		cmp.Compare(slices.Index(kinds, h.Kind), slices.Index(kinds, other.Kind)),
+		cmp.Compare(len(h.ID), len(other.ID)), strings.Compare(h.ID, other.ID))
+}
+
+// snapshot is what there is to tell of an organisation at one moment.
+type snapshot map[string]happening
+
+func snapshots(ctx context.Context, store *postgres.Store, orgs []billing.Organization) (map[string]snapshot, error) {
+	all := map[string]snapshot{}
+	for _, org := range orgs {
+		s, err := takeSnapshot(ctx, store, org.ID)
+		if err != nil {
+			return nil, err
+		}
+		all[org.ID] = s
+	}
+	return all, nil
+}
+
+// takeSnapshot reads what has happened to an organisation so far, under names
+// that change when a status does.
+func takeSnapshot(ctx context.Context, store *postgres.Store, org string) (snapshot, error) {
+	s := snapshot{}
+	notices, err := listNotices(ctx, store, org, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range notices {
+		s.addNotice(n)
+	}
+	invoices, err := listInvoices(ctx, store, org)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range invoices {
+		s.addInvoice(i)
+	}
+	payments, err := store.Payments(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range payments {
+		s.addPayment(org, p)
+	}
+	paymentNotices, err := store.PaymentNotices(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range paymentNotices {
+		s.add(happening{
+			At: n.At, Organization: org, Kind: "payment_notice", ID: fmt.Sprint(n.ID), Status: n.Status,
+			Text: fmt.Sprintf("%s of invoice %s", n.Kind, n.Invoice), Amount: &n.Amount,
+		})
+	}
+	return s, nil
+}
+
+func (s snapshot) add(h happening) { s[h.Kind+"/"+h.ID+"/"+h.Status] = h }
+
+func (s snapshot) addNotice(v noticeView) {
+	s.add(happening{
+		At: v.At, Organization: v.Organization, Kind: "notice", ID: fmt.Sprint(v.ID), Status: v.Status, Amount: &v.Spent,
+		Text: fmt.Sprintf("%s reached %d %% of %s (%s)", v.whose(), v.Threshold, v.Limit, v.Status),
+	})
+}
+
+func (s snapshot) addInvoice(i billing.Invoice) {
+	s.add(happening{
+		At: i.PeriodEnd, Organization: i.Organization, Kind: "period", ID: i.Organization + "/" + i.PeriodID, Status: "ended",
+		Text: "the period " + i.PeriodID + " ended",
+	})
+	h := happening{
+		At: i.PeriodEnd, Organization: i.Organization, Kind: "invoice", ID: i.ID, Status: string(i.Status), Amount: &i.Total,
+		Text: fmt.Sprintf("%s is %s", i.ID, i.Status),
+	}
+	switch {
+	case i.Status == billing.StatusDraft:
+		h.Kind, h.Text = "draft", i.ID+" can be looked at"
+	case i.Status == billing.StatusParked:
+		h.Kind, h.Text = "draft", i.ID+" is parked: "+i.ParkedReason
+	case i.FinalizedAt != nil:
+		h.At = *i.FinalizedAt
+	}
+	s.add(h)
+}
+
+func (s snapshot) addPayment(org string, p postgres.Payment) {
+	text := fmt.Sprintf("attempt %d at %s %s", p.Attempt, p.Invoice, p.Status)
+	if p.FailureCode != "" {
+		text += ": " + p.FailureCode
+	}
+	s.add(happening{
+		At: p.CreatedAt, Organization: org, Kind: "payment", ID: fmt.Sprint(p.ID), Status: string(p.Status), Amount: &p.Amount, Text: text,
+	})
+}
+
+// since lists what is there and was not before.
+func (s snapshot) since(before snapshot) []happening {
+	var news []happening
+	for name, h := range s {
+		if _, known := before[name]; !known {
+			news = append(news, h)
+		}
+	}
+	return news
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
+)
+
+func newPaymentsCmd(a *app) *cobra.Command {
+	return newGroup("payments", "Payments: every attempt to collect an invoice", "",
+		newPaymentsListCmd(a), newPaymentsRetryCmd(a), newPaymentsSetMethodCmd(a))
+}
+
+func newPaymentsListCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list ORG",
+		Short:   "List the attempts to collect an organisation's invoices, oldest first",
+		Example: "  starter payments list globex",
+		Args:    arguments("ORG"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runPaymentsList(cmd.Context(), a, args[0]) },
+	}
+}
+
+func runPaymentsList(ctx context.Context, a *app, org string) error {
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	payments, err := store.Payments(ctx, org)
+	if err != nil {
+		return err
+	}
+	return printPayments(a, payments)
+}
+
+func printPayments(a *app, payments []postgres.Payment) error {
+	return printList(a, payments, "Nothing was charged yet.",
+		left("AT", func(p postgres.Payment) string { return showTime(p.CreatedAt) }),
+		left("INVOICE", func(p postgres.Payment) string { return p.Invoice }),
+		right("ATTEMPT", func(p postgres.Payment) string { return fmt.Sprint(p.Attempt) }),
+		left("STATUS", func(p postgres.Payment) string { return string(p.Status) }),
+		right("AMOUNT", func(p postgres.Payment) string { return p.Amount.String() }),
+		left("FAILURE", func(p postgres.Payment) string { return p.FailureCode }),
+		left("METHOD", func(p postgres.Payment) string { return p.PaymentMethod }),
+		left("STRIPE", func(p postgres.Payment) string { return p.PaymentIntentID }))
+}
+
+func newPaymentsRetryCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "retry INVOICE",
+		Short:   "Charge an unpaid invoice again now, whatever the dunning table says",
+		Example: `  starter payments retry globex/2026-10-01 --as support`,
+		Args:    arguments("INVOICE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runPaymentsRetry(cmd.Context(), a, args[0]) },
+	}
+}
+
+type retriedView struct {
+	Invoice   string `json:"invoice"`
+	Requested bool   `json:"requested"`
+}
+
+func runPaymentsRetry(ctx context.Context, a *app, invoice string) error {
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	if err := store.RequestRetry(ctx, invoice, a.by()); err != nil {
+		return err
+	}
+	org, _, _ := strings.Cut(invoice, "/")
+	a.settle(ctx, org)
+	return a.print(retriedView{invoice, true}, func(w io.Writer) {
+		fmt.Fprintf(w, "Invoice %s is charged again now: starter payments list %s\n", invoice, org)
+	})
+}
+
+func newPaymentsSetMethodCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "set-method ORG PAYMENT_METHOD",
+		Short: "Set an organisation's payment method, and charge what is unpaid by it",
+		Example: `  starter payments set-method globex pm_card_visa
+  starter payments set-method globex pm_1PQrstuVWxyz --as support --reason "new card by phone"`,
+		Args: arguments("ORG", "PAYMENT_METHOD"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runPaymentsSetMethod(cmd.Context(), a, args[0], args[1])
+		},
+	}
+}
+
+type methodView struct {
+	Organization  string   `json:"organization"`
+	PaymentMethod string   `json:"payment_method"`
+	Retried       []string `json:"retried"` // the invoices that are charged by it now
+}
+
+func runPaymentsSetMethod(ctx context.Context, a *app, org, method string) error {
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	attached, err := a.attach(ctx, store, org, method)
+	if err != nil {
+		return err
+	}
+	retried, err := store.SetPaymentMethod(ctx, org, attached, a.by())
+	if err != nil {
+		return err
+	}
+	a.settle(ctx, org)
+	view := methodView{org, attached, append([]string{}, retried...)}
+	return a.print(view, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is charged by %s from now on.\n", org, attached)
+		if len(retried) > 0 {
+			fmt.Fprintf(w, "Charged by it now: %s\n", strings.Join(retried, ", "))
+		}
+	})
+}
+
+// attach gives the organisation's customer at Stripe the payment method, and
+// returns its id there. Each wish has its own key: its entry in the audit trail.
+func (a *app) attach(ctx context.Context, store *postgres.Store, id, method string) (string, error) {
+	if _, err := store.Organization(ctx, id); err != nil {
+		return "", err
+	}
+	if err := a.makeCustomer(ctx, id); err != nil && !errors.Is(err, billing.ErrInvalid) {
+		return "", err // a former payment method that was refused does not matter
+	}
+	org, err := store.Organization(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	gateway, err := a.Gateway()
+	if err != nil {
+		return "", err
+	}
+	installation, err := store.Installation(ctx)
+	if err != nil {
+		return "", err
+	}
+	entry, err := store.RecordRequest(ctx, id, a.by(), "payments.request_method")
+	if err != nil {
+		return "", err
+	}
+	return gateway.SetPaymentMethod(ctx, org.StripeCustomerID, method, fmt.Sprintf("pm/%s/%s/request/%d", installation, id, entry))
+}

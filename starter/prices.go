@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/pricebook"
+)
+
+func newPricesCmd(a *app) *cobra.Command {
+	return newGroup("prices", "Price books: what usage and seats cost, and from when on", "",
+		newPricesLoadCmd(a), newPricesListCmd(a), newPricesShowCmd(a))
+}
+
+func newPricesLoadCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "load FILE|-|NAME",
+		Short: "Load a price book, or add later prices to one",
+		Long: `Load a price book from a YAML file, or one of those that ship with the product by
+its name (anthropic-2026-01, anthropic-2026-10). The same rows again change
+nothing, and rows with later dates are added. A row that would change what was
+already priced is refused, with nothing half done.`,
+		Example: `  starter prices load anthropic-2026-01
+  starter prices load ./prices.yaml --as finance --reason "list prices of October"`,
+		Args: arguments("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return runPricesLoad(cmd.Context(), a, args[0]) },
+	}
+}
+
+func runPricesLoad(ctx context.Context, a *app, path string) error {
+	book, err := a.readPriceBook(path)
+	if err != nil {
+		return err
+	}
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	load, err := store.LoadPriceBook(ctx, book, a.by())
+	if err != nil {
+		return fmt.Errorf("%s: nothing was loaded\n%w", path, err)
+	}
+	return a.print(load, func(w io.Writer) {
+		if load.Changed {
+			fmt.Fprintf(w, "Price book %s is at revision %d now: %s added.\n", load.Name, load.Revision, plural(load.Added, "row"))
+		} else {
+			fmt.Fprintf(w, "Price book %s has these rows already; nothing changed.\n", load.Name)
+		}
+		if load.Releasable > 0 {
+			fmt.Fprintf(w, "%s waited for a price that is there now: starter usage release ORG\n", plural(load.Releasable, "parked event"))
+		}
+	})
+}
+
+// readPriceBook reads a file, or one of the books that ship.
+func (a *app) readPriceBook(path string) (*billing.PriceBook, error) {
+	data, err := a.readAll(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, file := range pricebook.Shipped() {
+			if file.Name == path {
+				data, err = file.YAML, nil
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	book, err := pricebook.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: nothing was loaded\n%w", path, err)
+	}
+	return book, nil
+}
+
+func newPricesListCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the price books",
+		Example: "  starter prices list",
+		Args:    arguments(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runPricesList(cmd.Context(), a) },
+	}
+}
+
+func runPricesList(ctx context.Context, a *app) error {
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	books, err := store.PriceBooks(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range books {
+		books[i].LoadedAt = books[i].LoadedAt.UTC()
+	}
+	return printList(a, books, "There are no price books yet: starter prices load "+pricebook.DefaultName,
+		left("NAME", func(b postgres.PriceBookSummary) string { return b.Name }),
+		left("CURRENCY", func(b postgres.PriceBookSummary) string { return b.Currency }),
+		right("REVISION", func(b postgres.PriceBookSummary) string { return fmt.Sprint(b.Revision) }),
+		right("MODELS", func(b postgres.PriceBookSummary) string { return showCount(b.Models) }),
+		right("SEATS", func(b postgres.PriceBookSummary) string { return showCount(b.Seats) }),
+		left("LOADED", func(b postgres.PriceBookSummary) string { return showTime(b.LoadedAt) }))
+}
+
+func newPricesShowCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a price book's rows",
+		Example: "  starter prices show anthropic-2026-01",
+		Args:    arguments("NAME"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runPricesShow(cmd.Context(), a, args[0]) },
+	}
+}
+
+// bookView is a price book as it is printed; its rows have the names of the file's.
+type bookView struct {
+	Name       string           `json:"name"`
+	Currency   billing.Currency `json:"currency"`
+	Revision   int64            `json:"revision"`
+	Seats      []seatPriceView  `json:"seats"`
+	Surcharges []surchargeView  `json:"surcharges"`
+	Models     []modelPriceView `json:"models"`
+	Tools      []toolPriceView  `json:"tools"`
+}
+
+type seatPriceView struct {
+	Tier          string     `json:"tier"`
+	EffectiveFrom *time.Time `json:"effective_from"`
+	Amount        string     `json:"amount"`
+	Products      []string   `json:"products"` // null = every product
+}
+
+type surchargeView struct {
+	Name          string     `json:"name"`
+	Tier          string     `json:"tier"`
+	EffectiveFrom *time.Time `json:"effective_from"`
+	Amount        string     `json:"amount"`
+}
+
+type modelPriceView struct {
+	Model             string    `json:"model"`
+	Speed             string    `json:"speed"`
+	EffectiveFrom     time.Time `json:"effective_from"`
+	PromptTokensAbove int64     `json:"prompt_tokens_above"`
+	Input             string    `json:"input"`
+	Output            string    `json:"output"`
+	CacheWrite5m      string    `json:"cache_write_5m"`
+	CacheWrite1h      string    `json:"cache_write_1h"`
+	CacheRead         string    `json:"cache_read"`
+	Batch             *string   `json:"batch"`
+	USOnly            *string   `json:"us_only"`
+}
+
+type toolPriceView struct {
+	Tool          string     `json:"tool"`
+	EffectiveFrom *time.Time `json:"effective_from"`
+	Per           int64      `json:"per"`
+	Amount        string     `json:"amount"`
+}
+
+func viewBook(b *billing.PriceBook) bookView {
+	view := bookView{
+		Name: b.Name, Currency: b.Currency, Revision: b.Revision,
+		Seats: []seatPriceView{}, Surcharges: []surchargeView{}, Models: []modelPriceView{}, Tools: []toolPriceView{},
+	}
+	for _, p := range b.Seats {
+		products := p.Products
+		if len(products) == 0 {
+			products = nil
+		}
+		view.Seats = append(view.Seats, seatPriceView{p.Tier, optional(p.EffectiveFrom), p.Amount.String(), products})
+	}
+	for _, p := range b.Surcharges {
+		view.Surcharges = append(view.Surcharges, surchargeView{p.Name, p.Tier, optional(p.EffectiveFrom), p.Amount.String()})
+	}
+	for _, p := range b.Models {
+		row := modelPriceView{
+			Model: p.Model, Speed: p.Speed, EffectiveFrom: p.EffectiveFrom.UTC(), PromptTokensAbove: p.PromptTokensAbove,
+			Input: p.PerMillion[billing.Input].String(), Output: p.PerMillion[billing.Output].String(),
+			CacheWrite5m: p.PerMillion[billing.CacheWrite5m].String(), CacheWrite1h: p.PerMillion[billing.CacheWrite1h].String(),
+			CacheRead: p.PerMillion[billing.CacheRead].String(),
+		}
+		if p.Batch.Valid {
+			row.Batch = new(p.Batch.Decimal.String())
+		}
+		if p.USOnly.Valid {
+			row.USOnly = new(p.USOnly.Decimal.String())
+		}
+		view.Models = append(view.Models, row)
+	}
+	for _, p := range b.Tools {
+		view.Tools = append(view.Tools, toolPriceView{p.Tool, optional(p.EffectiveFrom), p.Per, p.Amount.String()})
+	}
+	return view
+}
+
+func runPricesShow(ctx context.Context, a *app, name string) error {
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	book, err := store.PriceBook(ctx, name)
+	if err != nil {
+		return err
+	}
+	view := viewBook(book)
+	return a.print(view, view.write)
+}
+
+func (v bookView) write(w io.Writer) {
+	writeFacts(w, fact{"price book", v.Name}, fact{"currency", string(v.Currency)}, fact{"revision", fmt.Sprint(v.Revision)})
+	fmt.Fprintln(w, "\nPer million tokens:")
+	writeTable(w, v.Models,
+		left("MODEL", func(p modelPriceView) string { return p.Model }),
+		left("SPEED", func(p modelPriceView) string { return p.Speed }),
+		left("FROM", func(p modelPriceView) string { return p.EffectiveFrom.Format(time.DateOnly) }),
+		right("PROMPT ABOVE", func(p modelPriceView) string {
+			if p.PromptTokensAbove == 0 {
+				return ""
+			}
+			return showCount(p.PromptTokensAbove)
+		}),
+		right("INPUT", func(p modelPriceView) string { return p.Input }),
+		right("OUTPUT", func(p modelPriceView) string { return p.Output }),
+		right("WRITE 5M", func(p modelPriceView) string { return p.CacheWrite5m }),
+		right("WRITE 1H", func(p modelPriceView) string { return p.CacheWrite1h }),
+		right("READ", func(p modelPriceView) string { return p.CacheRead }),
+		right("BATCH ×", func(p modelPriceView) string { return deref(p.Batch) }),
+		right("US ×", func(p modelPriceView) string { return deref(p.USOnly) }))
+	if len(v.Seats) > 0 {
+		fmt.Fprintln(w, "\nPer seat and month:")
+		writeTable(w, v.Seats,
+			left("TIER", func(p seatPriceView) string { return p.Tier }),
+			left("FROM", func(p seatPriceView) string { return showOptional(p.EffectiveFrom) }),
+			right("AMOUNT", func(p seatPriceView) string { return p.Amount }),
+			left("PRODUCTS", func(p seatPriceView) string { return joinStrings(p.Products, "all") }))
+	}
+	if len(v.Surcharges) > 0 {
+		fmt.Fprintln(w, "\nOn top, per seat and month:")
+		writeTable(w, v.Surcharges,
+			left("SURCHARGE", func(p surchargeView) string { return p.Name }),
+			left("TIER", func(p surchargeView) string { return p.Tier }),
+			left("FROM", func(p surchargeView) string { return showOptional(p.EffectiveFrom) }),
+			right("AMOUNT", func(p surchargeView) string { return p.Amount }))
+	}
+	if len(v.Tools) > 0 {
+		fmt.Fprintln(w, "\nServer tools:")
+		writeTable(w, v.Tools,
+			left("TOOL", func(p toolPriceView) string { return p.Tool }),
+			left("FROM", func(p toolPriceView) string { return showOptional(p.EffectiveFrom) }),
+			right("PER", func(p toolPriceView) string { return showCount(p.Per) }),
+			right("AMOUNT", func(p toolPriceView) string { return p.Amount }))
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
+)
+
+func newSeatsCmd(a *app) *cobra.Command {
+	return newGroup("seats", "Members and the seats they hold", `
+Members and the seats they hold. A seat is charged for each local day at whose
+start it is held. A change acts from the organisation's now on unless it says
+otherwise.`,
+		newSeatsAssignCmd(a), newSeatsImportCmd(a), newSeatsRemoveCmd(a), newSeatsListCmd(a))
+}
+
+type seatsAssignOptions struct {
+	*app
+	org    string
+	change postgres.SeatChange
+	at     instant
+}
+
+func newSeatsAssignCmd(a *app) *cobra.Command {
+	o := &seatsAssignOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "assign ORG USER --tier TIER",
+		Short: "Give a user a seat, or another one",
+		Example: `  starter seats assign acme user_00007 --tier chat_claude_code
+  starter seats assign acme user_00031 --tier chat --hipaa --as ops --reason "BAA signed"`,
+		Args: arguments("ORG", "USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.org, o.change.User = args[0], args[1]
+			return runSeatsAssign(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().StringVar(&o.change.Tier, "tier", "", "seat tier of the organisation's price book, like chat or chat_claude_code")
+	cmd.Flags().BoolVar(&o.change.HIPAA, "hipaa", false, "a HIPAA-ready seat, with its surcharge")
+	cmd.Flags().Var(&o.at, "at", "from when on (default the organisation's now)")
+	return required(cmd, "tier")
+}
+
+type assignedSeat struct {
+	Organization string `json:"organization"`
+	User         string `json:"user"`
+	Tier         string `json:"tier"`
+	HIPAA        bool   `json:"hipaa"`
+	postgres.SeatResult
+}
+
+func runSeatsAssign(ctx context.Context, o *seatsAssignOptions) error {
+	if err := checkUser(o.change.User); err != nil {
+		return wrongUsage("%s", err)
+	}
+	store, err := o.Store(ctx)
+	if err != nil {
+		return err
+	}
+	o.change.From = o.at.Time
+	result, err := store.AssignSeats(ctx, o.org, []postgres.SeatChange{o.change}, o.by())
+	if err != nil {
+		return err
+	}
+	view := assignedSeat{o.org, o.change.User, o.change.Tier, o.change.HIPAA, result}
+	return o.print(view, func(w io.Writer) {
+		done := "holds this seat already: nothing changed"
+		switch {
+		case result.Assigned > 0:
+			done = "has a seat " + o.change.Tier + " now"
+		case result.Changed > 0:
+			done = "has a seat " + o.change.Tier + " now, in place of the former one"
+		}
+		fmt.Fprintf(w, "%s of %s %s.\n", o.change.User, o.org, done)
+	})
+}
+
+type seatsRemoveOptions struct {
+	*app
+	org, user string
+	at        instant
+}
+
+func newSeatsRemoveCmd(a *app) *cobra.Command {
+	o := &seatsRemoveOptions{app: a}
+	cmd := &cobra.Command{
+		Use:     "remove ORG USER",
+		Short:   "Take a user's seat away",
+		Example: "  starter seats remove acme user_00039",
+		Args:    arguments("ORG", "USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.org, o.user = args[0], args[1]
+			return runSeatsRemove(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().Var(&o.at, "at", "from when on (default the organisation's now)")
+	return cmd
+}
+
+type removedSeat struct {
+	Organization string     `json:"organization"`
+	User         string     `json:"user"`
+	At           *time.Time `json:"at"`
+}
+
+func runSeatsRemove(ctx context.Context, o *seatsRemoveOptions) error {
+	store, err := o.Store(ctx)
+	if err != nil {
+		return err
+	}
+	if err := store.RemoveSeat(ctx, o.org, o.user, o.at.Time, o.by()); err != nil {
+		return err
+	}
+	return o.print(removedSeat{o.org, o.user, optional(o.at.Time)}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s of %s holds no seat any more.\n", o.user, o.org)
+	})
+}
+
+type seatsListOptions struct {
+	*app
+	org string
+	at  instant
+}
+
+func newSeatsListCmd(a *app) *cobra.Command {
+	o := &seatsListOptions{app: a}
+	cmd := &cobra.Command{
+		Use:     "list ORG",
+		Short:   "List who holds which seat",
+		Example: "  starter seats list acme",
+		Args:    arguments("ORG"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.org = args[0]
+			return runSeatsList(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().Var(&o.at, "at", "at what time (default the organisation's now)")
+	return cmd
+}
+
+type seatView struct {
+	User  string     `json:"user"`
+	Tier  string     `json:"tier"`
+	HIPAA bool       `json:"hipaa"`
+	From  time.Time  `json:"from"`
+	To    *time.Time `json:"to"`
+}
+
+func runSeatsList(ctx context.Context, o *seatsListOptions) error {
+	store, err := o.Store(ctx)
+	if err != nil {
+		return err
+	}
+	seats, err := store.Seats(ctx, o.org, o.at.Time)
+	if err != nil {
+		return err
+	}
+	var views []seatView
+	for _, s := range seats {
+		views = append(views, viewSeat(s))
+	}
+	return printList(o.app, views, "Nobody holds a seat.",
+		left("USER", func(v seatView) string { return v.User }),
+		left("TIER", func(v seatView) string { return v.Tier }),
+		left("HIPAA", func(v seatView) string { return yes(v.HIPAA) }),
+		left("FROM", func(v seatView) string { return showTime(v.From) }),
+		left("TO", func(v seatView) string { return showOptional(v.To) }))
+}
+
+func viewSeat(s billing.SeatAssignment) seatView {
+	return seatView{s.User, s.Tier, s.HIPAA, s.From.UTC(), optional(s.To)}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/api"
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/config"
+	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/stripe"
+)
+
+func newServeCmd(a *app) *cobra.Command {
+	var listen string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the HTTP gateway: usage in, Stripe's webhooks in, simple questions",
+		Long: `Serve the HTTP gateway until interrupted:
+
+  GET  /healthz, /readyz
+  POST /v1/usage                  events as NDJSON or a JSON array, gzipped or not
+  POST /v1/webhooks/stripe
+  GET  /v1/organizations/ORG/invoices, /spend, /limits, /notices
+
+Everything but health and the webhook wants Authorization: Bearer with the key of
+ARREARS_API_KEY. An answer of 200 comes after commit; after any other, or none,
+the same request may be sent again.`,
+		Example: `  starter serve --listen 127.0.0.1:8080
+  curl -s "$ARREARS_GATEWAY_URL/v1/usage" -H "Authorization: Bearer $ARREARS_API_KEY" \
+    -H 'Content-Type: application/x-ndjson' --data-binary @usage.ndjson`,
+		Args: arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), a, listen) },
+	}
+	cmd.Flags().StringVar(&listen, "listen", "", "host:port to listen on (default ARREARS_LISTEN, or 127.0.0.1:8080)")
+	return cmd
+}
+
+func runServe(ctx context.Context, a *app, listen string) error {
+	cfg, err := a.config(config.Database, config.Stripe, config.Webhook, config.HTTP)
+	if err != nil {
+		return err
+	}
+	if listen == "" {
+		listen = cfg.Listen
+	}
+	log := cfg.Logger(a.stderr)
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	gateway, err := stripe.New(stripe.Options{
+		Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, WebhookSecrets: secrets(cfg.StripeWebhookSecrets), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return withHint(err, "Choose another address with --listen or ARREARS_LISTEN.")
+	}
+	a.note("The gateway listens on http://%s", listener.Addr())
+	return api.Serve(ctx, listener, newGatewayHandler(store, gateway, cfg, log), log)
+}
+
+func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
+	return api.New(api.Options{
+		Usage: gatewayUsage{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Ping: store.Ping,
+		Key: string(cfg.APIKey), MaxBody: cfg.MaxBody, Log: log,
+	})
+}
+
+func secrets(configured []config.Secret) []string {
+	plain := make([]string, len(configured))
+	for i, secret := range configured {
+		plain[i] = string(secret)
+	}
+	return plain
+}
+
+// gatewayUsage stores what the gateway was sent.
+type gatewayUsage struct{ store *postgres.Store }
+
+// StoreUsage implements api.Usage.
+func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, events []api.UsageEvent) ([]api.Answer, error) {
+	items := make([]postgres.UsageItem, len(events))
+	for i, e := range events {
+		items[i] = postgres.UsageItem{Event: e.Event, Raw: e.Raw}
+	}
+	stored, err := g.store.StoreUsage(ctx, organization, items)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]api.Answer, len(stored))
+	for i, s := range stored {
+		answers[i] = api.Answer{Status: string(s.Status), Field: s.Field, Reason: s.Reason}
+	}
+	return answers, nil
+}
+
+// gatewayInbox takes Stripe's webhooks.
+type gatewayInbox struct {
+	gateway *stripe.Gateway
+	store   *postgres.Store
+}
+
+// Receive implements api.Inbox.
+func (g gatewayInbox) Receive(ctx context.Context, body []byte, signature string, now time.Time) (isNew bool, err error) {
+	event, err := g.gateway.Webhook(body, signature, now)
+	if err != nil {
+		return false, err
+	}
+	return g.store.RecordStripeEvent(ctx, postgres.StripeEvent{
+		ID: event.ID, Type: event.Type, ObjectID: event.ObjectID, CustomerID: event.CustomerID,
+		StripeInvoiceID: event.InvoiceID, Created: event.Created,
+	})
+}
+
+// gatewayReads answers questions with what the commands print.
+type gatewayReads struct{ store *postgres.Store }
+
+// Invoices implements api.Reads.
+func (g gatewayReads) Invoices(ctx context.Context, organization string) (any, error) {
+	invoices, err := listInvoices(ctx, g.store, organization)
+	if err != nil {
+		return nil, err
+	}
+	return invoices, addLines(ctx, g.store, invoices)
+}
+
+// spendView is what an organisation has spent in its running billing month.
+type spendView struct {
+	Organization string         `json:"organization"`
+	Period       string         `json:"period"`
+	AsOf         time.Time      `json:"as_of"`
+	Spend        billing.Money  `json:"spend"`
+	Limit        *billing.Money `json:"limit"`
+	Members      []usageRowView `json:"members"`
+}
+
+// Spend implements api.Reads.
+func (g gatewayReads) Spend(ctx context.Context, organization, user string) (any, error) {
+	if user != "" {
+		return explain(ctx, g.store, organization, user)
+	}
+	cycle, err := g.store.Cycle(ctx, organization)
+	if err != nil {
+		return nil, err
+	}
+	by := []string{"user"}
+	summary, err := g.store.UsageSummary(ctx, organization, "", by)
+	if err != nil {
+		return nil, err
+	}
+	view := spendView{
+		Organization: organization, Period: summary.Period, AsOf: summary.AsOf.UTC(),
+		Spend: cycle.Spend, Limit: cycle.Limit, Members: []usageRowView{},
+	}
+	for _, row := range summary.Rows {
+		view.Members = append(view.Members, viewUsageRow(summary, row, by))
+	}
+	return view, nil
+}
+
+// Limits implements api.Reads.
+func (g gatewayReads) Limits(ctx context.Context, organization string) (any, error) {
+	return listLimits(ctx, g.store, organization)
+}
+
+// Notices implements api.Reads.
+func (g gatewayReads) Notices(ctx context.Context, organization string, all bool) (any, error) {
+	return listNotices(ctx, g.store, organization, all)
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/usage"
+)
+
+type usageImportOptions struct {
+	*app
+	path   string
+	strict bool
+}
+
+func newUsageImportCmd(a *app) *cobra.Command {
+	o := &usageImportOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "import FILE|-",
+		Short: "Store the usage events of a file, each exactly once",
+		Long: `Store the usage events of a file, one JSON object a line, gzipped or not; - is
+stdin. A file of any size is streamed. Each event is stored exactly once by its
+organisation and id, so a file can be imported again after any interruption.
+
+Each line is answered: accepted, duplicate (same id, same content), conflict
+(same id, other content: the first stays), rejected (with field and reason), or
+parked (no price yet: see "starter usage parked"). The exit code is 0 once all
+are answered, whatever the answers; with --strict it is 1 if any was rejected or
+in conflict.`,
+		Example: `  starter usage import usage.ndjson
+  zcat 2026-10-*.ndjson.gz | starter usage import - -o json`,
+		Args: arguments("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.path = args[0]
+			return runUsageImport(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "fail if any line is rejected or in conflict")
+	return cmd
+}
+
+func runUsageImport(ctx context.Context, o *usageImportOptions) error {
+	file, size, err := o.open(o.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	store, err := o.Store(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	bar := o.progress("importing", size)
+	answers := &tally{}
+	unanswered, err := importUsage(ctx, store, bar.reader(file), answers)
+	bar.done()
+	totals := answers.totals()
+	if printErr := o.print(totals, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %s answered in %.1f s (%s a second).\n\n", o.path, plural(totals.Lines, "event"),
+			time.Since(start).Seconds(), showCount(int64(float64(totals.Lines)/time.Since(start).Seconds())))
+		totals.write(w)
+	}); printErr != nil {
+		return printErr
+	}
+	switch {
+	case ctx.Err() != nil:
+		return withHint(fmt.Errorf("interrupted: every line before line %d is answered", unanswered), "%s", againHint)
+	case err != nil:
+		return withHint(fmt.Errorf("%s: %w\nevery line before line %d is answered", o.path, err, unanswered), "%s", againHint)
+	case o.strict && totals.Rejected+totals.Conflicts > 0:
+		return fmt.Errorf("%s: %d rejected and %d in conflict", o.path, totals.Rejected, totals.Conflicts)
+	}
+	return nil
+}
+
+const againHint = "It is safe to import the file again: what was stored is answered as duplicate."
+
+// decodeBatch is how many lines are decoded together.
+const decodeBatch = 1000
+
+// importUsage stores a stream of events and counts the answers. Where it
+// breaks off, it returns the first line that may not be answered.
+func importUsage(ctx context.Context, store usageStore, r io.Reader, answers *tally) (unanswered int64, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l := newLoader(store, answers, cancel)
+	err = usage.DecodeAll(ctx, r, usage.Options{Batch: decodeBatch}, func(items []usage.Item) error {
+		if err := l.add(ctx, items); err != nil {
+			return err
+		}
+		if len(items) < decodeBatch && bytesOf(items) < usage.MaxLine {
+			return l.flush(ctx) // the stream pauses or ends, nobody knows for how long
+		}
+		return nil
+	})
+	if ctx.Err() == nil {
+		err = errors.Join(err, l.flush(ctx)) // what could be read, where reading broke off
+	}
+	unanswered = l.wait()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return unanswered, err
+}
+
+func bytesOf(items []usage.Item) (sum int) {
+	for i := range items {
+		sum += len(items[i].Raw)
+	}
+	return sum
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/arrears-dev/arrears/workflows"
+)
+
+// stopTimeout is how long a stopping worker waits for activities under way: a
+// call to the provider fits into it.
+const stopTimeout = 50 * time.Second
+
+// callsAtOnce is how many calls a worker has under way at one endpoint of the
+// provider; the server limits how many begin each second.
+const callsAtOnce = 20
+
+// queue is a task queue and what is done on it.
+type queue struct {
+	name       string
+	workflows  []any
+	activities []any
+	perSecond  float64 // across all workers; 0 = no limit
+}
+
+// queues lists what is registered where. A provider's queue gets the one
+// activity that calls its endpoint, so that nothing else uses up its rate.
+func queues(a workflows.Activities) []queue {
+	return []queue{
+		{
+			name:      workflows.TaskQueue,
+			workflows: []any{workflows.BillingCycle, workflows.InvoicePeriod, workflows.CollectPayment},
+			activities: []any{
+				a.Accrue, a.DeliverNotices, a.PauseCycle, a.ResumeCycle, a.EndPeriodNow,
+				a.IssueInvoice, a.DeliverPaymentNotices, a.RegisterWait,
+			},
+		},
+		{workflows.StripeInvoicesQueue, nil, []any{a.CreateProviderInvoice}, workflows.StripeCallsPerSecond},
+		{workflows.StripeItemsQueue, nil, []any{a.AddProviderItem}, workflows.StripeCallsPerSecond},
+		{workflows.StripeFinalizeQueue, nil, []any{a.FinalizeProviderInvoice}, workflows.StripeCallsPerSecond},
+		{workflows.StripePaymentsQueue, nil, []any{a.CollectInvoice}, workflows.StripeCallsPerSecond},
+	}
+}
+
+// workers are one worker for each task queue.
+type workers struct {
+	all   []worker.Worker
+	names []string
+}
+
+// newWorkers prepares the workers; fail is called when one cannot go on.
+func newWorkers(c client.Client, a workflows.Activities, fail func(error)) *workers {
+	w := &workers{}
+	for _, q := range queues(a) {
+		one := worker.New(c, q.name, q.options(fail))
+		for _, wf := range q.workflows {
+			one.RegisterWorkflow(wf)
+		}
+		for _, activity := range q.activities {
+			one.RegisterActivity(activity)
+		}
+		w.all, w.names = append(w.all, one), append(w.names, q.name)
+	}
+	return w
+}
+
+func (q queue) options(fail func(error)) worker.Options {
+	options := worker.Options{
+		WorkerStopTimeout: stopTimeout,
+		OnFatalError:      func(err error) { fail(fmt.Errorf("task queue %s: %w", q.name, err)) },
+	}
+	if q.perSecond > 0 {
+		options.TaskQueueActivitiesPerSecond = q.perSecond
+		options.DisableWorkflowWorker = true
+		options.MaxConcurrentActivityExecutionSize = callsAtOnce
+	}
+	return options
+}
+
+// start starts all of them, or none.
+func (w *workers) start() error {
+	for i, one := range w.all {
+		if err := one.Start(); err != nil {
+			for _, started := range w.all[:i] {
+				started.Stop()
+			}
+			return fmt.Errorf("task queue %s: %w", w.names[i], err)
+		}
+	}
+	return nil
+}
+
+// stop stops all of them together, so that their waits do not add up.
+func (w *workers) stop() {
+	var stopping sync.WaitGroup
+	for _, one := range w.all {
+		stopping.Go(one.Stop)
+	}
+	stopping.Wait()
+}

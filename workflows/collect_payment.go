@@ -1,0 +1,78 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// CollectPayment brings in the money for a published invoice: it charges, waits
+// as the dunning table says or for the customer, wakes at once when a payment
+// method changes or the provider says something, and ends paid or with a person.
+// It returns the invoice's status.
+func CollectPayment(ctx workflow.Context, in CollectInput) (billing.InvoiceStatus, error) {
+	r, err := newRun(ctx, in.Organization, in.Period, "Payment of invoice "+in.Invoice)
+	if err != nil {
+		return "", err
+	}
+	c := &collection{run: r, in: in}
+	for c.goesOn(ctx) {
+		facts, err := c.collect(ctx)
+		if err != nil {
+			c.hold(ctx, "the invoice cannot be collected: "+reason(err))
+			continue
+		}
+		left := c.deliver(ctx, facts.Notices, Activities.DeliverPaymentNotices, in.Invoice)
+		c.tell(ctx, collectionStage(facts), collectionDetails(facts, left.why))
+		if !facts.Over() {
+			c.waitForNextStep(ctx, facts, left)
+			continue
+		}
+		if c.lastNoticesSent(ctx, left) && c.atRest(ctx) {
+			return facts.Status, nil
+		}
+	}
+	return "", c.carryOn(ctx, CollectPayment, in)
+}
+
+// collection is one run of CollectPayment.
+type collection struct {
+	*run
+	in CollectInput
+}
+
+// collect takes the next step, if one is due, and reads how the collection stands.
+func (c *collection) collect(ctx workflow.Context) (billing.Collection, error) {
+	facts, err := look(withProvider(ctx, StripePaymentsQueue, summary("Charge %s", c.in.Invoice)), c.run,
+		Activities.CollectInvoice, c.in.Invoice)
+	if err == nil {
+		c.read(facts.TestClock, facts.Seen)
+	}
+	return facts, err
+}
+
+func (c *collection) waitForNextStep(ctx workflow.Context, facts billing.Collection, left undelivered) {
+	at := earliest(facts.NextAt, left.retryAt)
+	switch {
+	case at.Equal(never):
+		c.until(ctx, never, "there is news of the payment")
+	case at.Equal(facts.NextAt) && facts.NextWhat != "":
+		c.until(ctx, at, facts.NextWhat)
+	case at.Equal(facts.NextAt):
+		c.until(ctx, at, "the next step is due")
+	default:
+		c.until(ctx, at, "the notices are tried again")
+	}
+}
+
+// collectionStage is the invoice's final status, or what is being done about it.
+func collectionStage(facts billing.Collection) Stage {
+	switch {
+	case facts.Over():
+		return Stage(facts.Status)
+	case facts.Payment == billing.PaymentFailed:
+		return StageDunning
+	default:
+		return StageCollecting
+	}
+}

@@ -1,0 +1,138 @@
+package workflows
+
+import (
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// The task queues. Workflows and everything that needs only the database share
+// one; each of the provider's endpoints has its own, whose rate the server
+// limits across all workers.
+const (
+	TaskQueue           = "arrears"
+	StripeInvoicesQueue = "arrears-stripe-invoices"
+	StripeItemsQueue    = "arrears-stripe-invoiceitems"
+	StripeFinalizeQueue = "arrears-stripe-finalize"
+	StripePaymentsQueue = "arrears-stripe-pay"
+
+	// StripeCallsPerSecond leaves a fifth of what Stripe allows per endpoint to
+	// people and other programs.
+	StripeCallsPerSecond = 20
+)
+
+// Typed search attributes by which operators find runs:
+//
+//	temporal workflow list --query 'Organization = "acme" AND Stage = "dunning"'
+var (
+	OrganizationAttribute = temporal.NewSearchAttributeKeyKeyword("Organization")
+	PeriodAttribute       = temporal.NewSearchAttributeKeyKeyword("Period")
+	StageAttribute        = temporal.NewSearchAttributeKeyKeyword("Stage")
+)
+
+// SearchAttributes lists the search attributes that the namespace must have,
+// by name and type.
+func SearchAttributes() map[string]enumspb.IndexedValueType {
+	return map[string]enumspb.IndexedValueType{
+		OrganizationAttribute.GetName(): OrganizationAttribute.GetValueType(),
+		PeriodAttribute.GetName():       PeriodAttribute.GetValueType(),
+		StageAttribute.GetName():        StageAttribute.GetValueType(),
+	}
+}
+
+// Stage is how far a workflow has come. A finished collection's or invoice's is
+// the invoice's status.
+type Stage string
+
+// The stages of a running workflow.
+const (
+	StageAccruing   Stage = "accruing"   // the period runs
+	StagePaused     Stage = "paused"     // by an operator: nothing is delivered or ended
+	StageEnded      Stage = "ended"      // the contract is over, no further period
+	StageDraft      Stage = "draft"      // the draft window of an invoice
+	StageParked     Stage = "parked"     // an invoice held back for a person
+	StagePublishing Stage = "publishing" // an invoice on its way to the provider
+	StagePublished  Stage = "published"  // it is there, and being collected
+	StageCollecting Stage = "collecting" // the first attempt, or the customer's turn
+	StageDunning    Stage = "dunning"    // declined, and to be tried again
+	StageHeld       Stage = "held"       // stopped by an error that no retry can cure
+)
+
+// Nudge is the one signal: news lies in the database. It carries nothing.
+const Nudge = "nudge"
+
+// The updates that an operator may send to a running cycle, each with an
+// OperatorRequest, and the query that any workflow here answers.
+const (
+	PauseUpdate  = "pause"
+	ResumeUpdate = "resume"
+	CloseUpdate  = "close" // ends the running period now
+	StatusQuery  = "status"
+)
+
+// Status is what every workflow here answers to StatusQuery.
+type Status struct {
+	Organization string         `json:"organization"`
+	Period       string         `json:"period"`
+	Stage        Stage          `json:"stage"`
+	NextWakeAt   *time.Time     `json:"next_wake_at"`    // null = not before news
+	Spend        *billing.Money `json:"spend,omitempty"` // of the cycle only, as its limit
+	Limit        *billing.Money `json:"limit,omitempty"`
+}
+
+// CycleInput names one run of an organisation's billing cycle: one period.
+type CycleInput struct {
+	Organization string
+	Period       string // "" = the one that is due
+}
+
+// CycleID names the only execution that may run an organisation's cycle.
+func CycleID(organization string) string { return "billing-cycle/" + organization }
+
+// InvoiceRef names the invoice of a period; revisions count from 1.
+type InvoiceRef struct {
+	Organization string
+	Period       string
+	Revision     int
+}
+
+// InvoiceInput starts the invoicing of a period that is over.
+type InvoiceInput struct {
+	InvoiceRef
+	DraftUntil time.Time
+	TestClock  bool
+}
+
+// InvoicePeriodID names the only execution that may bill a period.
+func InvoicePeriodID(ref InvoiceRef) string { return "invoice/" + ref.ID() }
+
+// ID is the invoice's id: ORG/PERIOD, and /REVISION from the second on.
+func (r InvoiceRef) ID() string {
+	return billing.InvoiceID(r.Organization, r.Period, r.Revision)
+}
+
+// CollectInput starts the collection of a published invoice.
+type CollectInput struct {
+	Organization string
+	Period       string
+	Invoice      string
+}
+
+// CollectPaymentID names the only execution that may collect an invoice.
+func CollectPaymentID(invoice string) string { return "collect/" + invoice }
+
+// ItemRef names one item of an invoice at the provider.
+type ItemRef struct {
+	Invoice string
+	Number  int
+}
+
+// OperatorRequest is an operator's wish. Who asked and why stands in the audit
+// trail under the entry's number, so that no person is named in a history.
+type OperatorRequest struct {
+	Organization string
+	AuditEntry   int64
+}

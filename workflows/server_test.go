@@ -1,0 +1,92 @@
+package workflows
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sdkpb "go.temporal.io/api/sdk/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/devstack/temporaltest"
+)
+
+// TestWholeMonth lets the three workflows start each other on a real server, as
+// they do in production, and looks at them as an operator does.
+func TestWholeMonth(t *testing.T) {
+	t.Parallel()
+	c := temporaltest.Dial(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	f := newFake()
+	f.base, f.unit, f.now = time.Now().UTC(), 100*time.Millisecond, func() time.Time { return time.Now().UTC() }
+	f.organization, f.next = "whole-month", "2026-10-20"
+	f.ends, f.draftUntil = 20, 21
+	for _, queue := range []string{TaskQueue, StripeInvoicesQueue, StripeItemsQueue, StripeFinalizeQueue, StripePaymentsQueue} {
+		w := worker.New(c, queue, worker.Options{})
+		w.RegisterActivity(f)
+		w.RegisterWorkflow(BillingCycle)
+		w.RegisterWorkflow(InvoicePeriod)
+		w.RegisterWorkflow(CollectPayment)
+		require.NoError(t, w.Start())
+		t.Cleanup(w.Stop)
+	}
+
+	in := CycleInput{f.organization, f.period}
+	cycle, err := c.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
+	require.NoError(t, err)
+	_, err = c.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
+	running := (*serviceerror.WorkflowExecutionAlreadyStarted)(nil)
+	require.ErrorAs(t, err, &running, "a running cycle is not started twice")
+	require.Equal(t, cycle.GetRunID(), running.RunId)
+
+	ref := InvoiceRef{f.organization, "2026-10-01", 1}
+	var status billing.InvoiceStatus
+	require.Eventually(t, func() bool {
+		return c.GetWorkflow(ctx, CollectPaymentID(ref.ID()), "").Get(ctx, &status) == nil
+	}, 30*time.Second, 50*time.Millisecond)
+	require.Equal(t, billing.StatusPaid, status)
+	require.NoError(t, c.GetWorkflow(ctx, InvoicePeriodID(ref), "").Get(ctx, &status))
+	require.Equal(t, billing.StatusOpen, status)
+
+	value, err := c.QueryWorkflow(ctx, CycleID(f.organization), "", StatusQuery)
+	require.NoError(t, err)
+	var now Status
+	require.NoError(t, value.Get(&now))
+	require.Equal(t, "2026-10-20", now.Period)
+	require.Equal(t, StageAccruing, now.Stage)
+	require.Equal(t, f.at(51).UnixMilli(), now.NextWakeAt.UnixMilli())
+	require.Equal(t, "12.50 USD", now.Spend.String())
+	require.Equal(t, "500.00 USD", now.Limit.String())
+
+	value, err = c.QueryWorkflow(ctx, CycleID(f.organization), "", "__temporal_workflow_metadata")
+	require.NoError(t, err)
+	var metadata sdkpb.WorkflowMetadata
+	require.NoError(t, value.Get(&metadata))
+	require.Contains(t, metadata.GetCurrentDetails(), "period **2026-10-20**")
+	require.Contains(t, metadata.GetCurrentDetails(), "Waiting until the period ends")
+
+	requireFound(t, ctx, c, f.organization, "2026-10-01", StagePublished, StagePaid)
+	requireFound(t, ctx, c, f.organization, "2026-10-20", StageAccruing)
+	require.NoError(t, c.TerminateWorkflow(ctx, CycleID(f.organization), "", "the test is over"))
+}
+
+// StagePaid is the stage of a collection that has ended well.
+const StagePaid = Stage(billing.StatusPaid)
+
+// requireFound finds executions by what an operator searches for.
+func requireFound(t *testing.T, ctx context.Context, c client.Client, organization, period string, stages ...Stage) {
+	t.Helper()
+	for _, stage := range stages {
+		query := `Organization = "` + organization + `" AND Period = "` + period + `" AND Stage = "` + string(stage) + `"`
+		require.Eventually(t, func() bool {
+			found, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+			return err == nil && found.GetCount() > 0
+		}, 20*time.Second, 100*time.Millisecond, query)
+	}
+}

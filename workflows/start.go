@@ -1,0 +1,81 @@
+package workflows
+
+import (
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// How each workflow is started, whether as a child or by a client that repairs
+// what is missing: under an id that only one execution may hold, findable by its
+// search attributes from the first moment. A client that meets a running
+// execution gets serviceerror.WorkflowExecutionAlreadyStarted.
+
+// CycleStartOptions starts an organisation's billing cycle:
+//
+//	client.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
+//
+// A cycle that ended by itself has reached the end of its contract and is not
+// started again; one that failed or was terminated is.
+func CycleStartOptions(in CycleInput) client.StartWorkflowOptions {
+	return startOptions(CycleID(in.Organization), "Billing cycle of "+in.Organization,
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		in.Organization, in.Period, StageAccruing)
+}
+
+// InvoiceStartOptions starts the invoicing of a period that is over, by
+// InvoicePeriod. What was invoiced is not invoiced again; what failed or was
+// terminated is taken up where it stopped.
+func InvoiceStartOptions(in InvoiceInput) client.StartWorkflowOptions {
+	return startOptions(InvoicePeriodID(in.InvoiceRef), "Invoice "+in.InvoiceRef.ID(),
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		in.Organization, in.Period, StageDraft)
+}
+
+// CollectStartOptions starts the collection of a published invoice, by
+// CollectPayment. It may be started again after any end: one that was given up
+// goes on with a new payment method, one that was paid finds that out and ends.
+func CollectStartOptions(in CollectInput) client.StartWorkflowOptions {
+	return startOptions(CollectPaymentID(in.Invoice), "Payment of invoice "+in.Invoice,
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		in.Organization, in.Period, StageCollecting)
+}
+
+func startOptions(
+	id, summary string, reuse enumspb.WorkflowIdReusePolicy, organization, period string, stage Stage,
+) client.StartWorkflowOptions {
+	attributes := []temporal.SearchAttributeUpdate{
+		OrganizationAttribute.ValueSet(organization), StageAttribute.ValueSet(string(stage)),
+	}
+	if period != "" {
+		attributes = append(attributes, PeriodAttribute.ValueSet(period))
+	}
+	return client.StartWorkflowOptions{
+		ID:                                       id,
+		TaskQueue:                                TaskQueue,
+		WorkflowIDReusePolicy:                    reuse,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
+		StaticSummary:                            summary,
+	}
+}
+
+// startChild starts a workflow that outlives its parent's run, and returns when
+// it has started. That it already has is as good.
+func startChild(ctx workflow.Context, options client.StartWorkflowOptions, child, in any) error {
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            options.ID,
+		TaskQueue:             options.TaskQueue,
+		WorkflowIDReusePolicy: options.WorkflowIDReusePolicy,
+		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		TypedSearchAttributes: options.TypedSearchAttributes,
+		StaticSummary:         options.StaticSummary,
+	})
+	err := workflow.ExecuteChildWorkflow(ctx, child, in).GetChildWorkflowExecution().Get(ctx, nil)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		return nil
+	}
+	return err
+}
