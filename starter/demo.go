@@ -185,10 +185,10 @@ func (d *demo) contracts(ctx context.Context) error {
 		[]string{"org", "create", "globex", "--test-clock", start, "--payment-method", "pm_card_chargeCustomerFail", "--email", "billing@globex.example"},
 		[]string{"seats", "import", "acme", acme},
 		[]string{"seats", "import", "globex", globex},
-		[]string{"limits", "set", "acme", "--org", "--amount", "450.00", "--thresholds", "50,80,100"},
-		[]string{"limits", "set", "acme", "--tier", "chat", "--amount", "3.00"},
-		[]string{"limits", "set", "acme", "--user", "user_00003", "--amount", "25.00"},
-		[]string{"limits", "set", "globex", "--org", "--amount", "150.00"},
+		[]string{"limits", "set", "acme", "--org", "--amount", "360.00", "--thresholds", "50,80,100"},
+		[]string{"limits", "set", "acme", "--tier", "chat", "--amount", "8.00"},
+		[]string{"limits", "set", "acme", "--user", "user_00003", "--amount", "20.00"},
+		[]string{"limits", "set", "globex", "--org", "--amount", "75.00"},
 		[]string{"cycle", "start", "--all"},
 	)
 }

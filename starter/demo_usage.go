@@ -49,7 +49,7 @@ func (s sizes) draw(r *rand.Rand) int64 {
 // coding session's context is larger than those traces' single requests.
 var (
 	codePrompt  = sizes{1100, 1.36, 10, 60_000}
-	codeContext = sizes{24_000, 0.8, 2_000, 180_000}
+	codeContext = sizes{28_000, 0.9, 2_000, 260_000}
 	codeOutput  = sizes{160, 1.1, 6, 8_000}
 	chatPrompt  = sizes{760, 0.98, 20, 14_050}
 	chatOutput  = sizes{150, 0.86, 10, 4_000}
@@ -71,18 +71,14 @@ func demoModel(r *rand.Rand) string {
 // of time. The same seed gives the same events.
 func demoMonth(seed uint64, organization string, members []demoMember, start time.Time, days int) []demoEvent {
 	g := &generator{rand: rand.New(rand.NewPCG(seed, 0)), organization: organization} //nolint:gosec // G404: a demo's dice
+	appetites := make([]float64, len(members))                                        // a few use much, most use little
+	for i := range members {
+		appetites[i] = math.Exp(0.8 * g.rand.NormFloat64())
+	}
 	for day := range days {
 		morning := start.AddDate(0, 0, day).Add(8 * time.Hour)
-		for _, member := range members {
-			if weekend := morning.Weekday() == time.Saturday || morning.Weekday() == time.Sunday; weekend && g.rand.IntN(8) > 0 {
-				continue
-			}
-			begin := morning.Add(time.Duration(g.rand.Int64N(int64(9 * time.Hour))))
-			if member.codes() {
-				g.code(member.user, begin)
-			} else {
-				g.chat(member.user, begin)
-			}
+		for i, member := range members {
+			g.day(member, appetites[i], morning)
 		}
 		g.batch(morning.Add(-6 * time.Hour))
 	}
@@ -103,6 +99,21 @@ func (g *generator) add(user string, at time.Time, product, model string, count 
 		ID: fmt.Sprintf("%s-%06d", g.organization, len(g.events)+1), Organization: g.organization, User: user,
 		OccurredAt: at.UTC().Truncate(time.Microsecond), Product: product, Model: model, Usage: count,
 	})
+}
+
+// day is a member's day at work.
+func (g *generator) day(member demoMember, appetite float64, morning time.Time) {
+	if weekend := morning.Weekday() == time.Saturday || morning.Weekday() == time.Sunday; weekend && g.rand.IntN(8) > 0 {
+		return
+	}
+	for range int(3*appetite*g.rand.Float64() + 0.5) {
+		begin := morning.Add(time.Duration(g.rand.Int64N(int64(9 * time.Hour))))
+		if member.codes() {
+			g.code(member.user, begin)
+		} else {
+			g.chat(member.user, begin)
+		}
+	}
 }
 
 // code is a session of Claude Code: each turn reads the context so far from the

@@ -114,9 +114,8 @@ func newDevPrepareCmd(a *app) *cobra.Command {
 
 type devStripeOptions struct {
 	*app
-	listen  string
-	webhook string
-	state   string
+	listen string
+	state  string
 }
 
 func newDevStripeCmd(a *app) *cobra.Command {

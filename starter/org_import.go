@@ -184,7 +184,7 @@ func jsonProblem(err error) error {
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s: is a %s; accepted: %s", kind.Field, kind.Value, jsonKind(kind.Type.String()))
 	case errors.As(err, &layout):
-		return fmt.Errorf("%s is not a time; accepted for start and test_clock: like \"2026-10-01T00:00:00Z\"", layout.Value)
+		return fmt.Errorf("%q is not a time; accepted for start and test_clock: like \"2026-10-01T00:00:00Z\"", layout.Value)
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
 		return fmt.Errorf("%s is not a field; see starter org import --help for those accepted", strings.TrimPrefix(err.Error(), "json: unknown field "))
 	case errors.Is(err, io.ErrUnexpectedEOF):

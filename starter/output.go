@@ -73,7 +73,8 @@ type column[T any] struct {
 	cell  func(T) string
 }
 
-func left[T any](title string, cell func(T) string) column[T]  { return column[T]{title, false, cell} }
+func left[T any](title string, cell func(T) string) column[T] { return column[T]{title, false, cell} }
+
 func right[T any](title string, cell func(T) string) column[T] { return column[T]{title, true, cell} }
 
 // writeTable writes rows under their titles. It leaves out what no row has.

@@ -27,7 +27,7 @@ func (p *problems) add(line int, err error) {
 // err is nil where nothing was wrong.
 func (p *problems) err() error {
 	if p.more > 0 {
-		return errors.Join(append(p.lines, fmt.Errorf("and %s more", plural(p.more, "problem")))...)
+		return errors.Join(append(p.lines, fmt.Errorf("and %d more problems", p.more))...)
 	}
 	return errors.Join(p.lines...)
 }

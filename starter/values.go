@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -83,5 +82,12 @@ func (l *limitAmount) Set(s string) error {
 // duration reads and writes a span of time as text in JSON, like 24h.
 type duration time.Duration
 
-// MarshalJSON writes the duration as text.
-func (d duration) MarshalJSON() ([]byte, error) { return json.Marshal(showDuration(time.Duration(d))) }
+// MarshalText writes the duration.
+func (d duration) MarshalText() ([]byte, error) { return []byte(showDuration(time.Duration(d))), nil }
+
+// UnmarshalText reads a duration.
+func (d *duration) UnmarshalText(text []byte) error {
+	read, err := time.ParseDuration(string(text))
+	*d = duration(read)
+	return err
+}

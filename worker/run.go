@@ -55,7 +55,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	workers := newWorkers(temporal, activities.New(store, provider, people, log), cancel)
+	workers := newWorkers(temporal, activities.New(store, provider, people, log), cfg.StripeCallsPerSecond, cancel)
 	if err := workers.start(); err != nil {
 		return err
 	}

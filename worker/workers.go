@@ -27,9 +27,10 @@ type queue struct {
 	perSecond  float64 // across all workers; 0 = no limit
 }
 
-// queues lists what is registered where. A provider's queue gets the one
+// queues lists what is registered where. Stripe allows 25 calls per second and
+// endpoint by default; a fifth of that is left to people and other programs. A provider's queue gets the one
 // activity that calls its endpoint, so that nothing else uses up its rate.
-func queues(a workflows.Activities) []queue {
+func queues(a workflows.Activities, callsPerSecond float64) []queue {
 	return []queue{
 		{
 			name:      workflows.TaskQueue,
@@ -39,10 +40,10 @@ func queues(a workflows.Activities) []queue {
 				a.IssueInvoice, a.DeliverPaymentNotices, a.RegisterWait,
 			},
 		},
-		{workflows.StripeInvoicesQueue, nil, []any{a.CreateProviderInvoice}, workflows.StripeCallsPerSecond},
-		{workflows.StripeItemsQueue, nil, []any{a.AddProviderItem}, workflows.StripeCallsPerSecond},
-		{workflows.StripeFinalizeQueue, nil, []any{a.FinalizeProviderInvoice}, workflows.StripeCallsPerSecond},
-		{workflows.StripePaymentsQueue, nil, []any{a.CollectInvoice}, workflows.StripeCallsPerSecond},
+		{workflows.StripeInvoicesQueue, nil, []any{a.CreateProviderInvoice}, callsPerSecond},
+		{workflows.StripeItemsQueue, nil, []any{a.AddProviderItem}, callsPerSecond},
+		{workflows.StripeFinalizeQueue, nil, []any{a.FinalizeProviderInvoice}, callsPerSecond},
+		{workflows.StripePaymentsQueue, nil, []any{a.CollectInvoice}, callsPerSecond},
 	}
 }
 
@@ -53,9 +54,9 @@ type workers struct {
 }
 
 // newWorkers prepares the workers; fail is called when one cannot go on.
-func newWorkers(c client.Client, a workflows.Activities, fail func(error)) *workers {
+func newWorkers(c client.Client, a workflows.Activities, callsPerSecond float64, fail func(error)) *workers {
 	w := &workers{}
-	for _, q := range queues(a) {
+	for _, q := range queues(a, callsPerSecond) {
 		one := worker.New(c, q.name, q.options(fail))
 		for _, wf := range q.workflows {
 			one.RegisterWorkflow(wf)

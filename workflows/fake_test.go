@@ -28,6 +28,9 @@ type fake struct {
 	now    func() time.Time // the wall clock
 	behind time.Duration    // how far the database's clock is behind that
 	nudge  func()
+	// How often each activity is nudged while it runs, and how often it was.
+	nudgesDuring int
+	nudged       map[string]int
 
 	organization, period string
 	testClock            *time.Time // nil = the organisation lives by the wall clock
@@ -84,7 +87,7 @@ func newFake() *fake {
 		becomes: billing.StatusOpen, items: 2,
 		dunning:  []float64{1, 3, 5, 7, 10, 12, 14},
 		outcomes: []billing.PaymentStatus{billing.PaymentSucceeded},
-		failing:  map[string][]error{}, during: map[string]func(){},
+		failing:  map[string][]error{}, during: map[string]func(){}, nudged: map[string]int{},
 	}
 }
 
@@ -282,10 +285,15 @@ func (f *fake) called(activity string) (done func()) {
 	f.note("%s", activity)
 	happens := f.during[name]
 	delete(f.during, name)
+	f.nudged[name]++
+	nudge := f.nudged[name] <= f.nudgesDuring
 	return func() {
 		f.mu.Unlock()
 		if happens != nil {
 			happens()
+		}
+		if nudge {
+			f.nudge()
 		}
 	}
 }

@@ -18,10 +18,6 @@ const (
 	StripeItemsQueue    = "arrears-stripe-invoiceitems"
 	StripeFinalizeQueue = "arrears-stripe-finalize"
 	StripePaymentsQueue = "arrears-stripe-pay"
-
-	// StripeCallsPerSecond leaves a fifth of what Stripe allows per endpoint to
-	// people and other programs.
-	StripeCallsPerSecond = 20
 )
 
 // Typed search attributes by which operators find runs:

@@ -176,7 +176,7 @@ func (r *recorder) scenario(t *testing.T, c client.Client, of subject, name stri
 		time.Sleep(time.Until(began.Add(time.Duration(at * float64(recordedUnit)))))
 		e.do(f, h)
 	}
-	history := known.history(t, ctx, c, options.ID)
+	history := known.history(ctx, t, c, options.ID)
 	h.answered.Wait()
 	f.note("%s", ending(t, history))
 	require.Equal(t, timeless(f, s.wanted()), timeless(f, tidy(f.lines())))
@@ -202,7 +202,7 @@ var someTime = regexp.MustCompile(`until [0-9.]+`)
 
 // history waits for the run's end. It is read again then, because while a run
 // goes on the server also shows events that it does not keep.
-func (k *recorded) history(t *testing.T, ctx context.Context, c client.Client, id string) *historypb.History {
+func (k *recorded) history(ctx context.Context, t *testing.T, c client.Client, id string) *historypb.History {
 	t.Helper()
 	for _, wait := range []bool{true, false} {
 		history := &historypb.History{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -151,13 +152,38 @@ func TestScenarios(t *testing.T) {
 		for name, s := range of.scenarios {
 			t.Run(of.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				skipTime(t, of, s)
+				require.Equal(t, s.wanted(), tidy(skipTime(t, of, s, 0)))
 			})
 		}
 	}
 }
 
-func skipTime(t *testing.T, of subject, s scenario) {
+// TestNudgesDuringEverything runs the same scenarios while news comes during
+// every activity: a run looks more often and may get on sooner, but it leaves out
+// nothing and comes to an end.
+func TestNudgesDuringEverything(t *testing.T) {
+	t.Parallel()
+	for _, of := range subjects() {
+		for name, s := range of.scenarios {
+			t.Run(of.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				calm, nudged := s.wanted(), tidy(skipTime(t, of, s, 3))
+				require.Subset(t, activitiesIn(nudged), activitiesIn(calm))
+				require.Equal(t, strings.Fields(calm[len(calm)-1])[1], strings.Fields(nudged[len(nudged)-1])[1], "%q", nudged)
+			})
+		}
+	}
+}
+
+var activityNames = regexp.MustCompile(`\b[A-Z][a-z]+([A-Z][a-z]+)*\b`)
+
+func activitiesIn(lines []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(activityNames.FindAllString(strings.Join(lines, "\n"), -1))))
+}
+
+// skipTime runs a scenario with time skipped, and returns everything that
+// happens. Each activity is nudged so many times while it runs.
+func skipTime(t *testing.T, of subject, s scenario, nudges int) []string {
 	t.Helper()
 	suite := testsuite.WorkflowTestSuite{}
 	suite.SetLogger(sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)))
@@ -175,7 +201,7 @@ func skipTime(t *testing.T, of subject, s scenario) {
 		s.given(f)
 	}
 	h := &skippingHand{env: env}
-	f.nudge = h.nudge
+	f.nudge, f.nudgesDuring = h.nudge, nudges
 	env.RegisterActivity(f)
 	in, started := of.start(f, s)
 	env.SetStartWorkflowOptions(started)
@@ -195,7 +221,7 @@ func skipTime(t *testing.T, of subject, s scenario) {
 	env.ExecuteWorkflow(of.workflow, in)
 	require.True(t, env.IsWorkflowCompleted())
 	f.note("%s", outcome(t, env))
-	require.Equal(t, s.wanted(), tidy(f.lines()))
+	return f.lines()
 }
 
 // doNothing stands for the child that a scenario's workflow starts.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -71,16 +72,29 @@ func TestWholeMonth(t *testing.T) {
 	require.Contains(t, metadata.GetCurrentDetails(), "period **2026-10-20**")
 	require.Contains(t, metadata.GetCurrentDetails(), "Waiting until the period ends")
 
-	requireFound(t, ctx, c, f.organization, "2026-10-01", StagePublished, StagePaid)
-	requireFound(t, ctx, c, f.organization, "2026-10-20", StageAccruing)
+	events := countEvents(ctx, t, c, CycleID(f.organization), cycle.GetRunID()) +
+		countEvents(ctx, t, c, InvoicePeriodID(ref), "") + countEvents(ctx, t, c, CollectPaymentID(ref.ID()), "")
+	require.LessOrEqual(t, events, quietMonth)
+
+	requireFound(ctx, t, c, f.organization, "2026-10-01", StagePublished, StagePaid)
+	requireFound(ctx, t, c, f.organization, "2026-10-20", StageAccruing)
 	require.NoError(t, c.TerminateWorkflow(ctx, CycleID(f.organization), "", "the test is over"))
+}
+
+func countEvents(ctx context.Context, t *testing.T, c client.Client, id, run string) (n int) {
+	t.Helper()
+	for events := c.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); n++ {
+		_, err := events.Next()
+		require.NoError(t, err)
+	}
+	return n
 }
 
 // StagePaid is the stage of a collection that has ended well.
 const StagePaid = Stage(billing.StatusPaid)
 
 // requireFound finds executions by what an operator searches for.
-func requireFound(t *testing.T, ctx context.Context, c client.Client, organization, period string, stages ...Stage) {
+func requireFound(ctx context.Context, t *testing.T, c client.Client, organization, period string, stages ...Stage) {
 	t.Helper()
 	for _, stage := range stages {
 		query := `Organization = "` + organization + `" AND Period = "` + period + `" AND Stage = "` + string(stage) + `"`

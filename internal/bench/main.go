@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"text/tabwriter"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 
@@ -70,11 +69,11 @@ func run(ctx context.Context, o options) (err error) {
 	o.bin = bin
 	// A month is closed by some twenty calls to the provider; Stripe's own limits
 	// would be all that is measured.
-	if err := os.Setenv("ARREARS_STRIPE_CALLS_PER_SECOND", "10000"); err != nil {
+	if err := os.Setenv("STRIPE_CALLS_PER_SECOND", "10000"); err != nil {
 		return err
 	}
 	stack, err := devstack.Start(ctx, devstack.Options{
-		Without: []string{devstack.Gateway}, Migrate: postgres.Migrate, SearchAttributes: searchAttributes(),
+		Without: []string{devstack.Gateway}, Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(),
 		TaskQueues: []string{workflows.TaskQueue},
 		WorkerPath: filepath.Join(bin, "worker"), StarterPath: filepath.Join(bin, "starter"), Log: os.Stderr,
 	})
@@ -107,14 +106,6 @@ func cmpErr(first, second error) error {
 		return first
 	}
 	return second
-}
-
-func searchAttributes() map[string]enumspb.IndexedValueType {
-	types := map[string]enumspb.IndexedValueType{}
-	for name := range workflows.SearchAttributes() {
-		types[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
-	}
-	return types
 }
 
 // measure runs every measurement and prints them as one table.

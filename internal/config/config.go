@@ -31,6 +31,7 @@ type Config struct {
 
 	StripeSecretKey      Secret   `env:"STRIPE_SECRET_KEY" need:"stripe" accepted:"sk_test_…, sk_live_…, rk_test_… or rk_live_…"`
 	StripeAPIBase        string   `env:"STRIPE_API_BASE" envDefault:"https://api.stripe.com" accepted:"an http or https URL without a path"`
+	StripeCallsPerSecond float64  `env:"STRIPE_CALLS_PER_SECOND" envDefault:"20" accepted:"the calls per second that each of Stripe's endpoints gets, from 1 to 100000"`
 	StripeWebhookSecrets []Secret `env:"STRIPE_WEBHOOK_SECRET" need:"webhook" accepted:"whsec_…, or several with commas between while one is being replaced"`
 
 	SMTPURL  Secret `env:"SMTP_URL" accepted:"a URL like smtp://user:password@mail.example.com:587?from=billing@example.com, or smtps://…"`
@@ -96,20 +97,21 @@ func Load(environ []string, needs ...Need) (Config, error) {
 // checks tells, for each value that its type does not check, whether it will do.
 func (c *Config) checks() map[string]bool {
 	return map[string]bool{
-		"DATABASE_URL":          hasScheme(string(c.DatabaseURL), "postgres", "postgresql"),
-		"TEMPORAL_ADDRESS":      isAddress(c.TemporalAddress),
-		"TEMPORAL_TLS_CERT":     c.TemporalTLSKey != "",
-		"TEMPORAL_TLS_KEY":      c.TemporalTLSCert != "",
-		"STRIPE_SECRET_KEY":     isStripeKey(string(c.StripeSecretKey)),
-		"STRIPE_API_BASE":       isBaseURL(c.StripeAPIBase),
-		"STRIPE_WEBHOOK_SECRET": areWebhookSecrets(c.StripeWebhookSecrets),
-		"SMTP_URL":              hasScheme(string(c.SMTPURL), "smtp", "smtps"),
-		"ARREARS_MAIL_FROM":     strings.Count(c.MailFrom, "@") == 1,
-		"ARREARS_GATEWAY_URL":   isBaseURL(c.GatewayURL),
-		"ARREARS_API_KEY":       len(c.APIKey) >= 16,
-		"ARREARS_LISTEN":        isAddress(c.Listen),
-		"ARREARS_MAX_BODY":      c.MaxBody >= 1<<10 && c.MaxBody <= 1<<30,
-		"LOG_FORMAT":            c.LogFormat == "text" || c.LogFormat == "json",
+		"DATABASE_URL":            hasScheme(string(c.DatabaseURL), "postgres", "postgresql"),
+		"TEMPORAL_ADDRESS":        isAddress(c.TemporalAddress),
+		"TEMPORAL_TLS_CERT":       c.TemporalTLSKey != "",
+		"TEMPORAL_TLS_KEY":        c.TemporalTLSCert != "",
+		"STRIPE_SECRET_KEY":       isStripeKey(string(c.StripeSecretKey)),
+		"STRIPE_API_BASE":         isBaseURL(c.StripeAPIBase),
+		"STRIPE_CALLS_PER_SECOND": c.StripeCallsPerSecond >= 1 && c.StripeCallsPerSecond <= 100_000,
+		"STRIPE_WEBHOOK_SECRET":   areWebhookSecrets(c.StripeWebhookSecrets),
+		"SMTP_URL":                hasScheme(string(c.SMTPURL), "smtp", "smtps"),
+		"ARREARS_MAIL_FROM":       strings.Count(c.MailFrom, "@") == 1,
+		"ARREARS_GATEWAY_URL":     isBaseURL(c.GatewayURL),
+		"ARREARS_API_KEY":         len(c.APIKey) >= 16,
+		"ARREARS_LISTEN":          isAddress(c.Listen),
+		"ARREARS_MAX_BODY":        c.MaxBody >= 1<<10 && c.MaxBody <= 1<<30,
+		"LOG_FORMAT":              c.LogFormat == "text" || c.LogFormat == "json",
 	}
 }
 

@@ -1,7 +1,6 @@
 package devstack
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,12 +27,8 @@ func WriteEnvFile(path string, env map[string]string) error {
 		return fmt.Errorf("write the environment: %w", err)
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // of no avail once renamed
-	out := bufio.NewWriter(file)
-	_, _ = out.WriteString(envHeader) // a bufio.Writer keeps its error for Flush
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		_, _ = out.WriteString(name + "=" + shellQuote(env[name]) + "\n")
-	}
-	if err := errors.Join(out.Flush(), file.Close()); err != nil {
+	_, err = file.WriteString(envText(env))
+	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("write the environment to %s: %w", path, err)
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
@@ -42,10 +37,19 @@ func WriteEnvFile(path string, env map[string]string) error {
 	return nil
 }
 
-// removeEnvFile removes what an earlier stack wrote, so that a script that
-// waits for the file does not meet a stack that is gone. Anybody else's file
-// stays until it is written over.
-func removeEnvFile(path string) error {
+// envText is the content of an environment file.
+func envText(env map[string]string) string {
+	var text strings.Builder
+	text.WriteString(envHeader)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		text.WriteString(name + "=" + shellQuote(env[name]) + "\n")
+	}
+	return text.String()
+}
+
+// removeEnvFile removes an environment file that ours says is so, so that a
+// script that waits for the file does not meet a stack that is gone.
+func removeEnvFile(path string, ours func(text string) bool) error {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -53,11 +57,15 @@ func removeEnvFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("environment file: %w", err)
 	}
-	if !strings.HasPrefix(string(content), envHeader) {
+	if !ours(string(content)) {
 		return nil
 	}
 	return os.Remove(path)
 }
+
+// writtenByUs says whether some stack wrote an environment file. Anybody
+// else's stays until there is a better one.
+func writtenByUs(text string) bool { return strings.HasPrefix(text, envHeader) }
 
 // plain is what a shell takes as it is.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]*$`)

@@ -26,7 +26,7 @@ const (
 type Options struct {
 	DataDir string   // keeps PostgreSQL, Temporal and the local Stripe between runs; "" = a temporary folder
 	Without []string // parts to leave out: Worker, Gateway
-	EnvFile string   // written once everything is ready; "" = none
+	EnvFile string   // written once everything is ready, removed when it no longer is; "" = none
 	LogDir  string   // where the parts' logs go; "" = logs in the data folder
 
 	// Migrate brings the database up to date. It runs at every start.
@@ -94,7 +94,7 @@ func Start(ctx context.Context, opts Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	if opts.EnvFile != "" {
-		if err := removeEnvFile(opts.EnvFile); err != nil {
+		if err := removeEnvFile(opts.EnvFile, writtenByUs); err != nil {
 			return nil, err
 		}
 	}
@@ -159,6 +159,10 @@ func (s *Stack) Stop() error {
 	s.stop.Do(func() {
 		close(s.stopping)
 		var errs []error
+		if s.opts.EnvFile != "" {
+			mine := func(text string) bool { return text == envText(s.env) }
+			errs = append(errs, removeEnvFile(s.opts.EnvFile, mine))
+		}
 		for _, p := range slices.Backward(s.parts) {
 			if err := p.stop(); err != nil {
 				errs = append(errs, fmt.Errorf("stop %s: %w", p.name, err))

@@ -80,9 +80,12 @@ func TestStack(t *testing.T) {
 	require.NoError(t, second.Wait(t.Context()), "it was stopped, it did not fail")
 
 	require.NoError(t, first.Stop())
-	require.FileExists(t, envFile)
+	require.NoFileExists(t, envFile, "it describes nothing any more")
 	again := startStack(t, options)
 	require.Equal(t, 2, migrated)
+	require.NoError(t, WriteEnvFile(envFile, map[string]string{"OF": "another stack"}))
+	defer func() { require.FileExists(t, envFile, "not ours") }()
+	defer func() { require.NoError(t, again.Stop()) }()
 	require.ErrorContains(t, inDatabase(t.Context(), again.Env()[databaseEnv],
 		"SELECT 1 / (count(*) - 2) FROM kept"), "division by zero", "two rows, one from each run")
 }
@@ -222,12 +225,12 @@ func TestEnvFile(t *testing.T) {
 	t.Run("somebody else's file is not removed before there is a better one", func(t *testing.T) {
 		t.Parallel()
 		path := filepath.Join(t.TempDir(), ".env")
-		require.NoError(t, removeEnvFile(path))
+		require.NoError(t, removeEnvFile(path, writtenByUs))
 		require.NoError(t, os.WriteFile(path, []byte("MINE=1\n"), 0o600))
-		require.NoError(t, removeEnvFile(path))
+		require.NoError(t, removeEnvFile(path, writtenByUs))
 		require.FileExists(t, path)
 		require.NoError(t, WriteEnvFile(path, env))
-		require.NoError(t, removeEnvFile(path))
+		require.NoError(t, removeEnvFile(path, writtenByUs))
 		require.NoFileExists(t, path)
 	})
 

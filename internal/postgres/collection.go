@@ -35,10 +35,9 @@ const (
 
 // How soon to act again where nothing says when.
 const (
-	lookAgainProcessing = 24 * time.Hour // a debit on its way
-	lookAgainUnknown    = time.Minute    // an attempt without an answer
-	lookAgainUnknownFor = "the unanswered payment is asked for again"
-	lookAgainPublished  = time.Hour // an invoice that is not at the provider yet
+	lookAgainProcessing  = 24 * time.Hour // a debit on its way
+	lookAgainUnknown     = time.Minute    // an attempt without an answer
+	lookAgainUnpublished = time.Hour      // an invoice that is not at the provider yet
 )
 
 // collecting is an invoice, its organisation's terms and its last payment as
@@ -323,11 +322,11 @@ func (c *collecting) amountDue() decimal.Decimal {
 func (c *collecting) nextStep() (at time.Time, what string) {
 	switch {
 	case !c.Published:
-		return c.Now.Add(lookAgainPublished), "the invoice is looked for at the provider"
+		return c.Now.Add(lookAgainUnpublished), "the invoice is looked for at the provider"
 	case c.last.Status == billing.PaymentUnknown:
-		return c.Now.Add(lookAgainUnknown), lookAgainUnknownFor
+		return c.Now.Add(lookAgainUnknown), "the unanswered attempt is asked for again"
 	case c.last.Status == billing.PaymentProcessing:
-		return c.Now.Add(lookAgainProcessing), "the payment under way is asked for again"
+		return c.Now.Add(lookAgainProcessing), "the payment on its way is asked for again"
 	case c.Collection == billing.SendInvoice:
 		return instant(c.DueAt), "the invoice is due"
 	case c.RetryRequested:

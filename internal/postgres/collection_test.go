@@ -292,35 +292,43 @@ func TestS04_AnUnansweredAttemptIsDecidedByWhatTheProviderSays(t *testing.T) {
 	}{
 		"paid by a charge": {
 			billing.ProviderInvoiceState{Status: "paid", PaymentStatus: billing.PaymentSucceeded, Charges: 1, AttemptCount: 1},
-			[]string{"1 succeeded"}, billing.StatusPaid,
+			[]string{"1 succeeded"},
+			billing.StatusPaid,
 		},
 		"paid otherwise": {
 			billing.ProviderInvoiceState{Status: "paid"},
-			[]string{"1 failed settled_otherwise"}, billing.StatusPaid,
+			[]string{"1 failed settled_otherwise"},
+			billing.StatusPaid,
 		},
 		"void": {
 			billing.ProviderInvoiceState{Status: "void"},
-			[]string{"1 failed settled_otherwise"}, billing.StatusVoid,
+			[]string{"1 failed settled_otherwise"},
+			billing.StatusVoid,
 		},
 		"uncollectible": {
 			billing.ProviderInvoiceState{Status: "uncollectible"},
-			[]string{"1 failed settled_otherwise"}, billing.StatusWrittenOff,
+			[]string{"1 failed settled_otherwise"},
+			billing.StatusWrittenOff,
 		},
 		"declined": {
 			billing.ProviderInvoiceState{Status: "open", PaymentStatus: billing.PaymentFailed, FailureCode: "card_declined", AttemptCount: 1},
-			[]string{"1 failed card_declined"}, billing.StatusOpen,
+			[]string{"1 failed card_declined"},
+			billing.StatusOpen,
 		},
 		"on its way": {
 			billing.ProviderInvoiceState{Status: "open", PaymentStatus: billing.PaymentProcessing, AttemptCount: 1},
-			[]string{"1 processing"}, billing.StatusOpen,
+			[]string{"1 processing"},
+			billing.StatusOpen,
 		},
 		"an earlier attempt's failure": {
 			billing.ProviderInvoiceState{Status: "open", PaymentStatus: billing.PaymentFailed, FailureCode: "card_declined"},
-			[]string{"1 unknown"}, billing.StatusOpen,
+			[]string{"1 unknown"},
+			billing.StatusOpen,
 		},
 		"nothing": {
 			billing.ProviderInvoiceState{Status: "open"},
-			[]string{"1 unknown"}, billing.StatusOpen,
+			[]string{"1 unknown"},
+			billing.StatusOpen,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

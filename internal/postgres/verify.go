@@ -120,7 +120,7 @@ SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (S
 	}
 	v.args = pgx.NamedArgs{
 		"org": org, "period": period, "currency": currency, "book": book, "now": now, "installation": installation,
-		"unit": billing.FromMinor(1, currency).Amount,
+		"unit":            billing.FromMinor(1, currency).Amount,
 		"smallest_charge": currency.SmallestCharge().Amount,
 	}
 	if err := v.findMonths(ctx); err != nil {

@@ -104,14 +104,24 @@ WITH days AS (
     SELECT d.invoice_id, d.day, d.month_days, p.kind, p.prefix || p.tier || '/' || trim_scale(p.amount) AS key, p.tier, p.amount
       FROM days d
       JOIN prices p ON d.day >= p.effective_from AND (p.until IS NULL OR d.day < p.until)
-), expected AS (
-    SELECT p.invoice_id, p.key, a.user_id, p.amount, p.month_days, count(*)::numeric AS days
+), spans AS ( -- many seats are held over the same time
+    SELECT DISTINCT tier, hipaa, valid_from, valid_to FROM seat_assignments WHERE org_id = @org
+), counted AS (
+    SELECT p.invoice_id, p.key, p.amount, p.month_days, s.tier, s.hipaa, s.valid_from, s.valid_to, count(*) AS days
       FROM priced p
+      JOIN spans s ON s.tier = p.tier
+                  AND (s.hipaa OR p.kind = 'seat')
+                  AND s.valid_from <= p.day
+                  AND (s.valid_to IS NULL OR p.day < s.valid_to)
+     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+), expected AS (
+    SELECT c.invoice_id, c.key, a.user_id, c.amount, c.month_days, sum(c.days) AS days
+      FROM counted c
       JOIN seat_assignments a ON a.org_id = @org
-                             AND a.tier = p.tier
-                             AND (a.hipaa OR p.kind = 'seat')
-                             AND a.valid_from <= p.day
-                             AND (a.valid_to IS NULL OR p.day < a.valid_to)
+                             AND a.tier = c.tier
+                             AND a.hipaa = c.hipaa
+                             AND a.valid_from = c.valid_from
+                             AND a.valid_to IS NOT DISTINCT FROM c.valid_to
      GROUP BY 1, 2, 3, 4, 5
 ), kept AS (
     SELECT l.invoice_id, l.key, m.user_id, l.unit_price, l.per, m.quantity

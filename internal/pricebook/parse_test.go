@@ -65,6 +65,7 @@ func TestParseReadsEveryPartOfABook(t *testing.T) {
 		Tools: []billing.ToolPrice{{Tool: "web_search", Per: 1000, Amount: decimal.NewFromInt(10)}},
 	}
 	require.Empty(t, cmp.Diff(want, book))
+	require.Equal(t, time.UTC, book.Seats[1].EffectiveFrom.Location())
 }
 
 func factor(s string) decimal.NullDecimal {
@@ -227,15 +228,17 @@ func TestParseNamesTheLineTheFieldAndWhatIsAccepted(t *testing.T) {
 
 func TestParseTellsEveryProblemInTheOrderOfTheFile(t *testing.T) {
 	t.Parallel()
-	text := strings.NewReplacer(`output: 25`, `output: x`, `per: 1000`, `per: y`, `name: example-2026`, `nam: z`).Replace(example)
+	text := strings.NewReplacer(`output: 25`, `output: x`, `per: 1000`, `per: y`, `name: example-2026`, `nam: z`, "currency: USD\n", "").Replace(example)
+	text += "currency: gold\n"
 	_, err := pricebook.Parse([]byte(text))
 	require.ErrorIs(t, err, billing.ErrInvalid)
 	require.Equal(t, strings.Join([]string{
 		`line 1: nam: unknown key; accepted: name, currency, seats, surcharges, models, tools`,
 		`line 1: name: missing; accepted: a name like anthropic-2026-01`,
-		`line 12: models[0].prices[0].output: "x" is not a decimal number like "0.30"`,
-		`line 15: tools[0].per: "y" is not a power of ten like 1000, so that amounts stay exact`,
-	}, "\n"), err.Error())
+		`line 11: models[0].prices[0].output: "x" is not a decimal number like "0.30"`,
+		`line 14: tools[0].per: "y" is not a power of ten like 1000, so that amounts stay exact`,
+	}, "\n"), firstLines(err.Error(), 4))
+	require.Contains(t, firstLines(err.Error(), 5), "\nline 15: currency: ", "by line, whatever is read first")
 
 	_, err = pricebook.Parse([]byte(strings.ReplaceAll(example, `: "`, `: "x`)))
 	require.ErrorContains(t, err, "and 8 more")
@@ -260,6 +263,11 @@ func TestParseRefusesFilesThatAreNoPriceBook(t *testing.T) {
 			require.EqualError(t, err, c.want)
 		})
 	}
+}
+
+func firstLines(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[:min(n, len(lines))], "\n")
 }
 
 // FuzzParse finds files that break the reader: whatever the file, it answers

@@ -41,6 +41,18 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+func BenchmarkHostile(b *testing.B) {
+	for _, names := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(names), func(b *testing.B) {
+			line := []byte(withUsage(`"x":` + hostile(names, "0")))
+			for b.Loop() {
+				_, _ = Decode(line)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*names), "ns/name")
+		})
+	}
+}
+
 func BenchmarkDecodeAll(b *testing.B) {
 	const events = 100_000
 	var file bytes.Buffer

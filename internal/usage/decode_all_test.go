@@ -124,8 +124,8 @@ func TestDecodeAllReadsGzip(t *testing.T) {
 	broken := slices.Concat(whole[:len(whole)-8], make([]byte, 8))
 	for text, file := range map[string][]byte{
 		"open as gzip: unexpected EOF":        whole[:5],
-		"read line 1: unexpected EOF":         whole[:len(whole)-9],
-		"read line 1: gzip: invalid checksum": broken,
+		"read line 3: unexpected EOF":         whole[:len(whole)-9],
+		"read line 3: gzip: invalid checksum": broken,
 	} {
 		err := DecodeAll(t.Context(), bytes.NewReader(file), Options{}, func([]Item) error { return nil })
 		require.EqualError(t, err, text)

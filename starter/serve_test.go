@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/stripe/stripe-go/v76/webhook"
+
+	"github.com/arrears-dev/arrears/internal/config"
+	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/stripe"
+)
+
+const gatewayKey = "arr_test_0123456789"
+
+// newTestGateway is what starter serve serves, on the shell's database.
+func newTestGateway(t *testing.T, s *shell) *httptest.Server {
+	t.Helper()
+	cfg, err := config.Load(append(s.environ, "ARREARS_API_KEY="+gatewayKey, "STRIPE_WEBHOOK_SECRET=whsec_new,whsec_old"),
+		config.Database, config.Stripe, config.Webhook, config.HTTP)
+	require.NoError(t, err)
+	store, err := postgres.Open(t.Context(), string(cfg.DatabaseURL))
+	require.NoError(t, err)
+	t.Cleanup(store.Close)
+	log := slog.New(slog.DiscardHandler)
+	gateway, err := stripe.New(stripe.Options{
+		Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, WebhookSecrets: secrets(cfg.StripeWebhookSecrets), Log: log,
+	})
+	require.NoError(t, err)
+	server := httptest.NewServer(newGatewayHandler(store, gateway, cfg, log))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func call(t *testing.T, method, url, body string, headers ...string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(text)
+}
+
+// TestWebhookGate is J15: what is not Stripe's word to this account leaves
+// nothing behind.
+func TestWebhookGate(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	body := func(id string, live bool) string {
+		return fmt.Sprintf(`{"id":%q,"object":"event","type":"invoice.paid","api_version":"2023-10-16","created":1793577600,"livemode":%t,
+"data":{"object":{"id":"in_1","object":"invoice","customer":"cus_1"}}}`, id, live)
+	}
+	signed := func(payload, secret string, when time.Time) string {
+		return webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(payload), Secret: secret, Timestamp: when}).Header
+	}
+	now := time.Now()
+	good := body("evt_1", false)
+	for name, c := range map[string]struct{ body, signature string }{
+		"unsigned":                 {good, ""},
+		"another secret":           {good, signed(good, "whsec_other", now)},
+		"an altered byte":          {strings.Replace(good, "evt_1", "evt_2", 1), signed(good, "whsec_new", now)},
+		"too old":                  {good, signed(good, "whsec_new", now.Add(-301*time.Second))},
+		"from the future":          {good, signed(good, "whsec_new", now.Add(310*time.Second))},
+		"of the other mode":        {body("evt_1", true), signed(body("evt_1", true), "whsec_new", now)},
+		"an old scheme":            {good, strings.ReplaceAll(signed(good, "whsec_new", now), "v1=", "v0=")},
+		"signed, and not an event": {"{}", signed("{}", "whsec_new", now)},
+	} {
+		status, answer := call(t, http.MethodPost, server.URL+"/v1/webhooks/stripe", c.body, "Stripe-Signature", c.signature)
+		require.Equal(t, http.StatusBadRequest, status, "%s: %s", name, answer)
+	}
+	require.JSONEq(t, "[]", s.ok("webhooks", "list", "-o", "json"), "nothing is stored")
+
+	for i, secret := range []string{"whsec_new", "whsec_old"} { // while one replaces the other
+		payload := body(fmt.Sprintf("evt_ok_%d", i), false)
+		for _, answer := range []string{`{"new":true,"received":true}`, `{"new":false,"received":true}`} { // delivered twice
+			status, got := call(t, http.MethodPost, server.URL+"/v1/webhooks/stripe", payload, "Stripe-Signature", signed(payload, secret, now))
+			require.Equal(t, http.StatusOK, status)
+			require.JSONEq(t, answer, got)
+		}
+	}
+	require.Len(t, into[[]map[string]any](s, "webhooks", "list"), 2)
+}
+
+func TestGatewayOnARealDatabase(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	bearer := []string{"Authorization", "Bearer " + gatewayKey, "Content-Type", "application/x-ndjson"}
+	body := usageLine("1", "alice", "claude-sonnet-4-5", 2_000_000) + usageLine("1", "alice", "claude-sonnet-4-5", 1) + usageLine("2", "bob", "claude-unreleased-1", 1)
+	status, answer := call(t, http.MethodPost, server.URL+"/v1/usage", body, bearer...)
+	require.Equal(t, http.StatusOK, status, answer)
+	for _, status := range []string{"accepted", "conflict", "parked"} {
+		require.Contains(t, answer, `"status":"`+status+`"`)
+	}
+	status, answer = call(t, http.MethodPost, server.URL+"/v1/usage", usageLine("1", "alice", "claude-sonnet-4-5", 2_000_000), bearer...)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"results":[{"index":0,"id":"1","status":"duplicate","field":null,"reason":null}]}`, answer)
+
+	for path, command := range map[string]string{"invoices": "invoices list acme", "limits": "limits list acme", "notices": "notices list acme"} {
+		status, answer = call(t, http.MethodGet, server.URL+"/v1/organizations/acme/"+path, "", bearer...)
+		require.Equal(t, http.StatusOK, status, answer)
+		require.JSONEq(t, s.ok(append(strings.Fields(command), "-o", "json")...), answer, "as the command line prints it")
+	}
+	status, answer = call(t, http.MethodGet, server.URL+"/v1/organizations/acme/spend?user=bob", "", bearer...)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, s.ok("limits", "explain", "acme", "--user", "bob", "-o", "json"), answer)
+	status, answer = call(t, http.MethodGet, server.URL+"/v1/organizations/acme/spend", "", bearer...)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, answer, `"spend":{"amount":"12.00225","currency":"USD"}`)
+	status, _ = call(t, http.MethodGet, server.URL+"/v1/organizations/nobody/spend", "", bearer...)
+	require.Equal(t, http.StatusNotFound, status)
+	status, _ = call(t, http.MethodGet, server.URL+"/readyz", "")
+	require.Equal(t, http.StatusOK, status)
+}
