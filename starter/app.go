@@ -113,7 +113,10 @@ func (a *app) Store(ctx context.Context) (*postgres.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	store, err := postgres.Open(ctx, string(cfg.DatabaseURL))
-	if err != nil {
+	switch {
+	case err != nil && strings.Contains(err.Error(), "starter migrate"):
+		return nil, err // the database is there
+	case err != nil:
 		return nil, withHint(err, "DATABASE_URL says where the database is; is it running?")
 	}
 	a.store = store

@@ -193,7 +193,7 @@ func (p *player) next() (step time.Time, due bool) {
 func (p *player) play(ctx context.Context, c *testClock, n int) error {
 	for n > 0 {
 		size := min(c.before(c.events[0].item.Event.OccurredAt.Add(playedSpan)), n, batchEvents)
-		if err := p.store1(ctx, c, c.events[:size]); err != nil {
+		if err := p.playBatch(ctx, c, c.events[:size]); err != nil {
 			return err
 		}
 		c.events, n = c.events[size:], n-size
@@ -201,7 +201,9 @@ func (p *player) play(ctx context.Context, c *testClock, n int) error {
 	return nil
 }
 
-func (p *player) store1(ctx context.Context, c *testClock, events []playedEvent) error {
+// playBatch stores events that happened one after the other, at the time of the
+// last.
+func (p *player) playBatch(ctx context.Context, c *testClock, events []playedEvent) error {
 	if last := events[len(events)-1].item.Event.OccurredAt; last.After(c.org.Now) {
 		if err := p.store.SetClock(ctx, c.org.ID, last); err != nil {
 			return err

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,9 +17,31 @@ func at(id, organization, occurred string) string {
 	return strings.Replace(line, "2026-10-09T12:00:00Z", occurred, 1)
 }
 
+// relayToNobody does the relay's part where no workflow runs: news is dropped.
+func relayToNobody(t *testing.T, s *shell) {
+	t.Helper()
+	a, _, _ := s.app()
+	store, err := a.Store(t.Context())
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	var relaying sync.WaitGroup
+	relaying.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = store.RelayNudges(ctx, 100, func(context.Context, string) error { return nil })
+			time.Sleep(time.Millisecond)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		relaying.Wait()
+		a.close()
+	})
+}
+
 func TestUsageIsPlayedWhileTimePasses(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
+	relayToNobody(t, s)
 	s.ok("org", "create", "globex", "--test-clock", "2026-10-12T00:00:00Z")
 	s.ok("org", "create", "realtime")
 	s.ok("limits", "set", "acme", "--org", "--amount", "1.00", "--thresholds", "50,100")

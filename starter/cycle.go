@@ -220,6 +220,8 @@ type cycleRequest struct {
 	name, update, short, long string
 	// done tells that there is nothing to do, and why.
 	done func(postgres.CycleState) string
+	// shown tells whether the cycle shows already what was done.
+	shown func(before, after postgres.CycleState) bool
 	// did tells what was done, from how the cycle stood before and stands now.
 	did func(before, after postgres.CycleState) string
 }
@@ -234,6 +236,7 @@ func pauseRequest() cycleRequest {
 			}
 			return ""
 		},
+		shown: func(_, after postgres.CycleState) bool { return after.Stage == string(workflows.StagePaused) },
 		did: func(_, after postgres.CycleState) string {
 			return "is paused: starter cycle resume " + after.Organization
 		},
@@ -249,15 +252,17 @@ func resumeRequest() cycleRequest {
 			}
 			return ""
 		},
-		did: func(_, after postgres.CycleState) string { return "goes on with the period " + after.Period },
+		shown: func(_, after postgres.CycleState) bool { return after.Stage != string(workflows.StagePaused) },
+		did:   func(_, after postgres.CycleState) string { return "goes on with the period " + after.Period },
 	}
 }
 
 func closeRequest() cycleRequest {
 	return cycleRequest{
 		name: "close", update: workflows.CloseUpdate, short: "End the running period now and have it invoiced",
-		long: "The next period begins at once and ends where the ended one would have. The\ninvoice is a draft first, see \"starter invoices\".",
-		done: func(postgres.CycleState) string { return "" },
+		long:  "The next period begins at once and ends where the ended one would have. The\ninvoice is a draft first, see \"starter invoices\".",
+		done:  func(postgres.CycleState) string { return "" },
+		shown: func(before, after postgres.CycleState) bool { return after.Period != before.Period },
 		did: func(before, after postgres.CycleState) string {
 			return fmt.Sprintf("has ended its period %s and goes on with %s", before.Period, after.Period)
 		},
@@ -307,13 +312,30 @@ func runCycleRequest(ctx context.Context, a *app, r cycleRequest, org string) er
 	if err := a.sendUpdate(ctx, r, org); err != nil {
 		return err
 	}
-	after, err := store.Cycle(ctx, org)
+	a.settle(ctx, org)
+	after, err := awaitCycle(ctx, store, org, func(c postgres.CycleState) bool { return r.shown(before, c) })
 	if err != nil {
 		return err
 	}
 	return a.print(requestedView{viewCycle(after), true}, func(w io.Writer) {
 		fmt.Fprintf(w, "The cycle of %s %s.\n", org, r.did(before, after))
 	})
+}
+
+// awaitCycle reads how a cycle stands, as soon as it shows something or after a
+// while in any case: the cycle acts on what was granted a moment later.
+func awaitCycle(ctx context.Context, store *postgres.Store, org string, shown func(postgres.CycleState) bool) (postgres.CycleState, error) {
+	for deadline := time.Now().Add(settleTimeout); ; {
+		cycle, err := store.Cycle(ctx, org)
+		if err != nil || shown(cycle) || time.Now().After(deadline) {
+			return cycle, err
+		}
+		select {
+		case <-ctx.Done():
+			return cycle, ctx.Err()
+		case <-time.After(lastRestPoll):
+		}
+	}
 }
 
 // sendUpdate writes the request to the audit trail and has the cycle carry it out.

@@ -75,10 +75,14 @@ func runDemo(ctx context.Context, o *demoOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	defer func() {
+		if err == nil || ctx.Err() != nil { // else the files tell why it failed
+			err = errors.Join(err, os.RemoveAll(folder))
+		}
+	}()
 	o.say("Starting the embedded stack: PostgreSQL, Temporal, a local Stripe, the worker and the gateway.\n")
 	envFile := filepath.Join(folder, "demo.env")
-	stack, err := o.startStack(ctx, devstack.Options{EnvFile: envFile})
+	stack, err := o.startStack(ctx, devstack.Options{EnvFile: envFile, LogDir: filepath.Join(folder, "logs")})
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func runDemo(ctx context.Context, o *demoOptions) (err error) {
 	d := newDemo(o.app, folder, stack.Env())
 	defer d.close()
 	if err := d.play(ctx); err != nil {
-		return fmt.Errorf("the demo failed: %w\nThe logs of the parts are in %s", err, stack.LogDir())
+		return withHint(fmt.Errorf("the demo failed: %w", err), "Its files and logs are in %s", folder)
 	}
 	o.say("\nDone in %.0f s.\n", time.Since(began).Seconds())
 	o.say("Temporal UI  %s", stack.Env()["ARREARS_TEMPORAL_UI_URL"])

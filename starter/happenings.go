@@ -33,7 +33,11 @@ func (h happening) compare(other happening) int {
 }
 
 // snapshot is what there is to tell of an organisation at one moment.
-type snapshot map[string]happening
+type snapshot struct {
+	now    time.Time
+	things map[string]happening // by a name that changes when a status does
+	issued map[string]bool      // invoices, by id
+}
 
 func snapshots(ctx context.Context, store *postgres.Store, orgs []billing.Organization) (map[string]snapshot, error) {
 	all := map[string]snapshot{}
@@ -47,45 +51,49 @@ func snapshots(ctx context.Context, store *postgres.Store, orgs []billing.Organi
 	return all, nil
 }
 
-// takeSnapshot reads what has happened to an organisation so far, under names
-// that change when a status does.
-func takeSnapshot(ctx context.Context, store *postgres.Store, org string) (snapshot, error) {
-	s := snapshot{}
-	notices, err := listNotices(ctx, store, org, false)
+// takeSnapshot reads what has happened to an organisation so far.
+func takeSnapshot(ctx context.Context, store *postgres.Store, id string) (snapshot, error) {
+	s := snapshot{things: map[string]happening{}, issued: map[string]bool{}}
+	org, err := store.Organization(ctx, id)
 	if err != nil {
-		return nil, err
+		return s, err
+	}
+	s.now = org.Now
+	notices, err := listNotices(ctx, store, id, false)
+	if err != nil {
+		return s, err
 	}
 	for _, n := range notices {
 		s.addNotice(n)
 	}
-	invoices, err := listInvoices(ctx, store, org)
+	invoices, err := listInvoices(ctx, store, id)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	for _, i := range invoices {
 		s.addInvoice(i)
 	}
-	payments, err := store.Payments(ctx, org)
+	payments, err := store.Payments(ctx, id)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	for _, p := range payments {
-		s.addPayment(org, p)
+		s.addPayment(id, p)
 	}
-	paymentNotices, err := store.PaymentNotices(ctx, org)
+	paymentNotices, err := store.PaymentNotices(ctx, id)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	for _, n := range paymentNotices {
 		s.add(happening{
-			At: n.At, Organization: org, Kind: "payment_notice", ID: fmt.Sprint(n.ID), Status: n.Status,
+			At: n.At, Organization: id, Kind: "payment_notice", ID: fmt.Sprint(n.ID), Status: n.Status,
 			Text: fmt.Sprintf("%s of invoice %s", n.Kind, n.Invoice), Amount: &n.Amount,
 		})
 	}
 	return s, nil
 }
 
-func (s snapshot) add(h happening) { s[h.Kind+"/"+h.ID+"/"+h.Status] = h }
+func (s snapshot) add(h happening) { s.things[h.Kind+"/"+h.ID+"/"+h.Status] = h }
 
 func (s snapshot) addNotice(v noticeView) {
 	s.add(happening{
@@ -101,15 +109,18 @@ func (s snapshot) addInvoice(i billing.Invoice) {
 	})
 	h := happening{
 		At: i.PeriodEnd, Organization: i.Organization, Kind: "invoice", ID: i.ID, Status: string(i.Status), Amount: &i.Total,
-		Text: fmt.Sprintf("%s is %s", i.ID, i.Status),
+		Text: fmt.Sprintf("%s was issued and is %s", i.ID, i.Status),
 	}
 	switch {
 	case i.Status == billing.StatusDraft:
 		h.Kind, h.Text = "draft", i.ID+" can be looked at"
 	case i.Status == billing.StatusParked:
 		h.Kind, h.Text = "draft", i.ID+" is parked: "+i.ParkedReason
-	case i.FinalizedAt != nil:
-		h.At = *i.FinalizedAt
+	default:
+		s.issued[i.ID] = true
+		if i.FinalizedAt != nil {
+			h.At = *i.FinalizedAt
+		}
 	}
 	s.add(h)
 }
@@ -127,10 +138,14 @@ func (s snapshot) addPayment(org string, p postgres.Payment) {
 // since lists what is there and was not before.
 func (s snapshot) since(before snapshot) []happening {
 	var news []happening
-	for name, h := range s {
-		if _, known := before[name]; !known {
-			news = append(news, h)
+	for name, h := range s.things {
+		if _, known := before.things[name]; known {
+			continue
 		}
+		if h.Kind == "invoice" && before.issued[h.ID] { // its status is what is new
+			h.At, h.Text = s.now, fmt.Sprintf("%s is %s now", h.ID, h.Status)
+		}
+		news = append(news, h)
 	}
 	return news
 }

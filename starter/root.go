@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // The exit codes of every command.
@@ -69,8 +71,11 @@ func withHint(err error, format string, args ...any) error {
 
 func hintFor(err error) string {
 	var h *hinted
-	if errors.As(err, &h) {
+	switch {
+	case errors.As(err, &h):
 		return h.hint
+	case errors.Is(err, billing.ErrNotFound) && strings.Contains(err.Error(), `organization "`):
+		return "The organizations are listed by: starter org list"
 	}
 	return ""
 }

@@ -63,10 +63,10 @@ type usageRowView struct {
 	CacheRead    json.Number    `json:"cache_read"`
 	WebSearch    json.Number    `json:"web_search"`
 	Spend        billing.Money  `json:"spend"`
-	MonthToDate  *billing.Money `json:"month_to_date,omitempty"`
-	Limit        *billing.Money `json:"limit"`     // the one that binds; null = none
-	Binds        *billing.Scope `json:"binds"`     // its scope
-	Remaining    *billing.Money `json:"remaining"` // under it
+	MonthToDate  *billing.Money `json:"month_to_date"` // of a member, by user alone
+	Limit        *billing.Money `json:"limit"`         // the one that binds; null = none
+	Binds        *billing.Scope `json:"binds"`         // its scope
+	Remaining    *billing.Money `json:"remaining"`     // under it
 	AsOf         time.Time      `json:"as_of"`
 }
 
@@ -86,7 +86,7 @@ func viewUsageRow(s postgres.UsageSummary, r postgres.UsageRow, by []string) usa
 		CacheRead: number(r.Counts[billing.CacheRead]), WebSearch: number(r.Counts[billing.WebSearch]),
 		Spend: r.Spend, AsOf: s.AsOf.UTC(),
 	}
-	if byUser(by) {
+	if byUser(by) && r.User != "" {
 		view.MonthToDate = &r.MonthToDate
 	}
 	if r.Binding != nil {

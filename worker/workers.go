@@ -27,9 +27,10 @@ type queue struct {
 	perSecond  float64 // across all workers; 0 = no limit
 }
 
-// queues lists what is registered where. Stripe allows 25 calls per second and
-// endpoint by default; a fifth of that is left to people and other programs. A provider's queue gets the one
-// activity that calls its endpoint, so that nothing else uses up its rate.
+// queues lists what is registered where. A provider's queue gets the one activity
+// that calls its endpoint, so that nothing else uses up its rate. Stripe allows 25
+// calls per second and endpoint by default, of which callsPerSecond leaves a part
+// to people and other programs.
 func queues(a workflows.Activities, callsPerSecond float64) []queue {
 	return []queue{
 		{

@@ -465,6 +465,28 @@ func billingCycleScenarios() map[string]scenario {
 				31 pause: done
 				31 continue with acme/2026-11-01`,
 		},
+		"an invoicing that the server does not start holds the cycle until somebody has looked": {
+			childRefused: 1,
+			events:       []event{{31.5, looked}, {32.5, nudged(nothing)}},
+			notRecorded:  "no server refuses",
+			want: `
+				0 Accrue 2026-10-01
+				31 Accrue 2026-10-01
+				31.5 is held until news
+				32.5 Accrue 2026-10-01
+				32.5 start invoice/acme/2026-10-01
+				32.5 continue with acme/2026-11-01`,
+		},
+		"cancelling ends it while the database is away": {
+			given:       func(f *fake) { f.failing["Accrue"] = times(99, errAway) },
+			events:      []event{{0.00005, cancelled}},
+			notRecorded: "the retries take seconds, whatever the unit",
+			want: `
+				0 Accrue 2026-10-01
+				0 Accrue 2026-10-01
+				0 Accrue 2026-10-01
+				0 cancelled`,
+		},
 		"cancelling ends it": {
 			events: []event{{10.5, cancelled}},
 			want: `

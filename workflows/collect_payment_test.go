@@ -285,6 +285,13 @@ func collectPaymentScenarios() map[string]scenario {
 				0 CollectInvoice
 				2.5 continue with acme/2026-10-01`,
 		},
+		"a next step without a name is waited for all the same": {
+			given: func(f *fake) { f.dueAt, f.nameless = 30, true },
+			want: `
+				0 CollectInvoice
+				30 CollectInvoice
+				30 end past_due`,
+		},
 		"cancelling ends it": {
 			given:  outcomes(processing),
 			events: []event{{2.5, cancelled}},

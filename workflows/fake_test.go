@@ -63,6 +63,7 @@ type fake struct {
 	retryNow  bool    // a new payment method
 	dueAt     float64 // send_invoice: no attempts, past due after that
 	noNotices bool
+	nameless  bool // nobody says what the next step is
 
 	// What goes wrong, by activity: each call takes one, nil = it works.
 	failing map[string][]error
@@ -265,6 +266,9 @@ func (f *fake) collection() billing.Collection {
 		c.FailureCode = "insufficient_funds"
 		c.NextAt = f.at(f.nextAttempt())
 		c.NextWhat = fmt.Sprintf("attempt %d of %d", f.attempts+1, c.Attempts)
+	}
+	if f.nameless {
+		c.NextWhat = ""
 	}
 	return c
 }

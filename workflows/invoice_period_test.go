@@ -208,7 +208,7 @@ func invoicePeriodScenarios() map[string]scenario {
 		"a provider that is away makes the invoice late": {
 			given: func(f *fake) {
 				f.failing["CreateProviderInvoice"] = []error{errAway}
-				f.failing["AddProviderItem"] = []error{errAway}
+				f.failing["AddProviderItem"] = times(2, errAway)
 				f.failing["FinalizeProviderInvoice"] = []error{errAway}
 			},
 			want: `
@@ -217,6 +217,7 @@ func invoicePeriodScenarios() map[string]scenario {
 				0 CreateProviderInvoice
 				0 AddProviderItem 1
 				0 AddProviderItem 1
+				0 AddProviderItem 2
 				0 AddProviderItem 2
 				0 FinalizeProviderInvoice
 				0 FinalizeProviderInvoice
@@ -310,6 +311,18 @@ func invoicePeriodScenarios() map[string]scenario {
 			want: `
 				0 IssueInvoice acme/2026-10-01
 				2.5 continue with acme/2026-10-01`,
+		},
+		"a collection that the server does not start holds the invoice until somebody has looked": {
+			childRefused: 1,
+			given:        func(f *fake) { f.items = 0 },
+			events:       []event{{1.5, looked}, {2.5, nudged(nothing)}},
+			notRecorded:  "no server refuses",
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				1.5 is held until news
+				2.5 IssueInvoice acme/2026-10-01
+				2.5 start collect/acme/2026-10-01
+				2.5 end open`,
 		},
 		"cancelling ends it": {
 			given:  func(f *fake) { f.draftUntil = 5 },

@@ -172,8 +172,8 @@ func (r *recorder) scenario(t *testing.T, c client.Client, of subject, name stri
 	r.mu.Unlock()
 
 	for _, e := range s.events {
-		at := max(e.at, 1) // the workflow gets the time to begin
-		time.Sleep(time.Until(began.Add(time.Duration(at * float64(recordedUnit)))))
+		time.Sleep(time.Until(began.Add(time.Duration(e.at * float64(recordedUnit)))))
+		h.waitForRest()
 		e.do(f, h)
 	}
 	history := known.history(ctx, t, c, options.ID)
@@ -286,6 +286,14 @@ type realHand struct {
 
 func (h *realHand) nudge() {
 	require.NoError(h.t, h.client.SignalWorkflow(h.ctx, h.id, h.run, Nudge, nil))
+}
+
+// waitForRest waits until nothing is under way but timers.
+func (h *realHand) waitForRest() {
+	require.Eventually(h.t, func() bool {
+		now, err := h.client.DescribeWorkflowExecution(h.ctx, h.id, h.run)
+		return err == nil && now.GetPendingWorkflowTask() == nil && len(now.GetPendingActivities()) == 0
+	}, time.Minute, 20*time.Millisecond)
 }
 
 func (h *realHand) cancel() { require.NoError(h.t, h.client.CancelWorkflow(h.ctx, h.id, h.run)) }

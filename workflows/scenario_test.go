@@ -13,9 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	sdklog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -36,6 +38,8 @@ type scenario struct {
 	onTestClock bool
 	// startedBefore starts the child that the run will start.
 	startedBefore bool
+	// childRefused is how often the server refuses to start the child.
+	childRefused int
 	// dueUnknown starts a cycle without saying which period.
 	dueUnknown bool
 	// outgrown has the server suggest a new run at the first look from this
@@ -206,6 +210,7 @@ func skipTime(t *testing.T, of subject, s scenario, nudges int) []string {
 	in, started := of.start(f, s)
 	env.SetStartWorkflowOptions(started)
 	require.NoError(t, env.SetTypedSearchAttributesOnStart(started.TypedSearchAttributes))
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&refusing{times: s.childRefused}}})
 	env.RegisterWorkflowWithOptions(doNothing, workflow.RegisterOptions{Name: of.child})
 	env.SetOnChildWorkflowStartedListener(func(info *workflow.Info, _ workflow.Context, _ converter.EncodedValues) {
 		f.mu.Lock()
@@ -224,8 +229,9 @@ func skipTime(t *testing.T, of subject, s scenario, nudges int) []string {
 	return f.lines()
 }
 
-// doNothing stands for the child that a scenario's workflow starts.
-func doNothing(workflow.Context, map[string]any) error { return nil }
+// doNothing stands for the child that a scenario's workflow starts. As a real
+// one does, it outlives its parent.
+func doNothing(ctx workflow.Context, _ map[string]any) error { return workflow.Sleep(ctx, time.Second) }
 
 // outcome says how a run ended.
 func outcome(t *testing.T, env *testsuite.TestWorkflowEnvironment) string {
@@ -291,3 +297,45 @@ func (h *skippingHand) status() (Status, error) {
 	var status Status
 	return status, value.Get(&status)
 }
+
+// refusing is a server that refuses, some times, to start a child.
+type refusing struct {
+	interceptor.WorkerInterceptorBase
+	times int
+}
+
+type refusingInbound struct {
+	interceptor.WorkflowInboundInterceptorBase
+	server *refusing
+}
+
+type refusingOutbound struct {
+	interceptor.WorkflowOutboundInterceptorBase
+	server *refusing
+}
+
+func (r *refusing) InterceptWorkflow(
+	_ workflow.Context, next interceptor.WorkflowInboundInterceptor,
+) interceptor.WorkflowInboundInterceptor {
+	return &refusingInbound{interceptor.WorkflowInboundInterceptorBase{Next: next}, r}
+}
+
+func (r *refusingInbound) Init(next interceptor.WorkflowOutboundInterceptor) error {
+	return r.Next.Init(&refusingOutbound{interceptor.WorkflowOutboundInterceptorBase{Next: next}, r.server})
+}
+
+func (r *refusingOutbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
+	if r.server.times == 0 {
+		return r.Next.ExecuteChildWorkflow(ctx, child, args...)
+	}
+	r.server.times--
+	refused, settle := workflow.NewFuture(ctx)
+	settle.SetError(errors.New("the namespace is full"))
+	return refusal{refused}
+}
+
+type refusal struct{ workflow.Future }
+
+func (r refusal) GetChildWorkflowExecution() workflow.Future { return r.Future }
+
+func (r refusal) SignalChildWorkflow(workflow.Context, string, any) workflow.Future { return r.Future }

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ func TestWholeMonth(t *testing.T) {
 	defer cancel()
 	f := newFake()
 	f.base, f.unit, f.now = time.Now().UTC(), 100*time.Millisecond, func() time.Time { return time.Now().UTC() }
-	f.organization, f.next = "whole-month", "2026-10-20"
+	name := strings.ToLower(temporaltest.Unique(t))
+	f.organization, f.next = "acme-"+name[len(name)-10:], "2026-10-20"
 	f.ends, f.draftUntil = 20, 21
 	for _, queue := range []string{TaskQueue, StripeInvoicesQueue, StripeItemsQueue, StripeFinalizeQueue, StripePaymentsQueue} {
 		w := worker.New(c, queue, worker.Options{})
@@ -55,17 +57,18 @@ func TestWholeMonth(t *testing.T) {
 	require.NoError(t, c.GetWorkflow(ctx, InvoicePeriodID(ref), "").Get(ctx, &status))
 	require.Equal(t, billing.StatusOpen, status)
 
-	value, err := c.QueryWorkflow(ctx, CycleID(f.organization), "", StatusQuery)
-	require.NoError(t, err)
 	var now Status
-	require.NoError(t, value.Get(&now))
+	require.Eventually(t, func() bool {
+		value, err := c.QueryWorkflow(ctx, CycleID(f.organization), "", StatusQuery)
+		return err == nil && value.Get(&now) == nil && now.NextWakeAt != nil
+	}, 10*time.Second, 50*time.Millisecond)
 	require.Equal(t, "2026-10-20", now.Period)
 	require.Equal(t, StageAccruing, now.Stage)
 	require.Equal(t, f.at(51).UnixMilli(), now.NextWakeAt.UnixMilli())
 	require.Equal(t, "12.50 USD", now.Spend.String())
 	require.Equal(t, "500.00 USD", now.Limit.String())
 
-	value, err = c.QueryWorkflow(ctx, CycleID(f.organization), "", "__temporal_workflow_metadata")
+	value, err := c.QueryWorkflow(ctx, CycleID(f.organization), "", "__temporal_workflow_metadata")
 	require.NoError(t, err)
 	var metadata sdkpb.WorkflowMetadata
 	require.NoError(t, value.Get(&metadata))

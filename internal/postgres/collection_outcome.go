@@ -190,11 +190,9 @@ func (c *collecting) published(ctx context.Context, state billing.ProviderInvoic
 			due = c.Now.AddDate(0, 0, c.NetDays)
 		}
 		c.DueAt = &due
-		if !c.Published {
-			sent := paymentNews{kind: billing.NoticeInvoiceSent, amount: c.Total, nextAt: c.DueAt}
-			if err := c.notice(ctx, sent); err != nil {
-				return err
-			}
+		sent := paymentNews{kind: billing.NoticeInvoiceSent, amount: c.Total, nextAt: c.DueAt}
+		if err := c.notice(ctx, sent); err != nil {
+			return err
 		}
 	}
 	c.Published = true

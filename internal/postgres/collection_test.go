@@ -224,21 +224,21 @@ func TestAChargeThatWasNeverMadeUsesUpNothing(t *testing.T) {
 	never := billing.ChargeResult{Status: billing.PaymentFailed, FailureCode: "not_attempted"}
 	f := newPublished(t)
 	f.begin()
-	f.clock(issuedAt.Add(2 * day))
+	f.clock(issuedAt.Add(60 * time.Hour))
 	state := f.answer(1, never)
 	require.Equal(t, f.now(), state.NextAt)
 	require.Equal(t, "attempt 1 of 8", state.NextWhat)
 	require.Empty(t, f.paymentNotices(), "nothing that would concern anybody")
 	state = f.charge(insufficient)
 	require.Equal(t, 2, state.Attempt)
-	require.Equal(t, "3", days(state.NextAt), "the table begins with the first attempt that was made")
+	require.Equal(t, "3.5", days(state.NextAt), "the table begins with the first attempt that was made")
 
 	require.NoError(t, f.RequestRetry(f.ctx, octoberInvoice, tester))
 	require.Equal(t, 3, f.begin().Attempt)
 	state = f.answer(3, never)
 	require.Equal(t, f.now(), state.NextAt, "what was asked for is still asked for")
 	require.Equal(t, 4, f.charge(insufficient).Attempt)
-	require.Equal(t, "3", days(f.begin().State.NextAt))
+	require.Equal(t, "3.5", days(f.begin().State.NextAt))
 	f.clean()
 }
 
@@ -456,6 +456,22 @@ func TestS21_APaymentOnTheProvidersPageIsAPaymentOfItsOwn(t *testing.T) {
 	f.clean()
 }
 
+func TestAnInvoiceIsPaidInTheOrganisationsTime(t *testing.T) {
+	t.Parallel()
+	for name, said := range map[string]time.Time{
+		"not said": {}, "ahead of the organisation's clock": issuedAt.Add(400 * day), "before the invoice was": issuedAt.Add(-400 * day),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newPublished(t)
+			f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1, PaidAt: said})
+			var paidAt time.Time
+			require.NoError(t, f.pool.QueryRow(f.ctx, `SELECT paid_at FROM invoices`).Scan(&paidAt))
+			require.Equal(t, issuedAt, paidAt.UTC())
+		})
+	}
+}
+
 func TestALookThatFindsNothingLeavesTheAttemptDue(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
@@ -469,6 +485,24 @@ func TestALookThatFindsNothingLeavesTheAttemptDue(t *testing.T) {
 	require.Equal(t, f.now(), f.provider(open).NextAt)
 	require.Equal(t, billing.StepLook, f.begin().Do, "what came after the question is not answered")
 	f.provider(open)
+	require.Equal(t, billing.StepCharge, f.begin().Do)
+}
+
+func TestALookAtAPastDueInvoiceLeavesTheRequestForAnotherAttempt(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(stolen)
+	f.event("evt_1", "invoice.payment_failed")
+	require.Equal(t, billing.StepLook, f.begin().Do)
+	open := billing.ProviderInvoiceState{Status: "open"}
+	require.True(t, f.provider(open).Over(), "nothing was asked for")
+	_, err := f.SetPaymentMethod(f.ctx, "acme", "pm_second", tester)
+	require.NoError(t, err)
+	f.event("evt_2", "invoice.payment_failed")
+	require.Equal(t, billing.StepLook, f.begin().Do)
+	state := f.provider(open)
+	require.False(t, state.Over(), "there is something to do")
+	require.Equal(t, f.now(), state.NextAt)
 	require.Equal(t, billing.StepCharge, f.begin().Do)
 }
 
@@ -583,6 +617,36 @@ func TestANewMethodAndAChargeAtOnceDoNotMissEachOther(t *testing.T) {
 			f.answer(step.Attempt, insufficient)
 		}
 	}
+}
+
+// The facts are read after the lock is held: whoever waits for the lock must see
+// everything that was committed with it, the organisation's terms included.
+func TestAChargeThatWaitedForTheLockHasTheNewMethod(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	tx, err := f.pool.Begin(f.ctx)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(f.ctx) }()
+	_, err = tx.Exec(f.ctx, `UPDATE organizations SET payment_method = 'pm_second' WHERE id = 'acme'`)
+	require.NoError(t, err)
+	_, err = tx.Exec(f.ctx, `UPDATE invoices SET retry_requested = true`)
+	require.NoError(t, err)
+	steps := make(chan billing.ChargeStep, 1)
+	go func() {
+		step, err := f.BeginCollection(f.ctx, octoberInvoice)
+		if err != nil {
+			t.Error(err)
+		}
+		steps <- step
+	}()
+	require.Eventually(t, func() bool {
+		var waiting bool
+		err := f.pool.QueryRow(f.ctx, `
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
+		return err == nil && waiting
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, tx.Commit(f.ctx))
+	require.Equal(t, "pm_second", (<-steps).PaymentMethod)
 }
 
 func TestNewsIsSeenBeforeTheFactsAreRead(t *testing.T) {

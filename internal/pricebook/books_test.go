@@ -1,6 +1,7 @@
 package pricebook_test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -170,5 +171,46 @@ func TestDefaultPricesEveryModelThroughout2026(t *testing.T) {
 			require.Empty(t, reason)
 			require.Equal(t, row.PromptTokensAbove, rate.Key.PromptTokensAbove)
 		}
+	}
+}
+
+func TestE1ToE8_TheShippedBooksGiveTheGoldenAmounts(t *testing.T) {
+	t.Parallel()
+	january, october := "2026-01-15T10:00:00Z", "2026-10-15T10:00:00Z"
+	long := billing.Quantities{billing.Input: 12_345, billing.CacheWrite5m: 6_789, billing.CacheWrite1h: 1_000, billing.CacheRead: 200_000, billing.Output: 2_345}
+	short := long
+	short[billing.CacheRead] = 100_000
+	for name, c := range map[string]struct {
+		book, at, model, tier, speed, geo string
+		quantities                        billing.Quantities
+		want                              string
+	}{
+		"E1":         {"anthropic-2026-01", january, "claude-sonnet-4-5", "", "", "", short, "0.13366875"},
+		"E2, banded": {"anthropic-2026-01", january, "claude-sonnet-4-5", "", "", "", long, "0.30975"},
+		"E2, flat":   {"anthropic-2026-10", october, "claude-sonnet-4-5", "", "", "", long, "0.16366875"},
+		"E3":         {"anthropic-2026-10", october, "claude-opus-4-6", billing.Batch, "", billing.GeoUS, billing.Quantities{1_000_000, 200_000}, "5.5"},
+		"E4, below":  {"anthropic-2026-10", october, "claude-haiku-5-5", "", "", "", billing.Quantities{100_000, 1_000}, "0.0105"},
+		"E4, above":  {"anthropic-2026-10", october, "claude-haiku-5-5", "", "", "", billing.Quantities{100_001, 1_000}, "0.0525005"},
+		"E5, before": {"anthropic-2026-10", "2026-10-06T23:59:59Z", "claude-sonnet-5-5", "", "", "", billing.Quantities{billing.CacheRead: 10_000_000}, "2"},
+		"E5, after":  {"anthropic-2026-10", "2026-10-07T00:00:00Z", "claude-sonnet-5-5", "", "", "", billing.Quantities{billing.CacheRead: 10_000_000}, "1"},
+		"E6":         {"anthropic-2026-10", october, "claude-opus-5-5", "", billing.Fast, billing.GeoUS, billing.Quantities{100_000, 10_000}, "1.32"},
+		"E7":         {"anthropic-2026-01", january, "claude-haiku-3", "", "", "", billing.Quantities{billing.CacheWrite5m: 1_000_000}, "0.3"},
+		"E8":         {"anthropic-2026-10", october, "claude-haiku-5-5", billing.Batch, "", billing.GeoUS, billing.Quantities{billing.CacheRead: 1}, "0.0000000055"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := slices.IndexFunc(pricebook.Shipped(), func(f pricebook.File) bool { return f.Name == c.book })
+			book, err := pricebook.Parse(pricebook.Shipped()[i].YAML)
+			require.NoError(t, err)
+			at, err := time.Parse(time.RFC3339, c.at)
+			require.NoError(t, err)
+			rate, reason := billing.NewRater(book, book.Rates()).Rate(&billing.Event{
+				Model: c.model, OccurredAt: at, Quantities: c.quantities, InferenceGeo: c.geo,
+				ServiceTier: cmp.Or(c.tier, billing.Standard), Speed: cmp.Or(c.speed, billing.Standard),
+			})
+			require.Empty(t, reason)
+			totals := c.quantities.Totals()
+			require.Equal(t, c.want, rate.Cost(&totals).String())
+		})
 	}
 }
