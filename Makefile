@@ -43,10 +43,12 @@ prepare: build
 
 ## Checking
 
+# Never from the cache: many tests run the programs, which Go's cache of test
+# results does not see change.
 .PHONY: test
 test: prepare $(STRIPEMOCK) ## run every test, starting what it needs
-	$(GO) test -timeout $(TEST_TIMEOUT) ./...
-	$(GO) test -C $(COMPOSECHECK) -timeout $(TEST_TIMEOUT) ./...
+	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
+	$(GO) test -C $(COMPOSECHECK) -count=1 -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: check
 check: fmt-check vet lint imports workflowcheck ## format, vet, lint, import rules, workflow determinism

@@ -111,10 +111,10 @@ func (s snapshot) addInvoice(i billing.Invoice) {
 		At: i.PeriodEnd, Organization: i.Organization, Kind: "invoice", ID: i.ID, Status: string(i.Status), Amount: &i.Total,
 		Text: fmt.Sprintf("%s was issued and is %s", i.ID, i.Status),
 	}
-	switch {
-	case i.Status == billing.StatusDraft:
+	switch i.Status {
+	case billing.StatusDraft:
 		h.Kind, h.Text = "draft", i.ID+" can be looked at"
-	case i.Status == billing.StatusParked:
+	case billing.StatusParked:
 		h.Kind, h.Text = "draft", i.ID+" is parked: "+i.ParkedReason
 	default:
 		s.issued[i.ID] = true

@@ -183,8 +183,9 @@ func (r *rig) emptyWorkflows(ctx context.Context, n, activities int) (time.Durat
 	return time.Since(began), err
 }
 
-// monthOf lists the events of the runs that billed an organisation's first
-// month: its cycle's first run, the invoicing and the collection.
+// monthOf lists the events of an organisation that was caught up with by a month:
+// the cycle's run of that month and its next, which waits for the end of the
+// running one, the invoicing and the collection.
 func (r *rig) monthOf(ctx context.Context, org string, visit func(enumspb.EventType)) error {
 	invoices, err := r.store.Invoices(ctx, org)
 	if err != nil {
@@ -195,7 +196,9 @@ func (r *rig) monthOf(ctx context.Context, org string, visit func(enumspb.EventT
 		return err
 	}
 	id := invoices[0].ID
-	for _, run := range [][2]string{{workflows.CycleID(org), first}, {"invoice/" + id, ""}, {workflows.CollectPaymentID(id), ""}} {
+	for _, run := range [][2]string{
+		{workflows.CycleID(org), first}, {workflows.CycleID(org), ""}, {"invoice/" + id, ""}, {workflows.CollectPaymentID(id), ""},
+	} {
 		events := r.temporal.GetWorkflowHistory(ctx, run[0], run[1], false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {
 			event, err := events.Next()

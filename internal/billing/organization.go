@@ -58,7 +58,8 @@ const (
 )
 
 // Complete checks the terms of an organisation that is being created and fills
-// in the defaults of those left open. Now must be set.
+// in the defaults of those left open, but for the windows, where zero means
+// none. Now must be set.
 func (o *Organization) Complete() error {
 	o.Plan = cmp.Or(o.Plan, PlanEnterprise)
 	o.Currency = cmp.Or(o.Currency, "USD")
@@ -66,8 +67,6 @@ func (o *Organization) Complete() error {
 	o.AnchorDay = cmp.Or(o.AnchorDay, 1)
 	o.Collection = cmp.Or(o.Collection, ChargeAutomatically)
 	o.NetDays = cmp.Or(o.NetDays, DefaultNetDays)
-	o.DraftWindow = cmp.Or(o.DraftWindow, DefaultDraftWindow)
-	o.LateWindow = cmp.Or(o.LateWindow, DefaultLateWindow)
 	if o.StartsAt.IsZero() {
 		o.StartsAt = o.Now
 	}

@@ -17,7 +17,7 @@ func TestTermsLeftOpenHaveDefaults(t *testing.T) {
 	require.Equal(t, billing.Organization{
 		ID: "acme", Plan: billing.PlanEnterprise, Currency: "USD", Timezone: "UTC", AnchorDay: 1,
 		StartsAt: now.Truncate(time.Microsecond), Collection: billing.ChargeAutomatically, NetDays: 30,
-		DraftWindow: 24 * time.Hour, LateWindow: 30 * 24 * time.Hour, Dunning: billing.DefaultDunning(), Now: now.Truncate(time.Microsecond),
+		Dunning: billing.DefaultDunning(), Now: now.Truncate(time.Microsecond),
 	}, org)
 	again := org
 	require.NoError(t, again.Complete())

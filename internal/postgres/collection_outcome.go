@@ -107,7 +107,7 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	}
 	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.Total, &at
 	c.RetryRequested, c.NextAttemptAt = false, nil
-	return c.notice(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: c.Total})
+	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: c.Total})
 }
 
 // dun decides what follows an attempt that brought no money: another one on the

@@ -193,6 +193,9 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 		month := calendar.Month(key.window)
 		for _, limit := range in.limitsOn(limits, key) {
 			crossed := limit.Crossed(after[i].Sub(deltas[key]), after[i])
+			if in.newUnder(limit, key.subject, month) {
+				crossed = limit.Reached(after[i])
+			}
 			if len(crossed) == 0 {
 				continue
 			}
@@ -204,6 +207,17 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 		}
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
+}
+
+// newUnder tells whether a member came under a tier's limit within the month: a
+// seat that was assigned for later has begun since, perhaps with thresholds
+// passed already.
+func (in *intake) newUnder(limit billing.Limit, user string, month billing.Period) bool {
+	if limit.Scope != billing.ScopeSeatTier || limit.Mode != billing.PerMember {
+		return false
+	}
+	held, ok := in.seats.at(user, in.org.Now)
+	return ok && month.Contains(held.From)
 }
 
 // limitsOn lists the limits that a counter counts towards. A per-member tier

@@ -85,7 +85,7 @@ func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, 
 			result = LimitResult{before.Limit, false}
 			return nil
 		}
-		if after, err = writeLimit(ctx, tx, orgID, after, before.Version); err != nil {
+		if after, err = writeLimit(ctx, tx, org, after, before.Version); err != nil {
 			return err
 		}
 		result = LimitResult{after, true}
@@ -111,15 +111,16 @@ func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, 
 func (s *Store) RemoveLimit(ctx context.Context, orgID string, scope billing.Scope, subject string, by By) (removed bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		removed = false
-		if _, _, err := s.openSeats(ctx, tx, orgID); err != nil {
+		org, _, err := s.openSeats(ctx, tx, orgID)
+		if err != nil {
 			return err
 		}
 		before, had, err := readLimit(ctx, tx, orgID, scope, subject)
 		if err != nil || !had || before.removed {
 			return err
 		}
-		const statement = `UPDATE limits SET removed_at = now(), updated_at = now() WHERE id = $1`
-		if _, err := tx.Exec(ctx, statement, before.ID); err != nil {
+		const statement = `UPDATE limits SET removed_at = $2, updated_at = $2 WHERE id = $1`
+		if _, err := tx.Exec(ctx, statement, before.ID, org.Now); err != nil {
 			return wrap("remove limit", err)
 		}
 		removed = true
@@ -215,17 +216,17 @@ func isCut(before, after billing.Limit) bool {
 	return after.Amount.Valid && (!before.Amount.Valid || after.Amount.Decimal.LessThan(before.Amount.Decimal))
 }
 
-func writeLimit(ctx context.Context, tx pgx.Tx, org string, l billing.Limit, lastVersion int) (billing.Limit, error) {
+func writeLimit(ctx context.Context, tx pgx.Tx, org billing.Organization, l billing.Limit, lastVersion int) (billing.Limit, error) {
 	const statement = `
 INSERT INTO limits (org_id, scope, subject, version, amount, mode, thresholds, updated_at)
-VALUES (@org, @scope, @subject, @version, @amount, @mode, @thresholds, now())
+VALUES (@org, @scope, @subject, @version, @amount, @mode, @thresholds, @now)
     ON CONFLICT (org_id, scope, subject) DO UPDATE
    SET version = excluded.version, amount = excluded.amount, mode = excluded.mode,
-       thresholds = excluded.thresholds, removed_at = NULL, updated_at = now()
+       thresholds = excluded.thresholds, removed_at = NULL, updated_at = excluded.updated_at
 RETURNING id`
 	l.Version = lastVersion + 1
 	err := tx.QueryRow(ctx, statement, pgx.NamedArgs{
-		"org": org, "scope": l.Scope, "subject": l.Subject, "version": l.Version,
+		"org": org.ID, "now": org.Now, "scope": l.Scope, "subject": l.Subject, "version": l.Version,
 		"amount": l.Amount, "mode": l.Mode, "thresholds": l.Thresholds,
 	}).Scan(&l.ID)
 	return l, wrap("set limit", err)

@@ -32,6 +32,18 @@ VALUES (@org, @invoice, @attempt, @kind, @amount, @failure, @next_at, 'pending',
 	return wrap("write a payment notice", err)
 }
 
+// noticeIfWritten writes news that only concerns somebody who had news of the
+// invoice before: that a card was charged at the first try is told by its
+// receipt.
+func (c *collecting) noticeIfWritten(ctx context.Context, news paymentNews) error {
+	var written bool
+	err := c.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM payment_notices WHERE invoice_id = $1)`, c.ID).Scan(&written)
+	if err != nil || !written {
+		return wrap("look for payment notices", err)
+	}
+	return c.notice(ctx, news)
+}
+
 // PendingPaymentNotices lists the undelivered payment notices of an invoice that
 // are due for a try, oldest first.
 func (s *Store) PendingPaymentNotices(ctx context.Context, invoice string) ([]billing.PaymentNotice, error) {

@@ -64,6 +64,7 @@ func newFixture(t *testing.T, change ...func(*billing.Organization)) *fixture {
 
 func (f *fixture) create(org billing.Organization) {
 	f.t.Helper()
+	org.DraftWindow, org.LateWindow = billing.DefaultDraftWindow, billing.DefaultLateWindow
 	_, err := f.CreateOrganizations(f.ctx, []billing.Organization{org}, tester)
 	require.NoError(f.t, err)
 }

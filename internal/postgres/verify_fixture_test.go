@@ -92,8 +92,6 @@ func (f *fixture) liveOctober() {
 	f.use(f.octoberUsage(october.AddDate(0, 0, 14).Add(-time.Microsecond), "old prices")...)
 	f.use(f.octoberUsage(october.AddDate(0, 0, 14), "new prices")...)
 	f.limit(billing.ScopeUser, "u2", "40")
-	_, err = f.pool.Exec(f.ctx, `UPDATE limits SET updated_at = $1`, october) // in the organisation's time
-	require.NoError(f.t, err)
 	f.store(use("nothing", "u1", october, 0), with(use("parked", "u1", f.now(), 5), func(e *billing.Event) { e.Model = "claude-unknown" }))
 	_, err = f.LoadPriceBook(f.ctx, func() *billing.PriceBook {
 		book := contractBook()

@@ -220,7 +220,7 @@ CREATE TABLE limits (
     mode       text             NOT NULL CHECK (mode IN ('per_member', 'pooled')),
     thresholds int[]            NOT NULL CHECK (cardinality(thresholds) BETWEEN 1 AND 10),
     removed_at timestamptz,
-    updated_at timestamptz      NOT NULL,
+    updated_at timestamptz      NOT NULL, -- the organisation's time
     UNIQUE (org_id, scope, subject),
     CHECK ((scope = 'organization') = (subject = ''))
 );
