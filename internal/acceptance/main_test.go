@@ -69,7 +69,10 @@ func startStack(t *testing.T, args ...string) *stack {
 	t.Cleanup(func() {
 		require.NoError(t, dev.Process.Signal(syscall.SIGTERM))
 		select {
-		case <-ended:
+		case err := <-ended:
+			if err != nil {
+				t.Logf("starter dev: %v", err)
+			}
 		case <-time.After(30 * time.Second):
 			_ = dev.Process.Kill()
 			t.Error("starter dev did not stop within 30 s")
@@ -145,14 +148,6 @@ func (s *stack) read(target any, args ...string) {
 	s.t.Helper()
 	out := s.must(append(args, "-o", "json")...)
 	require.NoError(s.t, json.Unmarshal([]byte(out), target), "%v printed %s", args, out)
-}
-
-// file writes a file for starter to read.
-func (s *stack) file(name, text string) string {
-	s.t.Helper()
-	path := filepath.Join(s.t.TempDir(), name)
-	require.NoError(s.t, os.WriteFile(path, []byte(text), 0o600))
-	return path
 }
 
 // money is an amount in JSON.

@@ -280,8 +280,10 @@ func groupItems(lines []Line, group func(Line) (key, description string)) []Prov
 		if !known {
 			i = len(items)
 			index[key] = i
-			items = append(items, ProviderItem{Number: i + 1, Key: key, Description: description,
-				Amount: Money{decimal.Zero, line.Amount.Currency}})
+			items = append(items, ProviderItem{
+				Number: i + 1, Key: key, Description: description,
+				Amount: Money{decimal.Zero, line.Amount.Currency},
+			})
 		}
 		items[i].Amount.Amount = items[i].Amount.Amount.Add(line.Amount.Amount)
 	}

@@ -265,8 +265,10 @@ func (s *Store) Cycle(ctx context.Context, orgID string) (c CycleState, err erro
 		if err := readStanding(ctx, tx, org, p, &a); err != nil {
 			return err
 		}
-		c = CycleState{Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, Spend: a.Spend, Limit: a.Limit,
-			Notices: a.Notices, Parked: a.Parked, Now: org.Now, NextWakeAt: p.End, NextWhat: "the period ends"}
+		c = CycleState{
+			Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, Spend: a.Spend, Limit: a.Limit,
+			Notices: a.Notices, Parked: a.Parked, Now: org.Now, NextWakeAt: p.End, NextWhat: "the period ends",
+		}
 		return cycleStage(ctx, tx, org, p, &c)
 	})
 	return c, wrap("read the cycle of "+orgID, err)

@@ -107,6 +107,9 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	}
 	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.Total, &at
 	c.RetryRequested, c.NextAttemptAt = false, nil
+	if err := c.noteNews(ctx); err != nil {
+		return err
+	}
 	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: c.Total})
 }
 

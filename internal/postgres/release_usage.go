@@ -101,7 +101,7 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 		return round, err
 	}
 	intake.stored = true
-	placed := intake.place(items, make([]UsageAnswer, len(items)))
+	placed, _ := intake.place(items, make([]UsageAnswer, len(items)))
 	placed = slices.DeleteFunc(placed, func(p placedEvent) bool { return p.rate == nil })
 	const update = `
 UPDATE usage_events

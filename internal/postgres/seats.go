@@ -16,7 +16,7 @@ type SeatChange struct {
 	User  string
 	Tier  string
 	HIPAA bool
-	From  time.Time // zero = the organisation's now
+	From  time.Time // zero = the organisation's now, or its start if that lies ahead
 }
 
 // SeatResult counts what assigning seats did.
@@ -43,7 +43,7 @@ func (s *Store) AssignSeats(ctx context.Context, orgID string, changes []SeatCha
 		plan := &seatPlan{org: org, chart: chart}
 		for _, change := range changes {
 			if change.From.IsZero() {
-				change.From = org.Now
+				change.From = maxTime(org.Now, org.StartsAt)
 			}
 			change.From = change.From.UTC().Truncate(time.Microsecond)
 			if err := checkSeat(org, book, change); err != nil {

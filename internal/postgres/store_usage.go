@@ -76,7 +76,10 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 		if err != nil {
 			return err
 		}
-		placed := intake.place(items, answers)
+		placed, refused := intake.place(items, answers)
+		if err := answerRefused(ctx, tx, orgID, refused, answers); err != nil {
+			return err
+		}
 		placed, err = s.insertEvents(ctx, tx, orgID, placed, items, answers)
 		if err != nil {
 			return err
@@ -214,9 +217,10 @@ func (in *intake) findMonths() error {
 	return nil
 }
 
-// place decides for each event its period, rate and seat, or answers it.
-func (in *intake) place(items []UsageItem, answers []UsageAnswer) []placedEvent {
-	placed := make([]placedEvent, 0, len(items))
+// place decides for each event its period, rate and seat. Those that cannot be
+// taken are answered and returned apart.
+func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refused []placedEvent) {
+	placed = make([]placedEvent, 0, len(items))
 	home := 0 // the period of the event before: most follow it there
 	for i := range items {
 		event := &items[i].Event
@@ -225,6 +229,7 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) []placedEvent 
 		}
 		if reason := in.refuse(event, home); reason != "" {
 			answers[i] = UsageAnswer{UsageRejected, "occurred_at", reason}
+			refused = append(refused, placedEvent{index: i, event: event, fingerprint: event.Fingerprint()})
 			home = 0
 			continue
 		}
@@ -237,7 +242,17 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) []placedEvent 
 		in.seat(&p)
 		placed = append(placed, p)
 	}
-	return placed
+	return placed, refused
+}
+
+// answerRefused answers those of the refused events that were stored while they
+// could be: they are duplicates for as long as anybody sends them.
+func answerRefused(ctx context.Context, tx pgx.Tx, orgID string, refused []placedEvent, answers []UsageAnswer) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	_, err := answerKnown(ctx, tx, orgID, refused, answers)
+	return err
 }
 
 // refuse says why an event cannot be taken by its time, or "".

@@ -76,6 +76,17 @@ func TestU06_UsageOlderThanTheLateWindowIsRefusedUnlessItsPeriodIsOpen(t *testin
 	require.Equal(t, 1, f.count("usage_events"))
 }
 
+func TestO12_UsageSentAgainLongAfterItsPeriodClosedIsADuplicate(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.store(use("a", "u1", october, 1))
+	f.endOctober()
+	f.issueOctober()
+	f.clock(october.AddDate(0, 4, 0))
+	require.Equal(t, []postgres.UsageStatus{duplicate, conflict, rejected},
+		f.store(use("a", "u1", october, 1), use("a", "u1", october, 2), use("b", "u1", october, 1)))
+}
+
 func TestU07_UsageOfTheFutureIsRefusedBeyondFiveMinutes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
