@@ -34,7 +34,7 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 				p.hold(ctx, why)
 				continue
 			}
-			p.tell(ctx, StagePublished, issuedDetails(in.InvoiceRef, issued))
+			p.tell(ctx, StageIssued, issuedDetails(in.InvoiceRef, issued))
 			return issued.Status, p.finish(ctx)
 		default:
 			p.tell(ctx, Stage(issued.Status), issuedDetails(in.InvoiceRef, issued))
@@ -78,7 +78,7 @@ func (p *invoicing) waitForRelease(ctx workflow.Context, issued billing.Issued) 
 // step finds out by itself what an earlier run has done. It returns why it
 // cannot go on, or "".
 func (p *invoicing) publish(ctx workflow.Context, issued billing.Issued) (why string) {
-	p.tell(ctx, StagePublishing, issuedDetails(p.in.InvoiceRef, issued))
+	p.tell(ctx, StageIssued, issuedDetails(p.in.InvoiceRef, issued))
 	if issued.Items > 0 {
 		mismatch, err := p.tellProvider(ctx, issued)
 		if err != nil {

@@ -50,8 +50,7 @@ const (
 	StageEnded      Stage = "ended"      // the contract is over, no further period
 	StageDraft      Stage = "draft"      // the draft window of an invoice
 	StageParked     Stage = "parked"     // an invoice held back for a person
-	StagePublishing Stage = "publishing" // an invoice on its way to the provider
-	StagePublished  Stage = "published"  // it is there, and being collected
+	StageIssued     Stage = "issued"     // an invoice is final: on its way to the provider, and then collected
 	StageCollecting Stage = "collecting" // the first attempt, or the customer's turn
 	StageDunning    Stage = "dunning"    // declined, and to be tried again
 	StageHeld       Stage = "held"       // stopped by an error that no retry can cure

@@ -79,7 +79,7 @@ func TestWholeMonth(t *testing.T) {
 		countEvents(ctx, t, c, InvoicePeriodID(ref), "") + countEvents(ctx, t, c, CollectPaymentID(ref.ID()), "")
 	require.LessOrEqual(t, events, quietMonth)
 
-	requireFound(ctx, t, c, f.organization, "2026-10-01", StagePublished, StagePaid)
+	requireFound(ctx, t, c, f.organization, "2026-10-01", StageIssued, StagePaid)
 	requireFound(ctx, t, c, f.organization, "2026-10-20", StageAccruing)
 	require.NoError(t, c.TerminateWorkflow(ctx, CycleID(f.organization), "", "the test is over"))
 }

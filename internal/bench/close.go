@@ -3,16 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -22,7 +16,7 @@ import (
 
 // closeRound starts the cycles of organisations whose last month is over, and
 // waits until every one of them is paid; beside it, as many workflows with as
-// many empty activities run on the same server.
+// many empty activities run on the same server, and once more in the same shape.
 func (r *rig) closeRound(ctx context.Context, n int) (pair, error) {
 	orgs, err := r.endedOrganizations(ctx, n)
 	if err != nil {
@@ -47,8 +41,10 @@ func (r *rig) closeRound(ctx context.Context, n int) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	limit, err := r.emptyWorkflows(ctx, n, activities)
-	return pair{ours: perSecond(len(orgs), ours), limit: perSecond(len(orgs), limit)}, err
+	plain, shaped, err := r.emptyRounds(ctx, n, activities)
+	return pair{
+		ours: perSecond(len(orgs), ours), limit: perSecond(len(orgs), plain), shape: perSecond(len(orgs), shaped),
+	}, err
 }
 
 // endedOrganizations makes organisations that began with last month: one month
@@ -137,50 +133,6 @@ func (r *rig) untilPaid(ctx context.Context, orgs []string) error {
 		}
 	}
 	return nil
-}
-
-// emptyQueue is the task queue of the empty workflows.
-const emptyQueue = "bench-empty"
-
-// emptyWorkflow runs activities that do nothing, one after the other.
-func emptyWorkflow(ctx workflow.Context, activities int) error {
-	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
-	for range activities {
-		if err := workflow.ExecuteActivity(ctx, "empty").Get(ctx, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// emptyWorkflows is the limit: what the Temporal server and its SDK can do.
-func (r *rig) emptyWorkflows(ctx context.Context, n, activities int) (time.Duration, error) {
-	quiet := sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
-	c, err := client.DialContext(ctx, client.Options{HostPort: r.env["TEMPORAL_ADDRESS"], Logger: quiet})
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	w := worker.New(c, emptyQueue, worker.Options{})
-	w.RegisterWorkflow(emptyWorkflow)
-	w.RegisterActivityWithOptions(func(context.Context) error { return nil }, activity.RegisterOptions{Name: "empty"})
-	if err := w.Start(); err != nil {
-		return 0, err
-	}
-	defer w.Stop()
-	ids := make([]string, r.orgs)
-	for i := range ids {
-		ids[i] = fmt.Sprintf("empty-%d-%03d", n, i)
-	}
-	began := time.Now()
-	if err := each(ids, func(id string) error {
-		_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: emptyQueue}, emptyWorkflow, activities)
-		return err
-	}); err != nil {
-		return 0, err
-	}
-	err = each(ids, func(id string) error { return c.GetWorkflow(ctx, id, "").Get(ctx, nil) })
-	return time.Since(began), err
 }
 
 // monthOf lists the events of an organisation that was caught up with by a month:
