@@ -134,6 +134,10 @@ func startCycle(ctx context.Context, store *postgres.Store, temporal client.Clie
 			view.Started = append(view.Started, e.ID)
 		default:
 			view.Running = append(view.Running, e.ID)
+			// One that is held looks again; to all others it is no news.
+			if err := store.Nudge(ctx, org, e.ID); err != nil {
+				return view, err
+			}
 		}
 	}
 	return view, nil

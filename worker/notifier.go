@@ -81,7 +81,7 @@ func (n *notifier) tier(ctx context.Context, notice billing.Notice) (string, err
 func (n *notifier) Payment(ctx context.Context, notice billing.PaymentNotice) error {
 	news := notify.PaymentNotice{
 		Event: eventOf(notice.Kind), Organization: notice.Organization, Invoice: notice.Invoice, Number: notice.Number,
-		Amount: notice.Amount, Attempt: notice.Attempt, FailureCode: notice.FailureCode, At: n.now().UTC(),
+		Amount: notice.Amount, Attempt: notice.Attempt, FailureCode: notice.FailureCode, At: n.now().UTC(), URL: notice.URL,
 		To: recipients(notice.Email),
 	}
 	switch {
@@ -112,6 +112,8 @@ func eventOf(kind billing.PaymentNoticeKind) notify.PaymentEvent {
 		return notify.PaymentPastDue
 	case billing.NoticePaid:
 		return notify.PaymentReceived
+	case billing.NoticeInvoiceSent:
+		return notify.InvoiceSent
 	default:
 		return notify.PaymentEvent(kind)
 	}

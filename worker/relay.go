@@ -148,10 +148,31 @@ func (r *relay) nudge(ctx context.Context, workflowID string) error {
 		}
 	}
 	err := r.temporal.SignalWorkflow(ctx, workflowID, "", workflows.Nudge, nil)
-	if gone := (*serviceerror.NotFound)(nil); errors.As(err, &gone) {
+	if gone := (*serviceerror.NotFound)(nil); !errors.As(err, &gone) {
+		return err
+	}
+	return r.missed(ctx, workflowID, err)
+}
+
+// missed tells whether a nudge that found nobody is lost. Whenever a workflow
+// starts, it begins by looking; only an invoicing that is about to start has its
+// waiting decided already.
+func (r *relay) missed(ctx context.Context, workflowID string, err error) error {
+	invoice, ok := strings.CutPrefix(workflowID, "invoice/")
+	if !ok {
 		return nil
 	}
-	return err
+	organization, _, _ := strings.Cut(invoice, "/")
+	all, listErr := r.outbox.ExpectedWorkflows(ctx, organization)
+	if listErr != nil {
+		return fmt.Errorf("what should run for %s: %w", organization, listErr)
+	}
+	for _, e := range all {
+		if e.ID == workflowID {
+			return err // tried again until it is there
+		}
+	}
+	return nil
 }
 
 // expectedCollection tells whether an invoice is still to be collected.

@@ -41,6 +41,7 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 			return issued.Status, p.finish(ctx)
 		}
 	}
+	in.DraftUntil = never // the facts say when
 	return "", p.carryOn(ctx, InvoicePeriod, in)
 }
 

@@ -16,6 +16,10 @@ type currencyFacts struct {
 	smallestCharge int64
 }
 
+// chargeDigits is how fine amounts may be that are charged: of a currency with
+// three decimal places the provider takes only amounts whose last digit is 0.
+const chargeDigits = 2
+
 var currencies = map[Currency]currencyFacts{
 	"USD": {2, 50}, "EUR": {2, 50}, "GBP": {2, 30}, "CAD": {2, 50}, "AUD": {2, 50},
 	"CHF": {2, 50}, "DKK": {2, 250}, "NOK": {2, 300}, "SEK": {2, 300}, "NZD": {2, 50},
@@ -45,6 +49,10 @@ func (c Currency) Digits() int32 {
 	}
 	return 2
 }
+
+// ChargeDigits is the number of decimal places to which charges are rounded: those
+// of the smallest unit, as far as the provider takes them.
+func (c Currency) ChargeDigits() int32 { return min(c.Digits(), chargeDigits) }
 
 // SmallestCharge is the least that the provider charges in this currency.
 func (c Currency) SmallestCharge() Money { return FromMinor(currencies[c].smallestCharge, c) }

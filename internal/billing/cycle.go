@@ -134,6 +134,7 @@ type PaymentNotice struct {
 	FailureCode  string
 	NextAt       time.Time
 	Email        string
+	URL          string // the provider's page on which the invoice is seen and paid; "" = none
 }
 
 // PaymentNoticeKind is what a payment notice says.

@@ -68,8 +68,8 @@ func FromMinor(units int64, c Currency) Money {
 	return Money{decimal.New(units, -c.Digits()), c}
 }
 
-// Round rounds an exact amount to the currency's smallest unit, half away from
-// zero. It is the only rounding in the product and happens once per charge line.
+// Round rounds an exact amount to the smallest that can be charged in the currency,
+// half away from zero. It is the only rounding in the product and happens once per charge line.
 func Round(exact decimal.Decimal, c Currency) decimal.Decimal {
-	return exact.Round(c.Digits())
+	return exact.Round(c.ChargeDigits())
 }

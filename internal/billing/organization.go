@@ -95,6 +95,9 @@ func (o *Organization) check() error {
 	if o.Collection != ChargeAutomatically && o.Collection != SendInvoice {
 		return Invalid("collection: %q; accepted: %s, %s", o.Collection, ChargeAutomatically, SendInvoice)
 	}
+	if o.Collection == SendInvoice && o.Email == "" {
+		return Invalid("email: an organization with collection %s needs an address to which its invoices are sent", SendInvoice)
+	}
 	if o.NetDays < 1 || o.NetDays > 365 {
 		return Invalid("net_days: %d; accepted: 1 to 365", o.NetDays)
 	}
@@ -123,6 +126,10 @@ func (o *Organization) Differs(other Organization) string {
 		return "collection"
 	case o.TestClock != other.TestClock:
 		return "clock"
+	case o.PriceBook != other.PriceBook:
+		return "price book"
+	case !o.StartsAt.Equal(other.StartsAt):
+		return "start"
 	}
 	return ""
 }

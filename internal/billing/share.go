@@ -20,15 +20,15 @@ func Share(line decimal.Decimal, parts []decimal.Decimal, c Currency) []decimal.
 	order := make([]share, len(parts))
 	left := line
 	for i, exact := range parts {
-		shares[i] = exact.RoundFloor(c.Digits())
+		shares[i] = exact.RoundFloor(c.ChargeDigits())
 		left = left.Sub(shares[i])
 		order[i] = share{i, exact.Sub(shares[i])}
 	}
-	units := left.Shift(c.Digits()).IntPart()
+	units := left.Shift(c.ChargeDigits()).IntPart()
 	slices.SortFunc(order, func(a, z share) int {
 		return cmp.Or(z.lost.Cmp(a.lost), cmp.Compare(a.index, z.index))
 	})
-	unit := decimal.New(1, -c.Digits())
+	unit := decimal.New(1, -c.ChargeDigits())
 	for i := int64(0); i < units && i < int64(len(order)); i++ {
 		shares[order[i].index] = shares[order[i].index].Add(unit)
 	}

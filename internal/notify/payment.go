@@ -16,6 +16,7 @@ const (
 	PaymentActionRequired PaymentEvent = "action_required" // the bank wants the payer's confirmation
 	PaymentPastDue        PaymentEvent = "past_due"        // no further attempt, or the due date has passed
 	PaymentReceived       PaymentEvent = "received"        // paid
+	InvoiceSent           PaymentEvent = "invoice_sent"    // to be paid by the due date
 )
 
 // PaymentNotice says what happened to an invoice's payment. As JSON it is the
@@ -87,6 +88,12 @@ func (n *PaymentNotice) story(number string) (subject string, sentences []string
 	case PaymentReceived:
 		subject = "payment of invoice " + number + " received"
 		sentences = []string{"Thank you. The payment of " + amount + " for invoice " + number + " was received; nothing more is due on it."}
+	case InvoiceSent:
+		subject = "invoice " + number + " over " + amount
+		sentences = []string{"Invoice " + number + " over " + amount + " is ready to be paid."}
+		if n.DueAt != nil {
+			sentences = append(sentences, "Please pay it by "+moment(*n.DueAt)+".")
+		}
 	default: // from a newer sender (R45)
 		subject = "news of invoice " + number
 		sentences = []string{"Invoice " + number + " over " + amount + ": " + printable(string(n.Event)) + "."}

@@ -100,10 +100,10 @@ func readStanding(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	const statement = `
 SELECT (SELECT amount FROM limits WHERE org_id = @org AND scope = 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM limits WHERE org_id = @org AND scope <> 'organization' AND removed_at IS NULL),
-       (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending' AND (retry_at IS NULL OR retry_at <= @now)),
+       (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending'),
        (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL)`
 	var limit decimal.NullDecimal
-	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID, "now": org.Now}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked)
+	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked)
 	if err != nil {
 		return wrap("read the standing of "+org.ID, err)
 	}
@@ -167,12 +167,18 @@ func nudgeDrafts(ctx context.Context, tx pgx.Tx, org string) error {
 
 // EndPeriodNow ends the running period at the organisation's now; the next piece
 // runs to the same anchored boundary. Usage that is stored already stays in the
-// period that took it, so the end lies after the last of it.
-func (s *Store) EndPeriodNow(ctx context.Context, orgID string, _ int64) error {
+// period that took it, so the end lies after the last of it. The request's audit
+// entry makes it happen once, however often it is carried out.
+func (s *Store) EndPeriodNow(ctx context.Context, orgID string, auditEntry int64) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		org, err := lockOrganization(ctx, tx, orgID)
 		if err != nil {
 			return err
+		}
+		var done bool
+		const before = `SELECT EXISTS (SELECT FROM periods WHERE org_id = $1 AND ended_by = $2)`
+		if err := tx.QueryRow(ctx, before, orgID, auditEntry).Scan(&done); err != nil || done {
+			return wrap("look for the request", err)
 		}
 		running, err := runningPeriod(ctx, tx, org)
 		if err != nil {
@@ -193,7 +199,7 @@ SELECT greatest($3, max(occurred_at) + interval '1 microsecond')
 			return billing.Conflict("period %s of %q cannot end now: it runs from %s to %s", running.ID, orgID,
 				running.Start.Format(time.RFC3339), running.End.Format(time.RFC3339))
 		}
-		return splitPeriod(ctx, tx, org, running, end.UTC())
+		return splitPeriod(ctx, tx, org, running, end.UTC(), auditEntry)
 	})
 }
 
@@ -209,13 +215,13 @@ func runningPeriod(ctx context.Context, tx pgx.Tx, org billing.Organization) (pe
 	return running, nil
 }
 
-func splitPeriod(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, at time.Time) error {
+func splitPeriod(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, at time.Time, auditEntry int64) error {
 	calendar, err := org.Calendar()
 	if err != nil {
 		return err
 	}
-	const shorten = `UPDATE periods SET ends_at = $3 WHERE org_id = $1 AND id = $2`
-	if _, err := tx.Exec(ctx, shorten, org.ID, p.ID, at); err != nil {
+	const shorten = `UPDATE periods SET ends_at = $3, ended_by = $4 WHERE org_id = $1 AND id = $2`
+	if _, err := tx.Exec(ctx, shorten, org.ID, p.ID, at, auditEntry); err != nil {
 		return wrap("end period "+p.ID, err)
 	}
 	periods, err := readPeriods(ctx, tx, org.ID)

@@ -201,7 +201,10 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 			}
 			c := crossing{limit: limit, subject: key.subject, spent: after[i], thresholds: crossed, window: month, lead: noticePending}
 			if !month.Contains(in.org.Now) && !month.Start.After(in.org.Now) {
-				c.late, c.lead = true, noticeRecorded // no false alarm about the month that runs now
+				c.late = true
+				if !in.org.Now.Before(month.End.Add(in.org.DraftWindow)) {
+					c.lead = noticeRecorded // no alarm about a month that is billed
+				}
 			}
 			crossings = append(crossings, c)
 		}

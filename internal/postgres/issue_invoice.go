@@ -64,12 +64,17 @@ func issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, 
 }
 
 // closeIntake takes the locks under which a period can close: prices and terms
-// shared, its usage alone. The period is read after they are held.
+// shared, the organisation's issuing and the period's usage alone. One invoice of
+// an organisation is issued at a time, since each carries what those before it
+// left. The period is read after the locks are held.
 func closeIntake(ctx context.Context, tx pgx.Tx, book, orgID, periodID string) (org billing.Organization, p period, err error) {
 	if err := lockShared(ctx, tx, bookLock(book)); err != nil {
 		return org, p, err
 	}
 	if err := lockShared(ctx, tx, termsLock(orgID)); err != nil {
+		return org, p, err
+	}
+	if err := lockExclusive(ctx, tx, issueLock(orgID)); err != nil {
 		return org, p, err
 	}
 	if err := lockExclusive(ctx, tx, periodLock(orgID, periodID)); err != nil {
@@ -252,8 +257,10 @@ SELECT p.draft_until, p.closed_at IS NOT NULL, coalesce(o.clock_at, now())
 			return wrap("finalize invoice "+invoiceID, err)
 		case draftUntil == nil:
 			return billing.Conflict("invoice %q has no draft yet: its period runs; end it with starter cycle close %s", invoiceID, orgID)
-		case closed || !draftUntil.After(now):
+		case closed:
 			return nil
+		case !draftUntil.After(now): // held or parked: let it look again
+			return nudge(ctx, tx, orgID, "invoice/"+invoiceID)
 		}
 		const shorten = `UPDATE periods SET draft_until = $3 WHERE org_id = $1 AND id = $2`
 		if _, err := tx.Exec(ctx, shorten, orgID, periodID, now); err != nil {

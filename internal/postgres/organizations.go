@@ -101,8 +101,8 @@ func (s *Store) CreateOrganizations(ctx context.Context, orgs []billing.Organiza
 	return created, err
 }
 
-func createOrganization(ctx context.Context, tx pgx.Tx, org billing.Organization, by By) (isNew bool, err error) {
-	org, err = completeTerms(ctx, tx, org)
+func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organization, by By) (isNew bool, err error) {
+	org, err := completeTerms(ctx, tx, given)
 	if err != nil {
 		return false, err
 	}
@@ -127,7 +127,7 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 		return false, wrap("create organization "+org.ID, err)
 	}
 	if tag.RowsAffected() == 0 {
-		return false, sameTerms(ctx, tx, org)
+		return false, sameTerms(ctx, tx, given, org)
 	}
 	if _, err := ensurePeriod(ctx, tx, org, org.StartsAt); err != nil {
 		return false, err
@@ -174,10 +174,16 @@ SELECT name, currency
 
 // sameTerms refuses to take a second contract under an id that is in use; the
 // same one again is no change.
-func sameTerms(ctx context.Context, tx pgx.Tx, org billing.Organization) error {
+func sameTerms(ctx context.Context, tx pgx.Tx, given, org billing.Organization) error {
 	stored, err := readOrganization(ctx, tx, org.ID)
 	if err != nil {
 		return err
+	}
+	if given.PriceBook == "" {
+		org.PriceBook = stored.PriceBook
+	}
+	if given.StartsAt.IsZero() {
+		org.StartsAt = stored.StartsAt
 	}
 	if field := stored.Differs(org); field != "" {
 		return billing.Conflict("organization %q already exists with another %s", org.ID, field)

@@ -18,20 +18,26 @@ WITH added AS (
     INSERT INTO outbox (org_id, workflow_id) VALUES (@org, @workflow) RETURNING id
 ), noted AS (
     INSERT INTO waits (workflow_id, org_id, nudged)
-    SELECT @workflow, @org, added.id
+    SELECT @workflow, @org, 1
       FROM added JOIN organizations ON organizations.id = @org AND clock_at IS NOT NULL
-        ON CONFLICT (workflow_id) DO UPDATE SET nudged = excluded.nudged
+        ON CONFLICT (workflow_id) DO UPDATE SET nudged = waits.nudged + 1
 )
 SELECT pg_notify('arrears_outbox', '')`
 	_, err := tx.Exec(ctx, statement, pgx.NamedArgs{"org": org, "workflow": workflowID})
 	return wrap("nudge "+workflowID, err)
 }
 
-// seen returns the last nudge of a workflow, so that a wait which is registered
-// later can say which news had been read. It is read before the news.
+// seen counts the nudges of a workflow, so that a wait which is registered later
+// can say which news had been read. It is read before the news. The row's lock
+// orders the count by commit, which no sequence would.
 func seen(ctx context.Context, q querier, workflowID string) (last int64, err error) {
 	err = q.QueryRow(ctx, `SELECT coalesce((SELECT nudged FROM waits WHERE workflow_id = $1), 0)`, workflowID).Scan(&last)
 	return last, wrap("read the nudges of "+workflowID, err)
+}
+
+// Nudge has a workflow of an organisation look at the facts again.
+func (s *Store) Nudge(ctx context.Context, org, workflowID string) error {
+	return nudge(ctx, s.pool, org, workflowID)
 }
 
 // retryNudge is when a nudge that could not be delivered is tried again.

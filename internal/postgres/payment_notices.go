@@ -48,7 +48,8 @@ func (c *collecting) noticeIfWritten(ctx context.Context, news paymentNews) erro
 // are due for a try, oldest first.
 func (s *Store) PendingPaymentNotices(ctx context.Context, invoice string) ([]billing.PaymentNotice, error) {
 	const statement = `
-SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, o.email
+SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, o.email,
+       i.stripe_hosted_url
   FROM payment_notices n
   JOIN invoices i ON i.id = n.invoice_id
   JOIN organizations o ON o.id = n.org_id
@@ -63,7 +64,7 @@ SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.cu
 	notices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n billing.PaymentNotice, err error) {
 		var next *time.Time
 		err = row.Scan(&n.ID, &n.Organization, &n.Invoice, &n.Number, &n.Kind, &n.Attempt, &n.Amount.Amount,
-			&n.Amount.Currency, &n.FailureCode, &next, &n.Email)
+			&n.Amount.Currency, &n.FailureCode, &next, &n.Email, &n.URL)
 		n.NextAt = instant(next)
 		return n, err
 	})

@@ -82,8 +82,37 @@ VALUES ($1, $2, 0)
 			return load, err
 		}
 	}
+	if load.Changed {
+		if err := nudgeParked(ctx, tx, book.Name); err != nil {
+			return load, err
+		}
+	}
 	load.Releasable, err = countReleasable(ctx, tx, book.Name)
 	return load, err
+}
+
+// nudgeParked has the parked invoices of the book's organisations look again: the
+// price that they waited for may be there now.
+func nudgeParked(ctx context.Context, tx pgx.Tx, book string) error {
+	const statement = `
+SELECT DISTINCT p.org_id
+  FROM periods p
+  JOIN organizations o ON o.id = p.org_id
+ WHERE o.price_book = $1 AND p.parked_reason <> '' AND p.closed_at IS NULL`
+	rows, err := tx.Query(ctx, statement, book)
+	if err != nil {
+		return wrap("list parked invoices", err)
+	}
+	orgs, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return wrap("list parked invoices", err)
+	}
+	for _, org := range orgs {
+		if err := nudgeDrafts(ctx, tx, org); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settledUntil is the instant up to which usage may already have been priced by

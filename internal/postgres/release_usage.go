@@ -73,14 +73,13 @@ func (s *Store) ReleaseUsage(ctx context.Context, orgID, model string, by By) (r
 		result.StillParked += round.kept
 		after, more = round.last, round.more
 	}
-	if result.Released == 0 {
-		return result, nil
-	}
 	return result, s.inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := audit(ctx, tx, orgID, by, "usage.release", model, nil, result); err != nil {
-			return err
+		if result.Released > 0 {
+			if _, err := audit(ctx, tx, orgID, by, "usage.release", model, nil, result); err != nil {
+				return err
+			}
 		}
-		return nudgeDrafts(ctx, tx, orgID)
+		return nudgeDrafts(ctx, tx, orgID) // also where an earlier release got no further
 	})
 }
 
@@ -118,7 +117,10 @@ UPDATE usage_events
 	round.released = int64(len(placed))
 	round.kept = int64(len(items)) - round.released
 	round.last, round.more = items[len(items)-1].Event.ID, len(items) == releaseBatch
-	return round, intake.count(ctx, tx, placed)
+	if err := intake.count(ctx, tx, placed); err != nil {
+		return round, err
+	}
+	return round, nudgeDrafts(ctx, tx, orgID)
 }
 
 // readParked reads parked events in order of id, and keeps others from

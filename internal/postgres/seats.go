@@ -59,7 +59,8 @@ func (s *Store) AssignSeats(ctx context.Context, orgID string, changes []SeatCha
 	return result, err
 }
 
-// RemoveSeat ends a user's seat at an instant (zero = the organisation's now).
+// RemoveSeat ends a user's seat at an instant (zero = the organisation's now), and
+// takes back what was assigned for later.
 // A user without a seat is billed like any other, under no tier's limit.
 func (s *Store) RemoveSeat(ctx context.Context, orgID, user string, at time.Time, by By) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
@@ -71,10 +72,10 @@ func (s *Store) RemoveSeat(ctx context.Context, orgID, user string, at time.Time
 			at = org.Now
 		}
 		at = at.UTC().Truncate(time.Microsecond)
-		if _, held := chart.at(user, at); !held {
-			if len(chart.users[user]) == 0 {
-				return billing.NotFound("user %q holds no seat of organization %q", user, orgID)
-			}
+		if len(chart.users[user]) == 0 {
+			return billing.NotFound("user %q holds no seat of organization %q", user, orgID)
+		}
+		if last := chart.users[user][len(chart.users[user])-1]; !last.To.IsZero() && !last.To.After(at) {
 			return nil // removed already
 		}
 		if err := refuseClosedPeriod(ctx, tx, org, at); err != nil {

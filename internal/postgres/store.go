@@ -4,7 +4,7 @@
 // one transaction and may be called again.
 //
 // Locks, in the order in which they are taken: the price book (advisory), the
-// organisation's terms (advisory), its periods by start (advisory), usage rows by
+// organisation's terms (advisory), its issuing (advisory), its periods by start (advisory), usage rows by
 // event id, totals by key, spend counters by scope and subject with the
 // organisation's last. Advisory locks are shared to store usage and exclusive to
 // change what usage is stored by.
@@ -148,4 +148,5 @@ func lockExclusive(ctx context.Context, tx querier, name string) error {
 
 func bookLock(book string) string          { return "price-book/" + book }
 func termsLock(org string) string          { return "terms/" + org }
+func issueLock(org string) string          { return "issue/" + org }
 func periodLock(org, period string) string { return "period/" + org + "/" + period }

@@ -147,18 +147,25 @@ func (s *Store) SetClock(ctx context.Context, orgID string, to time.Time) error 
 		if err != nil {
 			return err
 		}
-		expected, err := expectedWorkflows(ctx, tx, org)
-		if err != nil {
+		return wakeDue(ctx, tx, orgID, waits, to)
+	})
+}
+
+// wakeDue nudges every workflow whose time has come, those among them that only
+// wait to deliver a last notice. A wait is dropped with it: whoever is still
+// there registers again.
+func wakeDue(ctx context.Context, tx pgx.Tx, org string, waits map[string]storedWait, to time.Time) error {
+	const drop = `UPDATE waits SET wake_at = NULL, registered_at = NULL WHERE workflow_id = $1`
+	for id, w := range waits {
+		if !w.Registered || w.WakeAt == nil || w.WakeAt.After(to) {
+			continue
+		}
+		if err := nudge(ctx, tx, org, id); err != nil {
 			return err
 		}
-		for _, workflow := range expected {
-			w := waits[workflow.ID]
-			if w.WakeAt != nil && !w.WakeAt.After(to) {
-				if err := nudge(ctx, tx, orgID, workflow.ID); err != nil {
-					return err
-				}
-			}
+		if _, err := tx.Exec(ctx, drop, id); err != nil {
+			return wrap("drop the wait of "+id, err)
 		}
-		return nil
-	})
+	}
+	return nil
 }

@@ -80,6 +80,8 @@ func noAnswer(err error, doing string) error {
 // rate fall (429), Stripe recover (5xx).
 func kind(answer *sdk.Error) error {
 	switch {
+	case answer.HTTPStatusCode == http.StatusConflict: // the same call is under way, whatever its type says
+		return nil
 	case answer.Type == sdk.ErrorTypeIdempotency:
 		return billing.ErrConflict
 	case answer.Code == sdk.ErrorCodeLockTimeout || answer.Code == sdk.ErrorCodeRateLimit:

@@ -134,7 +134,9 @@ CREATE TABLE periods (
     draft_until   timestamptz,
     parked_reason text             NOT NULL DEFAULT '',
     closed_at     timestamptz,
+    ended_by      bigint,                     -- the audit entry of the request that ended it early
     PRIMARY KEY (org_id, id),
+    UNIQUE (org_id, ended_by),
     UNIQUE (org_id, starts_at),
     UNIQUE (org_id, ends_at),
     CHECK (starts_at < ends_at)
