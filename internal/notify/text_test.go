@@ -82,6 +82,7 @@ func TestTextsAreTheGoldenOnes(t *testing.T) {
 		"payment/declined-third":    Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode = 3, "stolen_card" })),
 		"payment/declined-last":     Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode, n.NextAttempt = 8, "expired_card", nil })),
 		"payment/action-required":   Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt = PaymentActionRequired, nil })),
+		"payment/invoice-sent":      Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.FailureCode = InvoiceSent, 0, nil, "" })),
 		"payment/past-due":          Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt = PaymentPastDue, 8, nil })),
 		"payment/past-due-invoice":  Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.URL = PaymentPastDue, 0, nil, "" })),
 		"payment/received":          Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt, n.DueAt = PaymentReceived, nil, nil })),

@@ -84,7 +84,7 @@ func TestASentInvoiceIsDueDaysAfterItWasMade(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	at := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
-	org := billing.Organization{ID: "acme", TestClock: true, Now: at}
+	org := billing.Organization{ID: "acme", Email: "billing@acme.example", TestClock: true, Now: at}
 	customer, clock, err := l.EnsureCustomer(ctx, installation, org)
 	require.NoError(t, err)
 	require.NotEmpty(t, clock)

@@ -87,7 +87,7 @@ func (l *local) customer(t *testing.T, method string) *stripe.Customer {
 
 func (l *local) customerOn(t *testing.T, method, clock string) *stripe.Customer {
 	t.Helper()
-	p := &stripe.CustomerParams{Name: str("Acme")}
+	p := &stripe.CustomerParams{Name: str("Acme"), Email: str("billing@acme.example")}
 	if method != "" {
 		p.PaymentMethod = str(method)
 		p.InvoiceSettings = &stripe.CustomerInvoiceSettingsParams{DefaultPaymentMethod: str(method)}

@@ -153,6 +153,9 @@ func (t *tx) setDue(inv *invoice, p params) *apiError {
 		return invalid("days_until_due", "parameter_invalid_integer", "Invalid non-negative integer")
 	}
 	now := t.now(inv.Customer)
+	if c, ok := t.state.customers.get(inv.Customer); ok && c.Email == "" && inv.CollectionMethod == "send_invoice" {
+		return invalid("", "", "Missing email. In order to create invoices that are sent to the customer, the customer must have a valid email.")
+	}
 	switch {
 	case inv.CollectionMethod == "charge_automatically":
 		if p.has("days_until_due") || p.has("due_date") {
