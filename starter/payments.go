@@ -63,8 +63,52 @@ func newPaymentsRetryCmd(a *app) *cobra.Command {
 }
 
 type retriedView struct {
-	Invoice   string `json:"invoice"`
-	Requested bool   `json:"requested"`
+	Invoice   string       `json:"invoice"`
+	Requested bool         `json:"requested"`
+	Outcome   *outcomeView `json:"outcome"`
+}
+
+// outcomeView is how an invoice stands after it was asked to be charged.
+type outcomeView struct {
+	Invoice     string `json:"invoice"`
+	Status      string `json:"status"`       // of the invoice
+	Payment     string `json:"payment"`      // of its last attempt; "" = none was made
+	FailureCode string `json:"failure_code"` // of that attempt
+}
+
+// outcomes reads how invoices stand. What is still to be charged, as in real time
+// right after it was asked for, stands as it did before.
+func outcomes(ctx context.Context, store *postgres.Store, org string, invoices []string) ([]outcomeView, error) {
+	payments, err := store.Payments(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	views := []outcomeView{}
+	for _, id := range invoices {
+		invoice, err := store.Invoice(ctx, id, false)
+		if err != nil {
+			return nil, err
+		}
+		view, last := outcomeView{Invoice: id, Status: string(invoice.Status)}, 0
+		for _, p := range payments {
+			if p.Invoice == id && p.Attempt > last {
+				view.Payment, view.FailureCode, last = string(p.Status), p.FailureCode, p.Attempt
+			}
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+func (v outcomeView) write(w io.Writer) {
+	switch {
+	case v.Status == string(billing.StatusPaid):
+		fmt.Fprintf(w, "%s is paid.\n", v.Invoice)
+	case v.FailureCode != "":
+		fmt.Fprintf(w, "%s is %s: the last attempt %s (%s).\n", v.Invoice, v.Status, v.Payment, v.FailureCode)
+	default:
+		fmt.Fprintf(w, "%s is %s.\n", v.Invoice, v.Status)
+	}
 }
 
 func runPaymentsRetry(ctx context.Context, a *app, invoice string) error {
@@ -77,8 +121,13 @@ func runPaymentsRetry(ctx context.Context, a *app, invoice string) error {
 	}
 	org, _, _ := strings.Cut(invoice, "/")
 	a.settle(ctx, org)
-	return a.print(retriedView{invoice, true}, func(w io.Writer) {
-		fmt.Fprintf(w, "Invoice %s is charged again now: starter payments list %s\n", invoice, org)
+	stands, err := outcomes(ctx, store, org, []string{invoice})
+	if err != nil {
+		return err
+	}
+	return a.print(retriedView{invoice, true, &stands[0]}, func(w io.Writer) {
+		fmt.Fprintf(w, "Asked for another try at %s.\n", invoice)
+		stands[0].write(w)
 	})
 }
 
@@ -98,7 +147,9 @@ func newPaymentsSetMethodCmd(a *app) *cobra.Command {
 type methodView struct {
 	Organization  string   `json:"organization"`
 	PaymentMethod string   `json:"payment_method"`
-	Retried       []string `json:"retried"` // the invoices that are charged by it now
+	Retried       []string `json:"retried"` // the invoices that it was to pay at once
+
+	Outcomes []outcomeView `json:"outcomes"` // how those stand now
 }
 
 func runPaymentsSetMethod(ctx context.Context, a *app, org, method string) error {
@@ -115,11 +166,15 @@ func runPaymentsSetMethod(ctx context.Context, a *app, org, method string) error
 		return err
 	}
 	a.settle(ctx, org)
-	view := methodView{org, attached, append([]string{}, retried...)}
+	stands, err := outcomes(ctx, store, org, retried)
+	if err != nil {
+		return err
+	}
+	view := methodView{org, attached, append([]string{}, retried...), stands}
 	return a.print(view, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is charged by %s from now on.\n", org, attached)
-		if len(retried) > 0 {
-			fmt.Fprintf(w, "Charged by it now: %s\n", strings.Join(retried, ", "))
+		for _, outcome := range stands {
+			outcome.write(w)
 		}
 	})
 }

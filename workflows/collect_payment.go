@@ -43,7 +43,7 @@ type collection struct {
 
 // collect takes the next step, if one is due, and reads how the collection stands.
 func (c *collection) collect(ctx workflow.Context) (billing.Collection, error) {
-	facts, err := look(withProvider(ctx, StripePaymentsQueue, summary("Charge %s", c.in.Invoice)), c.run,
+	facts, err := look(withProvider(ctx, StripePaymentsQueue, summary("Take the next step to collect %s, if one is due", c.in.Invoice)), c.run,
 		Activities.CollectInvoice, c.in.Invoice)
 	if err == nil {
 		c.read(facts.TestClock, facts.Seen)

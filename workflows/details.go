@@ -44,7 +44,7 @@ func (r *run) tell(ctx workflow.Context, stage Stage, details string) {
 // cycleDetails tells how a period stands. undelivered says why notices wait.
 func cycleDetails(a billing.Accrual, undelivered string) string {
 	var d paragraphs
-	d.add("**%s**, period **%s**: %s to %s", a.Organization, a.Period, clock(a.Start), clock(a.End))
+	d.add("Billing cycle of **%s**, period **%s**: %s to %s", a.Organization, a.Period, clock(a.Start), clock(a.End))
 	limit := "no limit"
 	if a.Limit != nil {
 		limit = "a limit of " + a.Limit.String()
@@ -104,7 +104,11 @@ func issuedDetails(in InvoiceRef, issued billing.Issued) string {
 // collectionDetails tells how a collection stands. undelivered says why notices wait.
 func collectionDetails(c billing.Collection, undelivered string) string {
 	var d paragraphs
-	d.add("**Invoice %s**, %s due: **%s**", c.Invoice, c.Due, c.Status)
+	if c.Over() {
+		d.add("**Invoice %s** is **%s**.", c.Invoice, c.Status)
+	} else {
+		d.add("**Invoice %s**, %s due: **%s**", c.Invoice, c.Due, c.Status)
+	}
 	if c.Attempt > 0 {
 		last := fmt.Sprintf("Attempt %d of %d: %s", c.Attempt, c.Attempts, c.Payment)
 		if c.FailureCode != "" {
@@ -129,7 +133,7 @@ func heldDetails(s Status, why string) string {
 	var d paragraphs
 	d.add("**%s, period %s: held**", s.Organization, s.Period)
 	d.add("%s", why)
-	d.add("Trying again would not help. Remove the cause, then nudge the workflow (signal `%s`): it looks again.", Nudge)
+	d.add("Trying again would not help. Remove the cause, then run `starter cycle start %s`: it looks again.", s.Organization)
 	return d.String()
 }
 

@@ -37,19 +37,19 @@ func TestDetails(t *testing.T) {
 
 	for name, c := range map[string]struct{ got, want string }{
 		"a running period": {cycleDetails(october, ""), `
-			**acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
+			Billing cycle of **acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
 
 			Spend of the month, at list price: **184.66337 USD** of a limit of 500.00 USD; 3 limits of tiers and members beside it.`},
 		"a period without a limit, with usage that waits for a price": {
 			cycleDetails(with(func(a *billing.Accrual) { a.Limit, a.Limits, a.Parked = nil, 1, 1 }), ""), `
-			**acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
+			Billing cycle of **acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
 
 			Spend of the month, at list price: **184.66337 USD** of no limit; 1 limit of tiers and members beside it.
 
 			**1 event** without a price: not billed until a price book has one and the usage is released.`,
 		},
 		"a paused cycle": {cycleDetails(with(func(a *billing.Accrual) { a.Paused, a.Notices = true, 2 }), ""), `
-			**acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
+			Billing cycle of **acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
 
 			Spend of the month, at list price: **184.66337 USD** of a limit of 500.00 USD; 3 limits of tiers and members beside it.
 
@@ -58,7 +58,7 @@ func TestDetails(t *testing.T) {
 			cycleDetails(with(func(a *billing.Accrual) {
 				a.Ended = &billing.PeriodEnd{DraftUntil: day(11, 2), Next: "2026-11-01"}
 			}), "1 notice could not be delivered."), `
-			**acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
+			Billing cycle of **acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
 
 			Spend of the month, at list price: **184.66337 USD** of a limit of 500.00 USD; 3 limits of tiers and members beside it.
 
@@ -93,7 +93,7 @@ func TestDetails(t *testing.T) {
 
 			Next: attempt 3 of 8, 2026-11-05 00:00 UTC.`},
 		"a payment that was given up": {collectionDetails(givenUp, "1 notice could not be delivered."), `
-			**Invoice acme/2026-10-01**, 184.66 USD due: **past_due**
+			**Invoice acme/2026-10-01** is **past_due**.
 
 			Attempt 8 of 8: failed.
 
@@ -105,7 +105,7 @@ func TestDetails(t *testing.T) {
 
 			no price book
 
-			Trying again would not help. Remove the cause, then nudge the workflow (signal ` + "`nudge`" + `): it looks again.`},
+			Trying again would not help. Remove the cause, then run ` + "`starter cycle start acme`" + `: it looks again.`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

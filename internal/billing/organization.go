@@ -2,6 +2,7 @@ package billing
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -111,7 +112,7 @@ func (o *Organization) check() error {
 }
 
 // Differs names the first term in which two contracts of one organisation
-// differ, or returns "". Terms that may change later do not count.
+// differ, or returns "". The payment method, which changes later, does not count.
 func (o *Organization) Differs(other Organization) string {
 	switch {
 	case o.Plan != other.Plan:
@@ -130,6 +131,16 @@ func (o *Organization) Differs(other Organization) string {
 		return "price book"
 	case !o.StartsAt.Equal(other.StartsAt):
 		return "start"
+	case o.NetDays != other.NetDays:
+		return "net days"
+	case o.DraftWindow != other.DraftWindow:
+		return "draft window"
+	case o.LateWindow != other.LateWindow:
+		return "late window"
+	case o.Email != other.Email:
+		return "email"
+	case !slices.Equal(o.Dunning, other.Dunning):
+		return "dunning table"
 	}
 	return ""
 }

@@ -58,7 +58,10 @@ func TestAContractThatDiffersSaysInWhat(t *testing.T) {
 	org := billing.Organization{ID: "acme", Now: date("2026-04-01")}
 	require.NoError(t, org.Complete())
 	for want, change := range map[string]func(*billing.Organization){
-		"":           func(o *billing.Organization) { o.Email, o.PaymentMethod = "a@acme.example", "pm" },
+		"":           func(o *billing.Organization) { o.PaymentMethod = "pm" },
+		"email":      func(o *billing.Organization) { o.Email = "a@acme.example" },
+		"net days":   func(o *billing.Organization) { o.NetDays = 7 },
+		"start":      func(o *billing.Organization) { o.StartsAt = o.StartsAt.Add(1) },
 		"plan":       func(o *billing.Organization) { o.Plan = "team" },
 		"currency":   func(o *billing.Organization) { o.Currency = "EUR" },
 		"timezone":   func(o *billing.Organization) { o.Timezone = "Europe/Paris" },

@@ -185,6 +185,9 @@ func sameTerms(ctx context.Context, tx pgx.Tx, given, org billing.Organization) 
 	if given.StartsAt.IsZero() {
 		org.StartsAt = stored.StartsAt
 	}
+	if given.Email == "" {
+		org.Email = stored.Email
+	}
 	if field := stored.Differs(org); field != "" {
 		return billing.Conflict("organization %q already exists with another %s", org.ID, field)
 	}
