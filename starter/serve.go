@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -25,6 +26,7 @@ func newServeCmd(a *app) *cobra.Command {
 
   GET  /healthz, /readyz
   POST /v1/usage                  events as NDJSON or a JSON array, gzipped or not
+  POST /v1/limits/check           may this request run? {"organization","user","product"}
   POST /v1/webhooks/stripe
   GET  /v1/organizations/ORG/invoices, /spend, /limits, /notices
 
@@ -70,8 +72,9 @@ func runServe(ctx context.Context, a *app, listen string) error {
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
-		Usage: gatewayUsage{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Ping: store.Ping,
-		Key: string(cfg.APIKey), MaxBody: cfg.MaxBody, Log: log,
+		Usage: gatewayUsage{store}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store},
+		Ping: store.Ping, Key: string(cfg.APIKey), MaxBody: cfg.MaxBody, Log: log,
+		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})
 }
 
@@ -101,6 +104,17 @@ func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, event
 		answers[i] = api.Answer{Status: string(s.Status), Field: s.Field, Reason: s.Reason}
 	}
 	return answers, nil
+}
+
+// gatewayChecks decides whether requests may run.
+type gatewayChecks struct{ store *postgres.Store }
+
+// CheckLimit implements api.Checks.
+func (g gatewayChecks) CheckLimit(ctx context.Context, organization, user string) (api.Check, error) {
+	found, err := g.store.CheckLimit(ctx, organization, user)
+	return api.Check{
+		Allowed: found.Allowed(), Currency: found.Currency, Binding: found.Binding, AsOf: found.AsOf, ResetsAt: found.Window.End,
+	}, err
 }
 
 // gatewayInbox takes Stripe's webhooks.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -125,4 +126,30 @@ func TestGatewayOnARealDatabase(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status)
 	status, _ = call(t, http.MethodGet, server.URL+"/readyz", "")
 	require.Equal(t, http.StatusOK, status)
+}
+
+func TestAMemberIsBlockedAndLetGoOnByTheGateway(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	bearer := []string{"Authorization", "Bearer " + gatewayKey, "Content-Type", "application/json"}
+	s.ok("limits", "remove", "acme", "--org")
+	s.ok("limits", "set", "acme", "--user", "alice", "--amount", "10.00")
+	ask := func() map[string]any {
+		status, answer := call(t, http.MethodPost, server.URL+"/v1/limits/check", `{"organization":"acme","user":"alice","product":"chat"}`, bearer...)
+		require.Equal(t, http.StatusOK, status, answer)
+		var decision map[string]any
+		require.NoError(t, json.Unmarshal([]byte(answer), &decision))
+		return decision
+	}
+	require.Equal(t, "allowed", ask()["decision"])
+	status, answer := call(t, http.MethodPost, server.URL+"/v1/usage", usageLine("1", "alice", "claude-sonnet-4-5", 4_000_000), bearer...)
+	require.Equal(t, http.StatusOK, status, answer)
+	blocked := ask()
+	require.Equal(t, "blocked", blocked["decision"])
+	require.Equal(t, "user", blocked["scope"])
+	require.Equal(t, false, blocked["retry"])
+	require.Equal(t, "http://localhost:8080/v1/organizations/acme/limits", blocked["action_url"])
+	s.ok("limits", "set", "acme", "--user", "alice", "--amount", "100.00")
+	require.Equal(t, "allowed", ask()["decision"])
 }

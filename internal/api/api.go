@@ -4,6 +4,7 @@
 //	GET  /healthz                               alive
 //	GET  /readyz                                the database answers
 //	POST /v1/usage                              events, as NDJSON or a JSON array, gzipped or not
+//	POST /v1/limits/check                       may this request run?
 //	POST /v1/webhooks/stripe                    signed by Stripe
 //	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices
 //
@@ -62,6 +63,7 @@ type Reads interface {
 // Options are what the gateway works with.
 type Options struct {
 	Usage   Usage
+	Checks  Checks
 	Inbox   Inbox
 	Reads   Reads
 	Ping    func(context.Context) error // tells whether the database answers
@@ -69,6 +71,9 @@ type Options struct {
 	MaxBody int64                       // of a request, in bytes, before and after unzipping
 	Log     *slog.Logger
 	Now     func() time.Time // nil = time.Now
+
+	FailClosed bool   // block requests while their limits cannot be read
+	ActionURL  string // where a person has a limit raised; {organization} stands for its id
 }
 
 // server is one gateway.
@@ -90,6 +95,7 @@ func New(o Options) http.Handler {
 	s.route(http.MethodGet, "/readyz", s.ready)
 	s.route(http.MethodPost, "/v1/webhooks/stripe", s.webhook)
 	s.route(http.MethodPost, "/v1/usage", s.authenticated(s.usage))
+	s.route(http.MethodPost, "/v1/limits/check", s.authenticated(s.check))
 	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.authenticated(s.read(s.invoices)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.authenticated(s.read(s.spend)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.authenticated(s.read(s.limits)))

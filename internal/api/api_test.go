@@ -81,8 +81,8 @@ func newGateway(t *testing.T, inbox Inbox) (*httptest.Server, *fakeStore) {
 		inbox = &fakeInbox{}
 	}
 	server := httptest.NewServer(New(Options{
-		Usage: store, Inbox: inbox, Reads: store, Ping: func(context.Context) error { return store.broken },
-		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler),
+		Usage: store, Checks: store, Inbox: inbox, Reads: store, Ping: func(context.Context) error { return store.broken },
+		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler), ActionURL: "https://example.com/{organization}/limits",
 	}))
 	t.Cleanup(server.Close)
 	return server, store
@@ -266,6 +266,7 @@ func TestEveryRouteButHealthAndTheWebhookWantsTheKey(t *testing.T) {
 	server, _ := newGateway(t, nil)
 	for _, r := range []request{
 		{method: http.MethodPost, path: "/v1/usage"},
+		{method: http.MethodPost, path: "/v1/limits/check"},
 		{method: http.MethodGet, path: "/v1/organizations/acme/invoices"},
 		{method: http.MethodGet, path: "/v1/organizations/acme/spend"},
 		{method: http.MethodGet, path: "/v1/organizations/acme/limits"},

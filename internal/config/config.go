@@ -41,6 +41,8 @@ type Config struct {
 	APIKey     Secret     `env:"ARREARS_API_KEY" need:"http" accepted:"at least 16 characters"`
 	Listen     string     `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
 	MaxBody    int64      `env:"ARREARS_MAX_BODY" envDefault:"1048576" accepted:"a number of bytes from 1024 to 1073741824"`
+	LimitFail  string     `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
+	ActionURL  string     `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
 	LogLevel   slog.Level `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
 	LogFormat  string     `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
 }
@@ -111,6 +113,8 @@ func (c *Config) checks() map[string]bool {
 		"ARREARS_API_KEY":         len(c.APIKey) >= 16,
 		"ARREARS_LISTEN":          isAddress(c.Listen),
 		"ARREARS_MAX_BODY":        c.MaxBody >= 1<<10 && c.MaxBody <= 1<<30,
+		"ARREARS_LIMIT_FAIL":      c.LimitFail == "open" || c.LimitFail == "closed",
+		"ARREARS_ACTION_URL":      hasScheme(strings.ReplaceAll(c.ActionURL, "{organization}", "o"), "http", "https"),
 		"LOG_FORMAT":              c.LogFormat == "text" || c.LogFormat == "json",
 	}
 }

@@ -56,6 +56,10 @@ func TestLoad(t *testing.T) {
 			environ: []string{"ARREARS_MAX_BODY=1MB"},
 			want:    []string{`ARREARS_MAX_BODY is "1MB"; accepted: a number of bytes from 1024 to 1073741824`},
 		},
+		"a way to fail that is none": {
+			environ: []string{"ARREARS_LIMIT_FAIL=ajar", "ARREARS_ACTION_URL=billing.example.com"},
+			want:    []string{`ARREARS_LIMIT_FAIL is "ajar"; accepted: open`, "ARREARS_ACTION_URL"},
+		},
 		"a webhook secret among others that is none": {
 			environ: []string{"STRIPE_WEBHOOK_SECRET=whsec_a,hunter2"}, needs: []Need{Webhook},
 			want: []string{"STRIPE_WEBHOOK_SECRET is not usable"},
