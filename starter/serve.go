@@ -30,8 +30,9 @@ func newServeCmd(a *app) *cobra.Command {
   POST /v1/webhooks/stripe
   GET  /v1/organizations/ORG/invoices, /spend, /limits, /notices
 
-Everything but health and the webhook wants Authorization: Bearer with the key of
-ARREARS_API_KEY. An answer of 200 comes after commit; after any other, or none,
+Everything but health and the webhook wants Authorization: Bearer with a key of
+"starter keys create", or the operator's own of ARREARS_API_KEY, which opens
+everything. An answer of 200 comes after commit; after any other, or none,
 the same request may be sent again.`,
 		Example: `  starter serve --listen 127.0.0.1:8080
   curl -s "$ARREARS_GATEWAY_URL/v1/usage" -H "Authorization: Bearer $ARREARS_API_KEY" \
@@ -44,7 +45,7 @@ the same request may be sent again.`,
 }
 
 func runServe(ctx context.Context, a *app, listen string) error {
-	cfg, err := a.config(config.Database, config.Stripe, config.Webhook, config.HTTP)
+	cfg, err := a.config(config.Database, config.Stripe, config.Webhook)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func runServe(ctx context.Context, a *app, listen string) error {
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
 		Usage: gatewayUsage{store}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store},
-		Ping: store.Ping, Key: string(cfg.APIKey), MaxBody: cfg.MaxBody, Log: log,
+		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})
 }
@@ -115,6 +116,15 @@ func (g gatewayChecks) CheckLimit(ctx context.Context, organization, user string
 	return api.Check{
 		Allowed: found.Allowed(), Currency: found.Currency, Binding: found.Binding, AsOf: found.AsOf, ResetsAt: found.Window.End,
 	}, err
+}
+
+// gatewayKeys knows the keys that open the gateway.
+type gatewayKeys struct{ store *postgres.Store }
+
+// UseKey implements api.Keys.
+func (g gatewayKeys) UseKey(ctx context.Context, hash [32]byte) (api.Key, error) {
+	key, err := g.store.UseAPIKey(ctx, hash)
+	return api.Key{ID: key.ID, Organization: key.Organization, Scopes: key.Scopes, Role: key.Role}, err
 }
 
 // gatewayInbox takes Stripe's webhooks.

@@ -25,7 +25,7 @@ const gatewayKey = "arr_test_0123456789"
 func newTestGateway(t *testing.T, s *shell) *httptest.Server {
 	t.Helper()
 	cfg, err := config.Load(append(s.environ, "ARREARS_API_KEY="+gatewayKey, "STRIPE_WEBHOOK_SECRET=whsec_new,whsec_old"),
-		config.Database, config.Stripe, config.Webhook, config.HTTP)
+		config.Database, config.Stripe, config.Webhook)
 	require.NoError(t, err)
 	store, err := postgres.Open(t.Context(), string(cfg.DatabaseURL))
 	require.NoError(t, err)

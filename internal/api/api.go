@@ -8,7 +8,9 @@
 //	POST /v1/webhooks/stripe                    signed by Stripe
 //	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices
 //
-// Everything but health and the webhook wants Authorization: Bearer KEY. An
+// Everything but health and the webhook wants Authorization: Bearer KEY, with a
+// key that was made for it: 403 where it was not, 404 where the organisation is
+// another's, 429 where it sends too many requests. An
 // answer of 200 comes after commit; any other, or none, may be tried again,
 // because every event is stored exactly once. Errors are
 // {"error":{"message":"…","field":null,"request_id":"…"}}.
@@ -67,8 +69,10 @@ type Options struct {
 	Inbox   Inbox
 	Reads   Reads
 	Ping    func(context.Context) error // tells whether the database answers
-	Key     string                      // of the bearer
-	MaxBody int64                       // of a request, in bytes, before and after unzipping
+	Keys    Keys
+	Key     string // the operator's own, which opens everything; "" = none
+	Rate    int    // requests per second of each other key; 0 = any number
+	MaxBody int64  // of a request, in bytes, before and after unzipping
 	Log     *slog.Logger
 	Now     func() time.Time // nil = time.Now
 
@@ -79,32 +83,40 @@ type Options struct {
 // server is one gateway.
 type server struct {
 	Options
-	mux *http.ServeMux
+	mux    *http.ServeMux
+	door   *door
+	routes []string // METHOD PATH of each
 }
 
 // New returns the gateway's handler.
 func New(o Options) http.Handler {
+	s := newServer(o)
+	return s.logged(s.mux)
+}
+
+func newServer(o Options) *server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{Options: o, mux: http.NewServeMux()}
+	s := &server{Options: o, mux: http.NewServeMux(), door: newDoor(o.Keys, o.Key, o.Rate)}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
 	})
 	s.route(http.MethodGet, "/healthz", s.health)
 	s.route(http.MethodGet, "/readyz", s.ready)
 	s.route(http.MethodPost, "/v1/webhooks/stripe", s.webhook)
-	s.route(http.MethodPost, "/v1/usage", s.authenticated(s.usage))
-	s.route(http.MethodPost, "/v1/limits/check", s.authenticated(s.check))
-	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.authenticated(s.read(s.invoices)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.authenticated(s.read(s.spend)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.authenticated(s.read(s.limits)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.authenticated(s.read(s.notices)))
-	return s.logged(s.mux)
+	s.route(http.MethodPost, "/v1/usage", s.guard(ScopeUsageWrite, s.usage))
+	s.route(http.MethodPost, "/v1/limits/check", s.guard(ScopeLimitsRead, s.check))
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.guard(ScopeSpendRead, s.read(s.notices)))
+	return s
 }
 
 // route serves one method at a path and names it to those who try another.
 func (s *server) route(method, path string, handle http.HandlerFunc) {
+	s.routes = append(s.routes, method+" "+path)
 	s.mux.HandleFunc(method+" "+path, handle)
 	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", method)

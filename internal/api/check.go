@@ -75,14 +75,15 @@ type block struct {
 	Retry       bool     `json:"retry"` // false: the same answer comes until the limit is raised or the month ends
 }
 
-// limitRoles are those who may change a limit (R11).
-var limitRoles = []string{"owner", "primary_owner", "billing_manager"}
-
 // check answers, before a request, whether it may run.
 func (s *server) check(w http.ResponseWriter, r *http.Request) {
 	asked, refused := readCheck(w, r)
 	if refused != nil {
 		s.fail(w, r, refused.status, refused.message, refused.field)
+		return
+	}
+	if !keyOf(r.Context()).opens(*asked.Organization) {
+		s.refuse(w, r, noOrganization(*asked.Organization))
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
@@ -119,7 +120,7 @@ func (s *server) decide(organization string, found *Check) decision {
 		d.block = &block{
 			Message: fmt.Sprintf("%s of the limit of %s is spent (%s); it starts again at %s, or when the limit is raised",
 				d.Spent, whose(d), d.Limit, found.ResetsAt.Format(time.RFC3339)),
-			WhoCanRaise: limitRoles,
+			WhoCanRaise: Roles(),
 			ActionURL:   strings.ReplaceAll(s.ActionURL, "{organization}", url.PathEscape(organization)),
 		}
 	}

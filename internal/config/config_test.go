@@ -14,7 +14,7 @@ import (
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
-	all := []Need{Database, Temporal, Stripe, Webhook, HTTP}
+	all := []Need{Database, Temporal, Stripe, Webhook}
 	for name, c := range map[string]struct {
 		environ []string
 		needs   []Need
@@ -30,7 +30,7 @@ func TestLoad(t *testing.T) {
 		},
 		"everything missing is named at once": {
 			needs: all,
-			want:  []string{"DATABASE_URL", "TEMPORAL_ADDRESS", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "ARREARS_API_KEY"},
+			want:  []string{"DATABASE_URL", "TEMPORAL_ADDRESS", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"},
 		},
 		"another database": {
 			environ: []string{"DATABASE_URL=mysql://root:hunter2@h/d"}, needs: []Need{Database},
@@ -65,7 +65,7 @@ func TestLoad(t *testing.T) {
 			want: []string{"STRIPE_WEBHOOK_SECRET is not usable"},
 		},
 		"a key that can be guessed": {
-			environ: []string{"ARREARS_API_KEY=hunter2"}, needs: []Need{HTTP},
+			environ: []string{"ARREARS_API_KEY=hunter2"}, needs: []Need{},
 			want: []string{"ARREARS_API_KEY is not usable", "accepted: at least 16 characters"},
 		},
 	} {
