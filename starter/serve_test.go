@@ -153,3 +153,43 @@ func TestAMemberIsBlockedAndLetGoOnByTheGateway(t *testing.T) {
 	s.ok("limits", "set", "acme", "--user", "alice", "--amount", "100.00")
 	require.Equal(t, "allowed", ask()["decision"])
 }
+
+func TestR44_LimitsChangedOverHTTPAreAuditedByTheKey(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	made := into[createdKey](s, "keys", "create", "--scopes", "limits:write,limits:read", "--org", "acme", "--role", "billing_manager")
+	as := []string{"Authorization", "Bearer " + made.Key, "Content-Type", "application/json"}
+	limits := server.URL + "/v1/organizations/acme/limits"
+	status, answer := call(t, http.MethodPut, limits, `{"scope":"user","subject":"alice","amount":"25.00","reason":"new project"}`, as...)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.Contains(t, answer, `"version":1`)
+	require.Contains(t, answer, `"changed":true`)
+	_, answer = call(t, http.MethodPut, limits, `{"scope":"user","subject":"alice","amount":"25"}`, as...)
+	require.Contains(t, answer, `"changed":false`)
+	status, answer = call(t, http.MethodPut, limits, `{"scope":"seat_tier","subject":"gold","amount":"25"}`, as...)
+	require.Equal(t, http.StatusBadRequest, status, answer)
+	_, answer = call(t, http.MethodGet, limits+"?limit=1", "", as...)
+	require.JSONEq(t, `["organization"]`, scopesOf(t, answer))
+	status, answer = call(t, http.MethodDelete, limits+"?scope=user&subject=alice", "", as...)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"organization":"acme","scope":"user","subject":"alice","removed":true}`, answer)
+
+	trail := into[[]postgres.AuditEntry](s, "audit", "acme")
+	require.Equal(t, []string{"limits.remove", "limits.set"}, []string{trail[0].Action, trail[1].Action})
+	require.Equal(t, made.ID, trail[1].Actor)
+	require.Equal(t, "new project", trail[1].Reason)
+}
+
+func scopesOf(t *testing.T, limits string) string {
+	t.Helper()
+	var views []limitView
+	require.NoError(t, json.Unmarshal([]byte(limits), &views))
+	scopes := []string{}
+	for _, v := range views {
+		scopes = append(scopes, string(v.Scope))
+	}
+	text, err := json.Marshal(scopes)
+	require.NoError(t, err)
+	return string(text)
+}

@@ -6,7 +6,8 @@
 //	POST /v1/usage                              events, as NDJSON or a JSON array, gzipped or not
 //	POST /v1/limits/check                       may this request run?
 //	POST /v1/webhooks/stripe                    signed by Stripe
-//	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices
+//	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices, page by page
+//	PUT  /v1/organizations/{org}/limits         set a limit; DELETE removes one
 //
 // Everything but health and the webhook wants Authorization: Bearer KEY, with a
 // key that was made for it: 403 where it was not, 404 where the organisation is
@@ -20,6 +21,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -53,13 +55,14 @@ type Inbox interface {
 	Receive(ctx context.Context, body []byte, signature string, now time.Time) (isNew bool, err error)
 }
 
-// Reads answers questions with values that are written as JSON.
+// Reads answers questions with values that are written as JSON, page by page:
+// last is the position of the page's last row where more rows follow.
 // billing.ErrNotFound is an organisation that does not exist.
 type Reads interface {
-	Invoices(ctx context.Context, organization string) (any, error)
-	Spend(ctx context.Context, organization, user string) (any, error) // user "" = all
-	Limits(ctx context.Context, organization string) (any, error)
-	Notices(ctx context.Context, organization string, all bool) (any, error)
+	Invoices(ctx context.Context, organization string, page Page) (rows any, last string, err error)
+	Spend(ctx context.Context, organization, user string, page Page) (rows any, last string, err error) // user "" = all
+	Limits(ctx context.Context, organization string, page Page) (rows any, last string, err error)
+	Notices(ctx context.Context, organization string, all bool, page Page) (rows any, last string, err error)
 }
 
 // Options are what the gateway works with.
@@ -68,6 +71,7 @@ type Options struct {
 	Checks  Checks
 	Inbox   Inbox
 	Reads   Reads
+	Limits  Limits
 	Ping    func(context.Context) error // tells whether the database answers
 	Keys    Keys
 	Key     string // the operator's own, which opens everything; "" = none
@@ -85,7 +89,8 @@ type server struct {
 	Options
 	mux    *http.ServeMux
 	door   *door
-	routes []string // METHOD PATH of each
+	routes []string            // METHOD PATH of each
+	allow  map[string][]string // methods by path
 }
 
 // New returns the gateway's handler.
@@ -98,7 +103,7 @@ func newServer(o Options) *server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{Options: o, mux: http.NewServeMux(), door: newDoor(o.Keys, o.Key, o.Rate)}
+	s := &server{Options: o, mux: http.NewServeMux(), door: newDoor(o.Keys, o.Key, o.Rate), allow: map[string][]string{}}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
 	})
@@ -110,17 +115,24 @@ func newServer(o Options) *server {
 	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)))
+	s.route(http.MethodPut, "/v1/organizations/{org}/limits", s.changing(readLimitChange, s.setLimit))
+	s.route(http.MethodDelete, "/v1/organizations/{org}/limits", s.changing(readLimitRemoval, s.removeLimit))
 	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.guard(ScopeSpendRead, s.read(s.notices)))
 	return s
 }
 
-// route serves one method at a path and names it to those who try another.
+// route serves a method at a path; those who try another are told which there are.
 func (s *server) route(method, path string, handle http.HandlerFunc) {
 	s.routes = append(s.routes, method+" "+path)
 	s.mux.HandleFunc(method+" "+path, handle)
+	s.allow[path] = append(s.allow[path], method)
+	if len(s.allow[path]) > 1 {
+		return
+	}
 	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", method)
-		s.fail(w, r, http.StatusMethodNotAllowed, "accepted here: "+method, "")
+		methods := strings.Join(s.allow[path], ", ")
+		w.Header().Set("Allow", methods)
+		s.fail(w, r, http.StatusMethodNotAllowed, "accepted here: "+methods, "")
 	})
 }
 

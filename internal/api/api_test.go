@@ -57,16 +57,34 @@ func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []
 	return answers, nil
 }
 
-func (f *fakeStore) Invoices(context.Context, string) (any, error) { return []string{}, f.broken }
-func (f *fakeStore) Spend(_ context.Context, org, user string) (any, error) {
-	if org == "nobody" {
-		return nil, billing.NotFound("organization %q does not exist", org)
-	}
-	return map[string]string{"organization": org, "user": user}, f.broken
+func (f *fakeStore) Invoices(context.Context, string, Page) (any, string, error) {
+	return []string{}, "", f.broken
 }
-func (f *fakeStore) Limits(context.Context, string) (any, error) { return []string{}, f.broken }
-func (f *fakeStore) Notices(_ context.Context, _ string, all bool) (any, error) {
-	return map[string]bool{"all": all}, f.broken
+
+func (f *fakeStore) Spend(_ context.Context, org, user string, _ Page) (any, string, error) {
+	if org == "nobody" {
+		return nil, "", billing.NotFound("organization %q does not exist", org)
+	}
+	return map[string]string{"organization": org, "user": user}, "", f.broken
+}
+
+// Limits lists ten numbers, page by page.
+func (f *fakeStore) Limits(_ context.Context, _ string, page Page) (any, string, error) {
+	part, last := Rows(strings.Split("0123456789", ""), page, false, func(s string) string { return s })
+	return part, last, f.broken
+}
+
+func (f *fakeStore) Notices(_ context.Context, _ string, all bool, page Page) (any, string, error) {
+	part, last := Rows(strings.Split("9876543210", ""), page, true, func(s string) string { return s })
+	return map[string]any{"all": all, "rows": strings.Join(part, "")}, last, f.broken
+}
+
+func (f *fakeStore) SetLimit(_ context.Context, _ string, c LimitChange) (any, error) {
+	return c, f.broken
+}
+
+func (f *fakeStore) RemoveLimit(_ context.Context, _ string, c LimitChange) (any, error) {
+	return c, f.broken
 }
 
 type fakeInbox struct{ err error }
@@ -82,7 +100,7 @@ func newGateway(t *testing.T, inbox Inbox) (*httptest.Server, *fakeStore) {
 		inbox = &fakeInbox{}
 	}
 	server := httptest.NewServer(New(Options{
-		Usage: store, Checks: store, Inbox: inbox, Reads: store, Keys: store, Ping: func(context.Context) error { return store.broken },
+		Usage: store, Checks: store, Inbox: inbox, Reads: store, Limits: store, Keys: store, Ping: func(context.Context) error { return store.broken },
 		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler), ActionURL: "https://example.com/{organization}/limits",
 	}))
 	t.Cleanup(server.Close)
@@ -279,8 +297,12 @@ func TestReads(t *testing.T) {
 		body   string
 	}{
 		"/v1/organizations/acme/invoices":           {200, `[]`},
-		"/v1/organizations/acme/limits":             {200, `[]`},
-		"/v1/organizations/acme/notices?all=true":   {200, `{"all":true}`},
+		"/v1/organizations/acme/limits?limit=2":     {200, `["0","1"]`},
+		"/v1/organizations/acme/notices?all=true":   {200, `{"all":true,"rows":"9876543210"}`},
+		"/v1/organizations/acme/limits?limit=0":     {400, ""},
+		"/v1/organizations/acme/limits?limit=x":     {400, ""},
+		"/v1/organizations/acme/limits?cursor=x":    {400, ""},
+		"/v1/organizations/acme/limits?cursor=":     {400, ""},
 		"/v1/organizations/acme/spend?user=user_01": {200, `{"organization":"acme","user":"user_01"}`},
 		"/v1/organizations/nobody/spend":            {404, ""},
 		"/v1/organizations/NOBODY/spend":            {404, ""},

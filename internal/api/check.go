@@ -185,5 +185,9 @@ func readCheck(w http.ResponseWriter, r *http.Request) (asked checkRequest, refu
 
 // isName tells whether a text may name a user, product or model.
 func isName(text string) bool {
-	return len(text) > 0 && len(text) <= 200 && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+	return len(text) > 0 && len(text) <= 200 && isPlain(text)
+}
+
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }

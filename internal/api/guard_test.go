@@ -37,7 +37,7 @@ func (f *fakeStore) made(organization string, scopes ...string) string {
 	if f.keys == nil {
 		f.keys = map[[32]byte]Key{}
 	}
-	f.keys[HashKey(secret)] = Key{ID: id, Organization: organization, Scopes: scopes}
+	f.keys[HashKey(secret)] = Key{ID: id, Organization: organization, Scopes: scopes, Role: "owner"}
 	return secret
 }
 
@@ -67,7 +67,11 @@ var guarded = map[string]struct {
 	"GET /v1/organizations/{org}/invoices": {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices"}},
 	"GET /v1/organizations/{org}/spend":    {ScopeSpendRead, request{path: "/v1/organizations/acme/spend"}},
 	"GET /v1/organizations/{org}/limits":   {ScopeLimitsRead, request{path: "/v1/organizations/acme/limits"}},
-	"GET /v1/organizations/{org}/notices":  {ScopeSpendRead, request{path: "/v1/organizations/acme/notices"}},
+	"PUT /v1/organizations/{org}/limits": {ScopeLimitsWrite, request{
+		path: "/v1/organizations/acme/limits", contentType: "application/json", body: `{"scope":"organization","amount":"1.00"}`,
+	}},
+	"DELETE /v1/organizations/{org}/limits": {ScopeLimitsWrite, request{path: "/v1/organizations/acme/limits?scope=organization"}},
+	"GET /v1/organizations/{org}/notices":   {ScopeSpendRead, request{path: "/v1/organizations/acme/notices"}},
 }
 
 // TestJ14_EveryRouteIsGuarded walks through the routes that there are: no
