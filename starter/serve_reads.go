@@ -103,3 +103,16 @@ func (g gatewayLimits) RemoveLimit(ctx context.Context, organization string, c a
 	removed, err := g.store.RemoveLimit(ctx, organization, c.Scope, c.Subject, postgres.By{Actor: c.Actor, Reason: c.Reason})
 	return removedLimit{organization, c.Scope, c.Subject, removed}, err
 }
+
+// gatewayExports breaks spend down for spreadsheets.
+type gatewayExports struct{ store *postgres.Store }
+
+// ExportSpend implements api.Exports.
+func (g gatewayExports) ExportSpend(ctx context.Context, organization string, span api.SpendSpan) ([]api.SpendRow, error) {
+	rows, err := g.store.ExportSpend(ctx, organization, postgres.SpendSpan(span))
+	exported := make([]api.SpendRow, len(rows))
+	for i, row := range rows {
+		exported[i] = api.SpendRow(row)
+	}
+	return exported, err
+}

@@ -7,6 +7,7 @@
 //	POST /v1/limits/check                       may this request run?
 //	POST /v1/webhooks/stripe                    signed by Stripe
 //	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices, page by page
+//	GET  /v1/organizations/{org}/spend.csv      by member, product and model
 //	PUT  /v1/organizations/{org}/limits         set a limit; DELETE removes one
 //
 // Everything but health and the webhook wants Authorization: Bearer KEY, with a
@@ -72,6 +73,7 @@ type Options struct {
 	Inbox   Inbox
 	Reads   Reads
 	Limits  Limits
+	Exports Exports
 	Ping    func(context.Context) error // tells whether the database answers
 	Keys    Keys
 	Key     string // the operator's own, which opens everything; "" = none
@@ -115,6 +117,7 @@ func newServer(o Options) *server {
 	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend.csv", s.guard(ScopeSpendRead, s.spendCSV))
 	s.route(http.MethodPut, "/v1/organizations/{org}/limits", s.changing(readLimitChange, s.setLimit))
 	s.route(http.MethodDelete, "/v1/organizations/{org}/limits", s.changing(readLimitRemoval, s.removeLimit))
 	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.guard(ScopeSpendRead, s.read(s.notices)))

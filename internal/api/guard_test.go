@@ -62,11 +62,12 @@ var guarded = map[string]struct {
 	scope string
 	request
 }{
-	"POST /v1/usage":                       {ScopeUsageWrite, request{path: "/v1/usage", contentType: ndjson, body: line("1", "acme")}},
-	"POST /v1/limits/check":                {ScopeLimitsRead, checkOf(`{"organization":"acme","product":"chat"}`)},
-	"GET /v1/organizations/{org}/invoices": {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices"}},
-	"GET /v1/organizations/{org}/spend":    {ScopeSpendRead, request{path: "/v1/organizations/acme/spend"}},
-	"GET /v1/organizations/{org}/limits":   {ScopeLimitsRead, request{path: "/v1/organizations/acme/limits"}},
+	"POST /v1/usage":                        {ScopeUsageWrite, request{path: "/v1/usage", contentType: ndjson, body: line("1", "acme")}},
+	"POST /v1/limits/check":                 {ScopeLimitsRead, checkOf(`{"organization":"acme","product":"chat"}`)},
+	"GET /v1/organizations/{org}/invoices":  {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices"}},
+	"GET /v1/organizations/{org}/spend":     {ScopeSpendRead, request{path: "/v1/organizations/acme/spend"}},
+	"GET /v1/organizations/{org}/limits":    {ScopeLimitsRead, request{path: "/v1/organizations/acme/limits"}},
+	"GET /v1/organizations/{org}/spend.csv": {ScopeSpendRead, request{path: "/v1/organizations/acme/spend.csv"}},
 	"PUT /v1/organizations/{org}/limits": {ScopeLimitsWrite, request{
 		path: "/v1/organizations/acme/limits", contentType: "application/json", body: `{"scope":"organization","amount":"1.00"}`,
 	}},
