@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/api"
-	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/stripe"
@@ -25,11 +25,15 @@ func newServeCmd(a *app) *cobra.Command {
 
   GET  /healthz, /readyz
   POST /v1/usage                  events as NDJSON or a JSON array, gzipped or not
+  POST /v1/limits/check           may this request run? {"organization","user","product"}
   POST /v1/webhooks/stripe
   GET  /v1/organizations/ORG/invoices, /spend, /limits, /notices
+  GET  /v1/organizations/ORG/spend.csv?period=P, or ?from=D&to=D, &by=cost_center
+  PUT  /v1/organizations/ORG/limits, and DELETE
 
-Everything but health and the webhook wants Authorization: Bearer with the key of
-ARREARS_API_KEY. An answer of 200 comes after commit; after any other, or none,
+Everything but health and the webhook wants Authorization: Bearer with a key of
+"starter keys create", or the operator's own of ARREARS_API_KEY, which opens
+everything. An answer of 200 comes after commit; after any other, or none,
 the same request may be sent again.`,
 		Example: `  starter serve --listen 127.0.0.1:8080
   curl -s "$ARREARS_GATEWAY_URL/v1/usage" -H "Authorization: Bearer $ARREARS_API_KEY" \
@@ -42,7 +46,7 @@ the same request may be sent again.`,
 }
 
 func runServe(ctx context.Context, a *app, listen string) error {
-	cfg, err := a.config(config.Database, config.Stripe, config.Webhook, config.HTTP)
+	cfg, err := a.config(config.Database, config.Stripe, config.Webhook)
 	if err != nil {
 		return err
 	}
@@ -70,8 +74,9 @@ func runServe(ctx context.Context, a *app, listen string) error {
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
-		Usage: gatewayUsage{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Ping: store.Ping,
-		Key: string(cfg.APIKey), MaxBody: cfg.MaxBody, Log: log,
+		Usage: gatewayUsage{store}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store},
+		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
+		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})
 }
 
@@ -103,6 +108,26 @@ func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, event
 	return answers, nil
 }
 
+// gatewayChecks decides whether requests may run.
+type gatewayChecks struct{ store *postgres.Store }
+
+// CheckLimit implements api.Checks.
+func (g gatewayChecks) CheckLimit(ctx context.Context, organization, user string) (api.Check, error) {
+	found, err := g.store.CheckLimit(ctx, organization, user)
+	return api.Check{
+		Allowed: found.Allowed(), Currency: found.Currency, Binding: found.Binding, AsOf: found.AsOf, ResetsAt: found.Window.End,
+	}, err
+}
+
+// gatewayKeys knows the keys that open the gateway.
+type gatewayKeys struct{ store *postgres.Store }
+
+// UseKey implements api.Keys.
+func (g gatewayKeys) UseKey(ctx context.Context, hash [32]byte) (api.Key, error) {
+	key, err := g.store.UseAPIKey(ctx, hash)
+	return api.Key{ID: key.ID, Organization: key.Organization, Scopes: key.Scopes, Role: key.Role}, err
+}
+
 // gatewayInbox takes Stripe's webhooks.
 type gatewayInbox struct {
 	gateway *stripe.Gateway
@@ -119,60 +144,4 @@ func (g gatewayInbox) Receive(ctx context.Context, body []byte, signature string
 		ID: event.ID, Type: event.Type, ObjectID: event.ObjectID, CustomerID: event.CustomerID,
 		StripeInvoiceID: event.InvoiceID, Created: event.Created,
 	})
-}
-
-// gatewayReads answers questions with what the commands print.
-type gatewayReads struct{ store *postgres.Store }
-
-// Invoices implements api.Reads.
-func (g gatewayReads) Invoices(ctx context.Context, organization string) (any, error) {
-	invoices, err := listInvoices(ctx, g.store, organization)
-	if err != nil {
-		return nil, err
-	}
-	return invoices, addLines(ctx, g.store, invoices)
-}
-
-// spendView is what an organisation has spent in its running billing month.
-type spendView struct {
-	Organization string         `json:"organization"`
-	Period       string         `json:"period"`
-	AsOf         time.Time      `json:"as_of"`
-	Spend        billing.Money  `json:"spend"`
-	Limit        *billing.Money `json:"limit"`
-	Members      []usageRowView `json:"members"`
-}
-
-// Spend implements api.Reads.
-func (g gatewayReads) Spend(ctx context.Context, organization, user string) (any, error) {
-	if user != "" {
-		return explain(ctx, g.store, organization, user)
-	}
-	cycle, err := g.store.Cycle(ctx, organization)
-	if err != nil {
-		return nil, err
-	}
-	by := []string{"user"}
-	summary, err := g.store.UsageSummary(ctx, organization, "", by)
-	if err != nil {
-		return nil, err
-	}
-	view := spendView{
-		Organization: organization, Period: summary.Period, AsOf: summary.AsOf.UTC(),
-		Spend: cycle.Spend, Limit: cycle.Limit, Members: []usageRowView{},
-	}
-	for _, row := range summary.Rows {
-		view.Members = append(view.Members, viewUsageRow(summary, row, by))
-	}
-	return view, nil
-}
-
-// Limits implements api.Reads.
-func (g gatewayReads) Limits(ctx context.Context, organization string) (any, error) {
-	return listLimits(ctx, g.store, organization)
-}
-
-// Notices implements api.Reads.
-func (g gatewayReads) Notices(ctx context.Context, organization string, all bool) (any, error) {
-	return listNotices(ctx, g.store, organization, all)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +25,7 @@ const gatewayKey = "arr_test_0123456789"
 func newTestGateway(t *testing.T, s *shell) *httptest.Server {
 	t.Helper()
 	cfg, err := config.Load(append(s.environ, "ARREARS_API_KEY="+gatewayKey, "STRIPE_WEBHOOK_SECRET=whsec_new,whsec_old"),
-		config.Database, config.Stripe, config.Webhook, config.HTTP)
+		config.Database, config.Stripe, config.Webhook)
 	require.NoError(t, err)
 	store, err := postgres.Open(t.Context(), string(cfg.DatabaseURL))
 	require.NoError(t, err)
@@ -125,4 +126,70 @@ func TestGatewayOnARealDatabase(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status)
 	status, _ = call(t, http.MethodGet, server.URL+"/readyz", "")
 	require.Equal(t, http.StatusOK, status)
+}
+
+func TestAMemberIsBlockedAndLetGoOnByTheGateway(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	bearer := []string{"Authorization", "Bearer " + gatewayKey, "Content-Type", "application/json"}
+	s.ok("limits", "remove", "acme", "--org")
+	s.ok("limits", "set", "acme", "--user", "alice", "--amount", "10.00")
+	ask := func() map[string]any {
+		status, answer := call(t, http.MethodPost, server.URL+"/v1/limits/check", `{"organization":"acme","user":"alice","product":"chat"}`, bearer...)
+		require.Equal(t, http.StatusOK, status, answer)
+		var decision map[string]any
+		require.NoError(t, json.Unmarshal([]byte(answer), &decision))
+		return decision
+	}
+	require.Equal(t, "allowed", ask()["decision"])
+	status, answer := call(t, http.MethodPost, server.URL+"/v1/usage", usageLine("1", "alice", "claude-sonnet-4-5", 4_000_000), bearer...)
+	require.Equal(t, http.StatusOK, status, answer)
+	blocked := ask()
+	require.Equal(t, "blocked", blocked["decision"])
+	require.Equal(t, "user", blocked["scope"])
+	require.Equal(t, false, blocked["retry"])
+	require.Equal(t, "http://localhost:8080/v1/organizations/acme/limits", blocked["action_url"])
+	s.ok("limits", "set", "acme", "--user", "alice", "--amount", "100.00")
+	require.Equal(t, "allowed", ask()["decision"])
+}
+
+func TestR44_LimitsChangedOverHTTPAreAuditedByTheKey(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	made := into[createdKey](s, "keys", "create", "--scopes", "limits:write,limits:read", "--org", "acme", "--role", "billing_manager")
+	as := []string{"Authorization", "Bearer " + made.Key, "Content-Type", "application/json"}
+	limits := server.URL + "/v1/organizations/acme/limits"
+	status, answer := call(t, http.MethodPut, limits, `{"scope":"user","subject":"alice","amount":"25.00","reason":"new project"}`, as...)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.Contains(t, answer, `"version":1`)
+	require.Contains(t, answer, `"changed":true`)
+	_, answer = call(t, http.MethodPut, limits, `{"scope":"user","subject":"alice","amount":"25"}`, as...)
+	require.Contains(t, answer, `"changed":false`)
+	status, answer = call(t, http.MethodPut, limits, `{"scope":"seat_tier","subject":"gold","amount":"25"}`, as...)
+	require.Equal(t, http.StatusBadRequest, status, answer)
+	_, answer = call(t, http.MethodGet, limits+"?limit=1", "", as...)
+	require.JSONEq(t, `["organization"]`, scopesOf(t, answer))
+	status, answer = call(t, http.MethodDelete, limits+"?scope=user&subject=alice", "", as...)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"organization":"acme","scope":"user","subject":"alice","removed":true}`, answer)
+
+	trail := into[[]postgres.AuditEntry](s, "audit", "acme")
+	require.Equal(t, []string{"limits.remove", "limits.set"}, []string{trail[0].Action, trail[1].Action})
+	require.Equal(t, made.ID, trail[1].Actor)
+	require.Equal(t, "new project", trail[1].Reason)
+}
+
+func scopesOf(t *testing.T, limits string) string {
+	t.Helper()
+	var views []limitView
+	require.NoError(t, json.Unmarshal([]byte(limits), &views))
+	scopes := []string{}
+	for _, v := range views {
+		scopes = append(scopes, string(v.Scope))
+	}
+	text, err := json.Marshal(scopes)
+	require.NoError(t, err)
+	return string(text)
 }

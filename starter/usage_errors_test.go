@@ -71,7 +71,7 @@ func TestWhatIsNotConfiguredIsNamed(t *testing.T) {
 	for line, names := range map[string][]string{
 		"org list":               {"DATABASE_URL"},
 		"migrate":                {"DATABASE_URL", "TEMPORAL_ADDRESS"},
-		"serve":                  {"DATABASE_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "ARREARS_API_KEY"},
+		"serve":                  {"DATABASE_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"},
 		"usage import /dev/null": {"DATABASE_URL"},
 	} {
 		complaint := newShell(t).fails(exitFailed, strings.Split(line, " ")...)

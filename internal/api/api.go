@@ -4,10 +4,15 @@
 //	GET  /healthz                               alive
 //	GET  /readyz                                the database answers
 //	POST /v1/usage                              events, as NDJSON or a JSON array, gzipped or not
+//	POST /v1/limits/check                       may this request run?
 //	POST /v1/webhooks/stripe                    signed by Stripe
-//	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices
+//	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices, page by page
+//	GET  /v1/organizations/{org}/spend.csv      by member, product and model
+//	PUT  /v1/organizations/{org}/limits         set a limit; DELETE removes one
 //
-// Everything but health and the webhook wants Authorization: Bearer KEY. An
+// Everything but health and the webhook wants Authorization: Bearer KEY, with a
+// key that was made for it: 403 where it was not, 404 where the organisation is
+// another's, 429 where it sends too many requests. An
 // answer of 200 comes after commit; any other, or none, may be tried again,
 // because every event is stored exactly once. Errors are
 // {"error":{"message":"…","field":null,"request_id":"…"}}.
@@ -17,6 +22,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -50,59 +56,86 @@ type Inbox interface {
 	Receive(ctx context.Context, body []byte, signature string, now time.Time) (isNew bool, err error)
 }
 
-// Reads answers questions with values that are written as JSON.
+// Reads answers questions with values that are written as JSON, page by page:
+// last is the position of the page's last row where more rows follow.
 // billing.ErrNotFound is an organisation that does not exist.
 type Reads interface {
-	Invoices(ctx context.Context, organization string) (any, error)
-	Spend(ctx context.Context, organization, user string) (any, error) // user "" = all
-	Limits(ctx context.Context, organization string) (any, error)
-	Notices(ctx context.Context, organization string, all bool) (any, error)
+	Invoices(ctx context.Context, organization string, page Page) (rows any, last string, err error)
+	Spend(ctx context.Context, organization, user string, page Page) (rows any, last string, err error) // user "" = all
+	Limits(ctx context.Context, organization string, page Page) (rows any, last string, err error)
+	Notices(ctx context.Context, organization string, all bool, page Page) (rows any, last string, err error)
 }
 
 // Options are what the gateway works with.
 type Options struct {
 	Usage   Usage
+	Checks  Checks
 	Inbox   Inbox
 	Reads   Reads
+	Limits  Limits
+	Exports Exports
 	Ping    func(context.Context) error // tells whether the database answers
-	Key     string                      // of the bearer
-	MaxBody int64                       // of a request, in bytes, before and after unzipping
+	Keys    Keys
+	Key     string // the operator's own, which opens everything; "" = none
+	Rate    int    // requests per second of each other key; 0 = any number
+	MaxBody int64  // of a request, in bytes, before and after unzipping
 	Log     *slog.Logger
 	Now     func() time.Time // nil = time.Now
+
+	FailClosed bool   // block requests while their limits cannot be read
+	ActionURL  string // where a person has a limit raised; {organization} stands for its id
 }
 
 // server is one gateway.
 type server struct {
 	Options
-	mux *http.ServeMux
+	mux    *http.ServeMux
+	door   *door
+	routes []string            // METHOD PATH of each
+	allow  map[string][]string // methods by path
 }
 
 // New returns the gateway's handler.
 func New(o Options) http.Handler {
+	s := newServer(o)
+	return s.logged(s.mux)
+}
+
+func newServer(o Options) *server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{Options: o, mux: http.NewServeMux()}
+	s := &server{Options: o, mux: http.NewServeMux(), door: newDoor(o.Keys, o.Key, o.Rate), allow: map[string][]string{}}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
 	})
 	s.route(http.MethodGet, "/healthz", s.health)
 	s.route(http.MethodGet, "/readyz", s.ready)
 	s.route(http.MethodPost, "/v1/webhooks/stripe", s.webhook)
-	s.route(http.MethodPost, "/v1/usage", s.authenticated(s.usage))
-	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.authenticated(s.read(s.invoices)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.authenticated(s.read(s.spend)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.authenticated(s.read(s.limits)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.authenticated(s.read(s.notices)))
-	return s.logged(s.mux)
+	s.route(http.MethodPost, "/v1/usage", s.guard(ScopeUsageWrite, s.usage))
+	s.route(http.MethodPost, "/v1/limits/check", s.guard(ScopeLimitsRead, s.check))
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend.csv", s.guard(ScopeSpendRead, s.spendCSV))
+	s.route(http.MethodPut, "/v1/organizations/{org}/limits", s.changing(readLimitChange, s.setLimit))
+	s.route(http.MethodDelete, "/v1/organizations/{org}/limits", s.changing(readLimitRemoval, s.removeLimit))
+	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.guard(ScopeSpendRead, s.read(s.notices)))
+	return s
 }
 
-// route serves one method at a path and names it to those who try another.
+// route serves a method at a path; those who try another are told which there are.
 func (s *server) route(method, path string, handle http.HandlerFunc) {
+	s.routes = append(s.routes, method+" "+path)
 	s.mux.HandleFunc(method+" "+path, handle)
+	s.allow[path] = append(s.allow[path], method)
+	if len(s.allow[path]) > 1 {
+		return
+	}
 	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", method)
-		s.fail(w, r, http.StatusMethodNotAllowed, "accepted here: "+method, "")
+		methods := strings.Join(s.allow[path], ", ")
+		w.Header().Set("Allow", methods)
+		s.fail(w, r, http.StatusMethodNotAllowed, "accepted here: "+methods, "")
 	})
 }
 

@@ -29,6 +29,7 @@ type fakeStore struct {
 	mu     sync.Mutex
 	known  map[string]bool
 	calls  []string // organisation and number of events
+	keys   map[[32]byte]Key
 	broken error
 }
 
@@ -56,16 +57,34 @@ func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []
 	return answers, nil
 }
 
-func (f *fakeStore) Invoices(context.Context, string) (any, error) { return []string{}, f.broken }
-func (f *fakeStore) Spend(_ context.Context, org, user string) (any, error) {
-	if org == "nobody" {
-		return nil, billing.NotFound("organization %q does not exist", org)
-	}
-	return map[string]string{"organization": org, "user": user}, f.broken
+func (f *fakeStore) Invoices(context.Context, string, Page) (any, string, error) {
+	return []string{}, "", f.broken
 }
-func (f *fakeStore) Limits(context.Context, string) (any, error) { return []string{}, f.broken }
-func (f *fakeStore) Notices(_ context.Context, _ string, all bool) (any, error) {
-	return map[string]bool{"all": all}, f.broken
+
+func (f *fakeStore) Spend(_ context.Context, org, user string, _ Page) (any, string, error) {
+	if org == "nobody" {
+		return nil, "", billing.NotFound("organization %q does not exist", org)
+	}
+	return map[string]string{"organization": org, "user": user}, "", f.broken
+}
+
+// Limits lists ten numbers, page by page.
+func (f *fakeStore) Limits(_ context.Context, _ string, page Page) (any, string, error) {
+	part, last := Rows(strings.Split("0123456789", ""), page, false, func(s string) string { return s })
+	return part, last, f.broken
+}
+
+func (f *fakeStore) Notices(_ context.Context, _ string, all bool, page Page) (any, string, error) {
+	part, last := Rows(strings.Split("9876543210", ""), page, true, func(s string) string { return s })
+	return map[string]any{"all": all, "rows": strings.Join(part, "")}, last, f.broken
+}
+
+func (f *fakeStore) SetLimit(_ context.Context, _ string, c LimitChange) (any, error) {
+	return c, f.broken
+}
+
+func (f *fakeStore) RemoveLimit(_ context.Context, _ string, c LimitChange) (any, error) {
+	return c, f.broken
 }
 
 type fakeInbox struct{ err error }
@@ -81,8 +100,8 @@ func newGateway(t *testing.T, inbox Inbox) (*httptest.Server, *fakeStore) {
 		inbox = &fakeInbox{}
 	}
 	server := httptest.NewServer(New(Options{
-		Usage: store, Inbox: inbox, Reads: store, Ping: func(context.Context) error { return store.broken },
-		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler),
+		Usage: store, Checks: store, Inbox: inbox, Reads: store, Limits: store, Exports: store, Keys: store, Ping: func(context.Context) error { return store.broken },
+		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler), ActionURL: "https://example.com/{organization}/limits",
 	}))
 	t.Cleanup(server.Close)
 	return server, store
@@ -261,20 +280,9 @@ func TestAnOutageIsToldAsOne(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, "alive all the same")
 }
 
-func TestEveryRouteButHealthAndTheWebhookWantsTheKey(t *testing.T) {
+func TestPathsThatAreNone(t *testing.T) {
 	t.Parallel()
 	server, _ := newGateway(t, nil)
-	for _, r := range []request{
-		{method: http.MethodPost, path: "/v1/usage"},
-		{method: http.MethodGet, path: "/v1/organizations/acme/invoices"},
-		{method: http.MethodGet, path: "/v1/organizations/acme/spend"},
-		{method: http.MethodGet, path: "/v1/organizations/acme/limits"},
-		{method: http.MethodGet, path: "/v1/organizations/acme/notices"},
-	} {
-		status, header, _ := send(t, server, r)
-		require.Equal(t, http.StatusUnauthorized, status, r.path)
-		require.NotEmpty(t, header.Get("WWW-Authenticate"))
-	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/v1/nothing": 404, "/v1/usage": 405} {
 		status, _, _ := send(t, server, request{method: http.MethodGet, path: path})
 		require.Equal(t, want, status, path)
@@ -289,8 +297,12 @@ func TestReads(t *testing.T) {
 		body   string
 	}{
 		"/v1/organizations/acme/invoices":           {200, `[]`},
-		"/v1/organizations/acme/limits":             {200, `[]`},
-		"/v1/organizations/acme/notices?all=true":   {200, `{"all":true}`},
+		"/v1/organizations/acme/limits?limit=2":     {200, `["0","1"]`},
+		"/v1/organizations/acme/notices?all=true":   {200, `{"all":true,"rows":"9876543210"}`},
+		"/v1/organizations/acme/limits?limit=0":     {400, ""},
+		"/v1/organizations/acme/limits?limit=x":     {400, ""},
+		"/v1/organizations/acme/limits?cursor=x":    {400, ""},
+		"/v1/organizations/acme/limits?cursor=":     {400, ""},
 		"/v1/organizations/acme/spend?user=user_01": {200, `{"organization":"acme","user":"user_01"}`},
 		"/v1/organizations/nobody/spend":            {404, ""},
 		"/v1/organizations/NOBODY/spend":            {404, ""},

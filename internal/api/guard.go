@@ -3,30 +3,55 @@ package api
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// authenticated lets only those in who know the key.
-func (s *server) authenticated(handle http.HandlerFunc) http.HandlerFunc {
-	want := sha256.Sum256([]byte(s.Key))
+// guard lets only those requests in whose key is known, was made for the scope,
+// opens the organisation of the path, and has not sent too many.
+func (s *server) guard(scope string, handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		key, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		got := sha256.Sum256([]byte(key)) // of equal length, so that comparing takes equally long
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !bearer || s.Key == "" {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="arrears"`)
-			s.fail(w, r, http.StatusUnauthorized, "accepted: Authorization: Bearer KEY, with the key of ARREARS_API_KEY", "")
+		key, refused := s.door.open(r)
+		if refused != nil {
+			s.turnAway(w, r, refused)
 			return
 		}
-		handle(w, r)
+		organization := r.PathValue("org")
+		switch {
+		case !key.may(scope):
+			s.Log.Warn("key refused", "request_id", requestID(r), "key", key.ID, "scope", scope)
+			s.fail(w, r, http.StatusForbidden, "the key was not made for this; accepted: one with the scope "+scope, "")
+		case organization != "" && !key.opens(organization):
+			s.Log.Warn("key refused", "request_id", requestID(r), "key", key.ID, "organization", organization)
+			s.refuse(w, r, noOrganization(organization))
+		default:
+			handle(w, r.WithContext(context.WithValue(r.Context(), keyOfRequest{}, key)))
+		}
+	}
+}
+
+// noOrganization is said of an organisation that does not exist, and of one that
+// exists for others.
+func noOrganization(id string) error { return billing.NotFound("organization %q does not exist", id) }
+
+// turnAway answers somebody whom the door does not let in.
+func (s *server) turnAway(w http.ResponseWriter, r *http.Request, refused *shut) {
+	switch {
+	case refused.err != nil:
+		s.refuse(w, r, refused.err)
+	case refused.wait > 0:
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(refused.wait.Seconds()))))
+		s.fail(w, r, http.StatusTooManyRequests, "the key has sent too many requests; try again later", "")
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="arrears"`)
+		s.fail(w, r, http.StatusUnauthorized, "accepted: Authorization: Bearer KEY, with a key of starter keys create", "")
 	}
 }
 

@@ -11,37 +11,43 @@ import (
 // readTimeout bounds one question to the database.
 const readTimeout = 10 * time.Second
 
-// read answers a question about the organisation of the path.
-func (s *server) read(ask func(ctx context.Context, organization string, r *http.Request) (any, error)) http.HandlerFunc {
+// read answers a question about the organisation of the path, page by page.
+func (s *server) read(ask func(ctx context.Context, organization string, r *http.Request, page Page) (rows any, last string, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		organization := r.PathValue("org")
 		if !billing.ValidSlug(organization) {
-			s.fail(w, r, http.StatusNotFound, "there is no such organization", "")
+			s.refuse(w, r, noOrganization(organization))
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
-		defer cancel()
-		value, err := ask(ctx, organization, r)
+		page, err := pageOf(r)
 		if err != nil {
 			s.refuse(w, r, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, value)
+		ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+		defer cancel()
+		rows, last, err := ask(ctx, organization, r, page)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		linkNext(w, r, last)
+		writeJSON(w, http.StatusOK, rows)
 	}
 }
 
-func (s *server) invoices(ctx context.Context, organization string, _ *http.Request) (any, error) {
-	return s.Reads.Invoices(ctx, organization)
+func (s *server) invoices(ctx context.Context, organization string, _ *http.Request, page Page) (any, string, error) {
+	return s.Reads.Invoices(ctx, organization, page)
 }
 
-func (s *server) spend(ctx context.Context, organization string, r *http.Request) (any, error) {
-	return s.Reads.Spend(ctx, organization, r.URL.Query().Get("user"))
+func (s *server) spend(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
+	return s.Reads.Spend(ctx, organization, r.URL.Query().Get("user"), page)
 }
 
-func (s *server) limits(ctx context.Context, organization string, _ *http.Request) (any, error) {
-	return s.Reads.Limits(ctx, organization)
+func (s *server) limits(ctx context.Context, organization string, _ *http.Request, page Page) (any, string, error) {
+	return s.Reads.Limits(ctx, organization, page)
 }
 
-func (s *server) notices(ctx context.Context, organization string, r *http.Request) (any, error) {
-	return s.Reads.Notices(ctx, organization, r.URL.Query().Get("all") == "true")
+func (s *server) notices(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
+	return s.Reads.Notices(ctx, organization, r.URL.Query().Get("all") == "true", page)
 }

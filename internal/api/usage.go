@@ -178,7 +178,11 @@ func (s *server) store(ctx context.Context, events []event) ([]result, error) {
 		for n, i := range indexes {
 			batch[n] = UsageEvent{events[i].event, events[i].raw}
 		}
-		answers, err := s.Usage.StoreUsage(ctx, organization, batch)
+		var answers []Answer
+		err := noOrganization(organization)
+		if keyOf(ctx).opens(organization) {
+			answers, err = s.Usage.StoreUsage(ctx, organization, batch)
+		}
 		unknown := errors.Is(err, billing.ErrNotFound)
 		if err != nil && !unknown {
 			return nil, err

@@ -38,9 +38,12 @@ type Config struct {
 	MailFrom string `env:"ARREARS_MAIL_FROM" accepted:"the mail address that notices come from, where SMTP_URL names none"`
 
 	GatewayURL string     `env:"ARREARS_GATEWAY_URL" envDefault:"http://localhost:8080" accepted:"an http or https URL without a path"`
-	APIKey     Secret     `env:"ARREARS_API_KEY" need:"http" accepted:"at least 16 characters"`
+	APIKey     Secret     `env:"ARREARS_API_KEY" accepted:"at least 16 characters"`
 	Listen     string     `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
 	MaxBody    int64      `env:"ARREARS_MAX_BODY" envDefault:"1048576" accepted:"a number of bytes from 1024 to 1073741824"`
+	RateLimit  int        `env:"ARREARS_RATE_LIMIT" envDefault:"1000" accepted:"the requests per second that each key may send, from 0 (any number) to 1000000"`
+	LimitFail  string     `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
+	ActionURL  string     `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
 	LogLevel   slog.Level `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
 	LogFormat  string     `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
 }
@@ -54,7 +57,6 @@ const (
 	Temporal Need = "temporal"
 	Stripe   Need = "stripe"
 	Webhook  Need = "webhook" // Stripe's webhooks
-	HTTP     Need = "http"    // the gateway's own requests
 )
 
 // Load reads the environment, written as os.Environ does, for a program that
@@ -111,6 +113,9 @@ func (c *Config) checks() map[string]bool {
 		"ARREARS_API_KEY":         len(c.APIKey) >= 16,
 		"ARREARS_LISTEN":          isAddress(c.Listen),
 		"ARREARS_MAX_BODY":        c.MaxBody >= 1<<10 && c.MaxBody <= 1<<30,
+		"ARREARS_RATE_LIMIT":      c.RateLimit >= 0 && c.RateLimit <= 1_000_000,
+		"ARREARS_LIMIT_FAIL":      c.LimitFail == "open" || c.LimitFail == "closed",
+		"ARREARS_ACTION_URL":      hasScheme(strings.ReplaceAll(c.ActionURL, "{organization}", "o"), "http", "https"),
 		"LOG_FORMAT":              c.LogFormat == "text" || c.LogFormat == "json",
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
-	all := []Need{Database, Temporal, Stripe, Webhook, HTTP}
+	all := []Need{Database, Temporal, Stripe, Webhook}
 	for name, c := range map[string]struct {
 		environ []string
 		needs   []Need
@@ -30,7 +30,7 @@ func TestLoad(t *testing.T) {
 		},
 		"everything missing is named at once": {
 			needs: all,
-			want:  []string{"DATABASE_URL", "TEMPORAL_ADDRESS", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "ARREARS_API_KEY"},
+			want:  []string{"DATABASE_URL", "TEMPORAL_ADDRESS", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"},
 		},
 		"another database": {
 			environ: []string{"DATABASE_URL=mysql://root:hunter2@h/d"}, needs: []Need{Database},
@@ -56,12 +56,16 @@ func TestLoad(t *testing.T) {
 			environ: []string{"ARREARS_MAX_BODY=1MB"},
 			want:    []string{`ARREARS_MAX_BODY is "1MB"; accepted: a number of bytes from 1024 to 1073741824`},
 		},
+		"a way to fail that is none": {
+			environ: []string{"ARREARS_LIMIT_FAIL=ajar", "ARREARS_ACTION_URL=billing.example.com"},
+			want:    []string{`ARREARS_LIMIT_FAIL is "ajar"; accepted: open`, "ARREARS_ACTION_URL"},
+		},
 		"a webhook secret among others that is none": {
 			environ: []string{"STRIPE_WEBHOOK_SECRET=whsec_a,hunter2"}, needs: []Need{Webhook},
 			want: []string{"STRIPE_WEBHOOK_SECRET is not usable"},
 		},
 		"a key that can be guessed": {
-			environ: []string{"ARREARS_API_KEY=hunter2"}, needs: []Need{HTTP},
+			environ: []string{"ARREARS_API_KEY=hunter2"}, needs: []Need{},
 			want: []string{"ARREARS_API_KEY is not usable", "accepted: at least 16 characters"},
 		},
 	} {

@@ -35,6 +35,7 @@ type Store struct {
 
 	bookNames sync.Map // organisation -> name of its price book, which never changes
 	repeats   sync.Map // organisations whose last batch of usage had ids that were known
+	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
 }
 
 // defaultMaxConns is how many connections one process opens at most, unless the

@@ -82,13 +82,17 @@ func (f *fixture) clock(to time.Time) {
 
 func (f *fixture) limit(scope billing.Scope, subject, amount string) billing.Limit {
 	f.t.Helper()
+	result, err := f.SetLimit(f.ctx, "acme", limitChange(scope, subject, amount), tester)
+	require.NoError(f.t, err)
+	return result.Limit
+}
+
+func limitChange(scope billing.Scope, subject, amount string) postgres.LimitChange {
 	change := postgres.LimitChange{Scope: scope, Subject: subject}
 	if amount != "none" {
 		change.Amount = decimal.NewNullDecimal(decimal.RequireFromString(amount))
 	}
-	result, err := f.SetLimit(f.ctx, "acme", change, tester)
-	require.NoError(f.t, err)
-	return result.Limit
+	return change
 }
 
 // use returns an event of so many output tokens of Haiku 4.5, at 5 USD a million.

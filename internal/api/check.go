@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+const (
+	// maxCheck is the largest limit check that is read, in bytes.
+	maxCheck = 8 << 10
+	// checkTimeout is how long a limit check may keep somebody's request waiting;
+	// a database that takes longer is as good as gone.
+	checkTimeout = time.Second
+)
+
+// Checks decides whether a request may run.
+type Checks interface {
+	// CheckLimit says how a user stands; user "" is a service.
+	// billing.ErrNotFound is an organisation that does not exist.
+	CheckLimit(ctx context.Context, organization, user string) (Check, error)
+}
+
+// Check is how a user stands under the limit with the least remaining.
+type Check struct {
+	Allowed  bool
+	Currency billing.Currency
+	Binding  *billing.Standing // nil = unlimited
+	AsOf     time.Time
+	ResetsAt time.Time
+}
+
+// checkRequest is what a caller is about to run. Limits count all products and
+// models alike, so these two are taken for the caller's log and ours.
+type checkRequest struct {
+	Organization *string `json:"organization"`
+	User         *string `json:"user"` // absent = a service
+	Product      *string `json:"product"`
+	Model        *string `json:"model"`
+}
+
+// decision is the answer. Where nothing is limited, or nothing is known
+// (degraded), there is no limit and nothing that remains: null, never 0.
+type decision struct {
+	Decision  string         `json:"decision"` // allowed or blocked
+	Scope     *billing.Scope `json:"scope"`    // of the limit that binds
+	Subject   *string        `json:"subject"`  // its tier or user
+	LimitID   *int64         `json:"limit_id"`
+	Limit     *billing.Money `json:"limit"`
+	Spent     *billing.Money `json:"spent"` // of the billing month, at list price
+	Remaining *billing.Money `json:"remaining"`
+	AsOf      *time.Time     `json:"as_of"`
+	ResetsAt  *time.Time     `json:"resets_at"`
+	Degraded  bool           `json:"degraded"` // decided by configuration: the limits could not be read
+	*block
+}
+
+// block is what somebody who was blocked needs to know.
+type block struct {
+	Message     string   `json:"message"`
+	WhoCanRaise []string `json:"who_can_raise"`
+	ActionURL   string   `json:"action_url"`
+	Retry       bool     `json:"retry"` // false: the same answer comes until the limit is raised or the month ends
+}
+
+// check answers, before a request, whether it may run.
+func (s *server) check(w http.ResponseWriter, r *http.Request) {
+	asked, refused := readCheck(w, r)
+	if refused != nil {
+		s.fail(w, r, refused.status, refused.message, refused.field)
+		return
+	}
+	if !keyOf(r.Context()).opens(*asked.Organization) {
+		s.refuse(w, r, noOrganization(*asked.Organization))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	defer cancel()
+	var user string
+	if asked.User != nil {
+		user = *asked.User
+	}
+	found, err := s.Checks.CheckLimit(ctx, *asked.Organization, user)
+	switch {
+	case errors.Is(err, billing.ErrNotFound), errors.Is(err, billing.ErrInvalid):
+		s.refuse(w, r, err)
+	case err != nil:
+		s.Log.Error("limits could not be checked", "request_id", requestID(r), "organization", *asked.Organization,
+			"fail_closed", s.FailClosed, "error", err)
+		s.decideBlindly(w)
+	default:
+		writeJSON(w, http.StatusOK, s.decide(*asked.Organization, &found))
+	}
+}
+
+func (s *server) decide(organization string, found *Check) decision {
+	d := decision{Decision: "allowed", AsOf: &found.AsOf, ResetsAt: &found.ResetsAt}
+	if binding := found.Binding; binding != nil {
+		money := func(amount billing.Money) *billing.Money { return &amount }
+		remaining, _ := binding.Limit.Remaining(binding.Spent)
+		d.Scope, d.Subject, d.LimitID = &binding.Limit.Scope, nonEmpty(binding.Limit.Subject), &binding.Limit.ID
+		d.Limit = money(billing.Money{Amount: binding.Limit.Amount.Decimal, Currency: found.Currency})
+		d.Spent = money(billing.Money{Amount: binding.Spent, Currency: found.Currency})
+		d.Remaining = money(billing.Money{Amount: remaining, Currency: found.Currency})
+	}
+	if !found.Allowed {
+		d.Decision = "blocked"
+		d.block = &block{
+			Message: fmt.Sprintf("%s of the limit of %s is spent (%s); it starts again at %s, or when the limit is raised",
+				d.Spent, whose(d), d.Limit, found.ResetsAt.Format(time.RFC3339)),
+			WhoCanRaise: Roles(),
+			ActionURL:   strings.ReplaceAll(s.ActionURL, "{organization}", url.PathEscape(organization)),
+		}
+	}
+	return d
+}
+
+func whose(d decision) string {
+	switch *d.Scope {
+	case billing.ScopeUser:
+		return "the user " + *d.Subject
+	case billing.ScopeSeatTier:
+		return "the seat tier " + *d.Subject
+	default:
+		return "the organization"
+	}
+}
+
+// decideBlindly answers while the limits cannot be read: by default it lets
+// requests run, since their usage is metered all the same; where that is not
+// wanted, it blocks them and says that trying again helps.
+func (s *server) decideBlindly(w http.ResponseWriter) {
+	d := decision{Decision: "allowed", Degraded: true}
+	if s.FailClosed {
+		w.Header().Set("Retry-After", retryAfter)
+		d.Decision = "blocked"
+		d.block = &block{Message: "the limits cannot be read now; try again", WhoCanRaise: []string{}, Retry: true}
+	}
+	writeJSON(w, http.StatusOK, d)
+}
+
+func readCheck(w http.ResponseWriter, r *http.Request) (asked checkRequest, refused *refusal) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return asked, &refusal{http.StatusUnsupportedMediaType, "accepted: application/json", "Content-Type"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCheck))
+	if err != nil {
+		tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxCheck), ""}
+		return asked, unreadable(err, tooLarge)
+	}
+	if err := json.Unmarshal(body, &asked, json.RejectUnknownMembers(true)); err != nil {
+		return asked, &refusal{http.StatusBadRequest, `accepted: one JSON object {"organization":"…","user":"…","product":"…","model":"…"}, each key once`, ""}
+	}
+	for _, field := range []struct {
+		name     string
+		value    *string
+		required bool
+	}{
+		{"organization", asked.Organization, true},
+		{"user", asked.User, false},
+		{"product", asked.Product, true},
+		{"model", asked.Model, false},
+	} {
+		switch {
+		case field.value == nil && field.required:
+			return asked, &refusal{http.StatusBadRequest, field.name + " is missing", field.name}
+		case field.value != nil && !isName(*field.value):
+			return asked, &refusal{http.StatusBadRequest, field.name + ": accepted: 1 to 200 bytes of text without control characters", field.name}
+		}
+	}
+	return asked, nil
+}
+
+// isName tells whether a text may name a user, product or model.
+func isName(text string) bool {
+	return len(text) > 0 && len(text) <= 200 && isPlain(text)
+}
+
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}

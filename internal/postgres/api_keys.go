@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// APIKey is a key of the HTTP gateway, without the key itself: that is known to
+// its holder alone, and here by its hash.
+type APIKey struct {
+	ID           string
+	Prefix       string // of the key, so that people know it again
+	Organization string // "" = every organisation
+	Scopes       []string
+	Role         string // as which it may change limits; "" = none
+	CreatedBy    string
+	CreatedAt    time.Time
+	LastUsedAt   time.Time // to the minute or so; zero = never
+	RevokedAt    time.Time // zero = it opens
+}
+
+const keyColumns = ` id, prefix, coalesce(org_id, ''), scopes, role, created_by, created_at, last_used_at, revoked_at`
+
+func scanAPIKey(row pgx.CollectableRow) (k APIKey, err error) {
+	var used, revoked *time.Time
+	err = row.Scan(&k.ID, &k.Prefix, &k.Organization, &k.Scopes, &k.Role, &k.CreatedBy, &k.CreatedAt, &used, &revoked)
+	k.CreatedAt, k.LastUsedAt, k.RevokedAt = k.CreatedAt.UTC(), instant(used), instant(revoked)
+	return k, err
+}
+
+// CreateAPIKey stores a new key by its hash. The audit trail has it under its
+// organisation; one that opens every organisation, under none.
+func (s *Store) CreateAPIKey(ctx context.Context, key APIKey, hash [32]byte, by By) (created APIKey, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if key.Organization != "" {
+			if _, err := readOrganization(ctx, tx, key.Organization); err != nil {
+				return err
+			}
+		}
+		const insert = `
+INSERT INTO api_keys (id, prefix, hash, org_id, scopes, role, created_by)
+VALUES (@id, @prefix, @hash, nullif(@org, ''), @scopes, @role, @by)
+RETURNING` + keyColumns
+		rows, err := tx.Query(ctx, insert, pgx.NamedArgs{
+			"id": key.ID, "prefix": key.Prefix, "hash": hash[:], "org": key.Organization, "scopes": key.Scopes, "role": key.Role, "by": by.Actor,
+		})
+		if err != nil {
+			return wrap("create a key", err)
+		}
+		if created, err = pgx.CollectExactlyOneRow(rows, scanAPIKey); err != nil {
+			return wrap("create a key", err)
+		}
+		_, err = audit(ctx, tx, key.Organization, by, "keys.create", key.ID, nil, map[string]any{"scopes": key.Scopes, "role": key.Role})
+		return err
+	})
+	return created, err
+}
+
+// APIKeys lists the keys that open an organisation ("" = all keys), oldest first.
+func (s *Store) APIKeys(ctx context.Context, org string) ([]APIKey, error) {
+	const statement = `
+SELECT` + keyColumns + `
+  FROM api_keys
+ WHERE @org = '' OR org_id = @org OR org_id IS NULL
+ ORDER BY created_at, id`
+	rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"org": org})
+	if err != nil {
+		return nil, wrap("list the keys", err)
+	}
+	keys, err := pgx.CollectRows(rows, scanAPIKey)
+	return keys, wrap("list the keys", err)
+}
+
+// RevokeAPIKey shuts a key out from the next request on. Doing it again changes
+// nothing.
+func (s *Store) RevokeAPIKey(ctx context.Context, id string, by By) (revoked bool, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		revoked = false
+		const read = `SELECT coalesce(org_id, ''), revoked_at IS NOT NULL FROM api_keys WHERE id = $1 FOR NO KEY UPDATE`
+		var org string
+		var already bool
+		err := tx.QueryRow(ctx, read, id).Scan(&org, &already)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return billing.NotFound("key %q does not exist", id)
+		case err != nil || already:
+			return wrap("revoke key "+id, err)
+		}
+		const statement = `UPDATE api_keys SET revoked_at = now() WHERE id = $1`
+		if _, err := tx.Exec(ctx, statement, id); err != nil {
+			return wrap("revoke key "+id, err)
+		}
+		revoked = true
+		_, err = audit(ctx, tx, org, by, "keys.revoke", id, nil, nil)
+		return err
+	})
+	return revoked, err
+}
+
+// usedEvery is how coarsely the last use of a key is recorded, so that reading a
+// key stays a read.
+const usedEvery = time.Minute
+
+// UseAPIKey returns the key with a hash, and records that it was used.
+// billing.ErrNotFound is one that does not exist or was revoked. It is asked on
+// every request, by a unique index, so that a revoked key opens nothing more.
+func (s *Store) UseAPIKey(ctx context.Context, hash [32]byte) (APIKey, error) {
+	const statement = `SELECT` + keyColumns + ` FROM api_keys WHERE hash = $1 AND revoked_at IS NULL`
+	rows, err := s.pool.Query(ctx, statement, hash[:])
+	if err != nil {
+		return APIKey{}, wrap("read a key", err)
+	}
+	key, err := pgx.CollectExactlyOneRow(rows, scanAPIKey)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return APIKey{}, billing.NotFound("the key does not exist")
+	case err != nil || time.Since(key.LastUsedAt) < usedEvery:
+		return key, wrap("read a key", err)
+	}
+	const used = `
+UPDATE api_keys
+   SET last_used_at = now()
+ WHERE id = @id AND (last_used_at IS NULL OR last_used_at < now() - @every::interval)`
+	_, err = s.pool.Exec(ctx, used, pgx.NamedArgs{"id": key.ID, "every": usedEvery})
+	return key, wrap("record the use of key "+key.ID, err)
+}
