@@ -73,9 +73,8 @@ VALUES ($1, $2, 0)
 		if err := addPrices(ctx, tx, stored, added); err != nil {
 			return load, err
 		}
-		const revise = `UPDATE price_books SET revision = revision + 1, loaded_at = now() WHERE name = $1 RETURNING revision`
-		if err := tx.QueryRow(ctx, revise, book.Name).Scan(&load.Revision); err != nil {
-			return load, wrap("revise price book "+book.Name, err)
+		if load.Revision, err = reviseBook(ctx, tx, book.Name); err != nil {
+			return load, err
 		}
 		if _, err := audit(ctx, tx, "", by, "prices.load", book.Name, nil,
 			map[string]any{"revision": load.Revision, "added": load.Added}); err != nil {
