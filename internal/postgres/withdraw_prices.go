@@ -112,24 +112,24 @@ SELECT a.org_id, a.user_id
 func deletePrices(ctx context.Context, tx pgx.Tx, rows *billing.PriceBook) error {
 	batch := &pgx.Batch{}
 	for _, p := range rows.Models {
-		batch.Queue(`DELETE FROM model_prices WHERE book = $1 AND model = $2 AND speed = $3 AND effective_from = $4 AND prompt_tokens_above = $5`,
+		batch.Queue(`DELETE FROM model_prices WHERE book = $1 AND superseded_revision IS NULL AND model = $2 AND speed = $3 AND effective_from = $4 AND prompt_tokens_above = $5`,
 			rows.Name, p.Model, p.Speed, p.EffectiveFrom, p.PromptTokensAbove)
 		batch.Queue(`DELETE FROM rates WHERE book = $1 AND model = $2 AND speed = $3 AND effective_from = $4 AND prompt_tokens_above = $5`,
 			rows.Name, p.Model, p.Speed, p.EffectiveFrom, p.PromptTokensAbove)
 	}
 	for _, p := range rows.Seats {
-		batch.Queue(`DELETE FROM seat_prices WHERE book = $1 AND tier = $2 AND effective_from = $3`, rows.Name, p.Tier, p.EffectiveFrom)
+		batch.Queue(`DELETE FROM seat_prices WHERE book = $1 AND superseded_revision IS NULL AND tier = $2 AND effective_from = $3`, rows.Name, p.Tier, p.EffectiveFrom)
 	}
 	for _, p := range rows.Surcharges {
-		batch.Queue(`DELETE FROM surcharge_prices WHERE book = $1 AND name = $2 AND tier = $3 AND effective_from = $4`,
+		batch.Queue(`DELETE FROM surcharge_prices WHERE book = $1 AND superseded_revision IS NULL AND name = $2 AND tier = $3 AND effective_from = $4`,
 			rows.Name, p.Name, p.Tier, p.EffectiveFrom)
 	}
 	for _, p := range rows.Tools {
-		batch.Queue(`DELETE FROM tool_prices WHERE book = $1 AND tool = $2 AND effective_from = $3`, rows.Name, p.Tool, p.EffectiveFrom)
+		batch.Queue(`DELETE FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL AND tool = $2 AND effective_from = $3`, rows.Name, p.Tool, p.EffectiveFrom)
 		batch.Queue(`
 DELETE FROM rates
  WHERE book = $1 AND tools_from = $2
-   AND NOT EXISTS (SELECT FROM tool_prices WHERE book = $1 AND effective_from = $2)`, rows.Name, p.EffectiveFrom)
+   AND NOT EXISTS (SELECT FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL AND effective_from = $2)`, rows.Name, p.EffectiveFrom)
 	}
 	return wrap("withdraw prices of "+rows.Name, tx.SendBatch(ctx, batch).Close())
 }
