@@ -406,3 +406,22 @@ func TestX05_EverySeededCorruptionOfARepriceIsCaught(t *testing.T) {
 	}
 	f.clean()
 }
+
+func TestRepriceOfAToolAndOfAModelWithoutUSPrice(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.store(use("plain", "u1", october, 200_000),
+		with(use("search", "u1", october, 0), func(e *billing.Event) { e.Quantities[billing.WebSearch] = 100 }),
+		with(use("us", "u2", october, 200_000), func(e *billing.Event) { e.InferenceGeo = billing.GeoUS }))
+	require.Equal(t, "3.00 USD", f.preview().Total.String())
+	book := pricebook.Default()
+	book.Tools[0].Amount = book.Tools[0].Amount.Mul(decimal.NewFromInt(4))
+	done := f.reprice(book)
+	require.EqualValues(t, 1, done.Organizations[0].Events, "only searches cost another price")
+	require.Equal(t, "6.00 USD", f.preview().Total.String())
+	f.clean()
+	done = f.reprice(doubleHaiku()) // and the tool as it was
+	require.Equal(t, "-1.00 USD", done.Organizations[0].Difference.String())
+	require.Equal(t, "5.00 USD", f.preview().Total.String())
+	f.clean()
+}
