@@ -17,7 +17,7 @@ import (
 
 func newPricesCmd(a *app) *cobra.Command {
 	return newGroup("prices", "Price books: what usage and seats cost, and from when on", "",
-		newPricesLoadCmd(a), newPricesListCmd(a), newPricesShowCmd(a))
+		newPricesLoadCmd(a), newPricesListCmd(a), newPricesShowCmd(a), newPricesWithdrawCmd(a), newPricesRepriceCmd(a))
 }
 
 func newPricesLoadCmd(a *app) *cobra.Command {

@@ -43,6 +43,10 @@ type Rate struct {
 	ID   int64 // given by storage
 	Key  RateKey
 	Unit [NumClasses]UnitPrice // after modifiers; Per 0 = this class has no price
+
+	// Superseded: its price was corrected since. No further event gets it; those
+	// of closed periods keep it.
+	Superseded bool
 }
 
 // Cost is the exact list price of what was counted under the rate.
@@ -129,7 +133,9 @@ func NewRater(book *PriceBook, rates []Rate) *Rater {
 	}
 	slices.Reverse(r.tools)
 	for i := range rates {
-		r.rates[rates[i].Key.normal()] = &rates[i]
+		if !rates[i].Superseded {
+			r.rates[rates[i].Key.normal()] = &rates[i]
+		}
 		r.byID[rates[i].ID] = &rates[i]
 	}
 	for _, row := range book.Models {

@@ -190,26 +190,31 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 	}
 	var crossings []crossing
 	for i, key := range keys {
-		month := calendar.Month(key.window)
-		for _, limit := range in.limitsOn(limits, key) {
-			crossed := limit.Crossed(after[i].Sub(deltas[key]), after[i])
-			if in.newUnder(limit, key.subject, month) {
-				crossed = limit.Reached(after[i])
-			}
-			if len(crossed) == 0 {
-				continue
-			}
-			c := crossing{limit: limit, subject: key.subject, spent: after[i], thresholds: crossed, window: month, lead: noticePending}
-			if !month.Contains(in.org.Now) && !month.Start.After(in.org.Now) {
-				c.late = true
-				if !in.org.Now.Before(month.End.Add(in.org.DraftWindow)) {
-					c.lead = noticeRecorded // no alarm about a month that is billed
-				}
-			}
-			crossings = append(crossings, c)
-		}
+		crossings = append(crossings, in.crossings(limits, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
+}
+
+// crossings lists what a counter crossed on its way from one spend to another.
+func (in *intake) crossings(limits []billing.Limit, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
+	for _, limit := range in.limitsOn(limits, key) {
+		crossed := limit.Crossed(before, after)
+		if in.newUnder(limit, key.subject, month) {
+			crossed = limit.Reached(after)
+		}
+		if len(crossed) == 0 {
+			continue
+		}
+		c := crossing{limit: limit, subject: key.subject, spent: after, thresholds: crossed, window: month, lead: noticePending}
+		if !month.Contains(in.org.Now) && !month.Start.After(in.org.Now) {
+			c.late = true
+			if !in.org.Now.Before(month.End.Add(in.org.DraftWindow)) {
+				c.lead = noticeRecorded // no alarm about a month that is billed
+			}
+		}
+		crossings = append(crossings, c)
+	}
+	return crossings
 }
 
 // newUnder tells whether a member came under a tier's limit within the month: a

@@ -50,6 +50,9 @@ func issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, 
 		held.Seen = last
 		return *held, nil
 	}
+	if open, err := repricingOpen(ctx, tx, orgID); err != nil || open {
+		return billing.Issued{Status: billing.StatusDraft, Reason: "a correction of prices is under way", Seen: last}, err
+	}
 	invoice, err := draftInvoice(ctx, tx, org, p)
 	if err != nil {
 		return issued, err

@@ -70,12 +70,11 @@ VALUES ($1, $2, 0)
 	}
 	load = PriceBookLoad{Name: book.Name, Revision: stored.Revision, Added: added.Rows(), Changed: added.Rows() > 0}
 	if load.Changed {
-		if err := addPrices(ctx, tx, stored, added); err != nil {
+		if err := addPrices(ctx, tx, stored, added, 0); err != nil {
 			return load, err
 		}
-		const revise = `UPDATE price_books SET revision = revision + 1, loaded_at = now() WHERE name = $1 RETURNING revision`
-		if err := tx.QueryRow(ctx, revise, book.Name).Scan(&load.Revision); err != nil {
-			return load, wrap("revise price book "+book.Name, err)
+		if load.Revision, err = reviseBook(ctx, tx, book.Name); err != nil {
+			return load, err
 		}
 		if _, err := audit(ctx, tx, "", by, "prices.load", book.Name, nil,
 			map[string]any{"revision": load.Revision, "added": load.Added}); err != nil {
@@ -132,39 +131,42 @@ SELECT count(*)
   JOIN organizations o ON o.id = e.org_id
  WHERE o.price_book = $1
    AND e.rate_id IS NULL
-   AND EXISTS (SELECT FROM model_prices p WHERE p.book = $1 AND p.model = e.model AND p.effective_from <= e.occurred_at)`
+   AND EXISTS (SELECT
+                 FROM model_prices p
+                WHERE p.book = $1 AND p.superseded_revision IS NULL AND p.model = e.model AND p.effective_from <= e.occurred_at)`
 	err = tx.QueryRow(ctx, statement, book).Scan(&count)
 	return count, wrap("count parked usage", err)
 }
 
-// addPrices stores the rows of added, and every rate of the whole book that is
+// addPrices stores the rows of added, as held since a revision of the book (0 =
+// nothing was priced otherwise before), and every rate of the whole book that is
 // not stored yet.
-func addPrices(ctx context.Context, tx pgx.Tx, whole, added *billing.PriceBook) error {
+func addPrices(ctx context.Context, tx pgx.Tx, whole, added *billing.PriceBook, since int64) error {
 	batch := &pgx.Batch{}
 	for _, p := range added.Models {
 		batch.Queue(`
 INSERT INTO model_prices (book, model, speed, effective_from, prompt_tokens_above,
-                          input, output, cache_write_5m, cache_write_1h, cache_read, batch, us_only)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+                          input, output, cache_write_5m, cache_write_1h, cache_read, batch, us_only, added_revision)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			added.Name, p.Model, p.Speed, p.EffectiveFrom, p.PromptTokensAbove,
 			p.PerMillion[billing.Input], p.PerMillion[billing.Output], p.PerMillion[billing.CacheWrite5m],
-			p.PerMillion[billing.CacheWrite1h], p.PerMillion[billing.CacheRead], p.Batch, p.USOnly)
+			p.PerMillion[billing.CacheWrite1h], p.PerMillion[billing.CacheRead], p.Batch, p.USOnly, since)
 	}
 	for _, p := range added.Seats {
 		products := p.Products
 		if products == nil {
 			products = []string{}
 		}
-		batch.Queue(`INSERT INTO seat_prices (book, tier, effective_from, amount, products) VALUES ($1, $2, $3, $4, $5)`,
-			added.Name, p.Tier, p.EffectiveFrom, p.Amount, products)
+		batch.Queue(`INSERT INTO seat_prices (book, tier, effective_from, amount, products, added_revision) VALUES ($1, $2, $3, $4, $5, $6)`,
+			added.Name, p.Tier, p.EffectiveFrom, p.Amount, products, since)
 	}
 	for _, p := range added.Surcharges {
-		batch.Queue(`INSERT INTO surcharge_prices (book, name, tier, effective_from, amount) VALUES ($1, $2, $3, $4, $5)`,
-			added.Name, p.Name, p.Tier, p.EffectiveFrom, p.Amount)
+		batch.Queue(`INSERT INTO surcharge_prices (book, name, tier, effective_from, amount, added_revision) VALUES ($1, $2, $3, $4, $5, $6)`,
+			added.Name, p.Name, p.Tier, p.EffectiveFrom, p.Amount, since)
 	}
 	for _, p := range added.Tools {
-		batch.Queue(`INSERT INTO tool_prices (book, tool, effective_from, per, amount) VALUES ($1, $2, $3, $4, $5)`,
-			added.Name, p.Tool, p.EffectiveFrom, p.Per, p.Amount)
+		batch.Queue(`INSERT INTO tool_prices (book, tool, effective_from, per, amount, added_revision) VALUES ($1, $2, $3, $4, $5, $6)`,
+			added.Name, p.Tool, p.EffectiveFrom, p.Per, p.Amount, since)
 	}
 	for _, r := range whole.Rates() {
 		queueRate(batch, whole.Name, r)
@@ -189,8 +191,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 func (s *Store) PriceBooks(ctx context.Context) ([]PriceBookSummary, error) {
 	const statement = `
 SELECT name, currency, revision,
-       (SELECT count(DISTINCT model) FROM model_prices WHERE book = name),
-       (SELECT count(DISTINCT tier) FROM seat_prices WHERE book = name),
+       (SELECT count(DISTINCT model) FROM model_prices WHERE book = name AND superseded_revision IS NULL),
+       (SELECT count(DISTINCT tier) FROM seat_prices WHERE book = name AND superseded_revision IS NULL),
        loaded_at
   FROM price_books
  ORDER BY name`
@@ -229,7 +231,7 @@ func readModelPrices(ctx context.Context, q querier, book *billing.PriceBook) er
 SELECT model, speed, effective_from, prompt_tokens_above,
        input, output, cache_write_5m, cache_write_1h, cache_read, batch, us_only
   FROM model_prices
- WHERE book = $1
+ WHERE book = $1 AND superseded_revision IS NULL
  ORDER BY model, speed, effective_from, prompt_tokens_above`
 	rows, err := q.Query(ctx, statement, book.Name)
 	if err != nil {
@@ -246,7 +248,7 @@ SELECT model, speed, effective_from, prompt_tokens_above,
 }
 
 func readSeatPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
-	const seats = `SELECT tier, effective_from, amount, products FROM seat_prices WHERE book = $1 ORDER BY tier, effective_from`
+	const seats = `SELECT tier, effective_from, amount, products FROM seat_prices WHERE book = $1 AND superseded_revision IS NULL ORDER BY tier, effective_from`
 	rows, err := q.Query(ctx, seats, book.Name)
 	if err != nil {
 		return err
@@ -260,7 +262,7 @@ func readSeatPrices(ctx context.Context, q querier, book *billing.PriceBook) err
 }
 
 func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
-	const surcharges = `SELECT name, tier, effective_from, amount FROM surcharge_prices WHERE book = $1 ORDER BY name, tier, effective_from`
+	const surcharges = `SELECT name, tier, effective_from, amount FROM surcharge_prices WHERE book = $1 AND superseded_revision IS NULL ORDER BY name, tier, effective_from`
 	rows, err := q.Query(ctx, surcharges, book.Name)
 	if err != nil {
 		return err
@@ -273,7 +275,7 @@ func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook) er
 	if err != nil {
 		return err
 	}
-	const tools = `SELECT tool, effective_from, per, amount FROM tool_prices WHERE book = $1 ORDER BY tool, effective_from`
+	const tools = `SELECT tool, effective_from, per, amount FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL ORDER BY tool, effective_from`
 	rows, err = q.Query(ctx, tools, book.Name)
 	if err != nil {
 		return err
@@ -320,7 +322,7 @@ func (s *Store) rater(ctx context.Context, q querier, book string) (*billing.Rat
 func readRates(ctx context.Context, q querier, book string) ([]billing.Rate, error) {
 	const statement = `
 SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
-       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per, superseded_at IS NOT NULL
   FROM rates
  WHERE book = $1`
 	rows, err := q.Query(ctx, statement, book)
@@ -331,7 +333,7 @@ SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, to
 		k, u := &r.Key, &r.Unit
 		err = row.Scan(&r.ID, &k.Model, &k.Speed, &k.EffectiveFrom, &k.PromptTokensAbove, &k.Batch, &k.USOnly, &k.ToolsFrom,
 			&u[billing.Input].Amount, &u[billing.Output].Amount, &u[billing.CacheWrite5m].Amount,
-			&u[billing.CacheWrite1h].Amount, &u[billing.CacheRead].Amount, &u[billing.WebSearch].Amount, &u[billing.WebSearch].Per)
+			&u[billing.CacheWrite1h].Amount, &u[billing.CacheRead].Amount, &u[billing.WebSearch].Amount, &u[billing.WebSearch].Per, &r.Superseded)
 		for _, class := range billing.Classes() {
 			if class.IsToken() {
 				u[class].Per = billing.TokensPer

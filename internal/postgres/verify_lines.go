@@ -86,24 +86,27 @@ SELECT concat_ws(' ', invoice_id, origin_id, product, model, token_class, 'at', 
  ORDER BY 1`
 
 // Seats and surcharges are charged by the days at whose start they were held, at
-// the monthly price in force on the day.
-const seatLinesAreTheirDays = `
-WITH days AS (
-    SELECT * FROM unnest(@day_invoices::text[], @days::timestamptz[], @day_months::bigint[]) AS d (invoice_id, day, month_days)
+// the monthly price in force on the day, as it stood when the period was billed.
+const seatLinesAreTheirDays = billedBy + `, days AS (
+    SELECT d.*, b.revision
+      FROM unnest(@day_invoices::text[], @days::timestamptz[], @day_months::bigint[]) AS d (invoice_id, day, month_days)
+      JOIN invoices i ON i.id = d.invoice_id
+      JOIN billed b ON b.period_id = i.period_id
 ), prices AS (
-    SELECT 'seat' AS kind, 'seat/' AS prefix, tier, effective_from, amount,
-           lead(effective_from) OVER (PARTITION BY tier ORDER BY effective_from) AS until
-      FROM seat_prices
-     WHERE book = @book
+    SELECT x.revision, 'seat' AS kind, 'seat/' AS prefix, tier, effective_from, amount,
+           lead(effective_from) OVER (PARTITION BY x.revision, tier ORDER BY effective_from) AS until
+      FROM revisions x
+      JOIN seat_prices p ON` + heldThen + `
      UNION ALL
-    SELECT 'surcharge', 'surcharge/hipaa/', tier, effective_from, amount,
-           lead(effective_from) OVER (PARTITION BY tier ORDER BY effective_from)
-      FROM surcharge_prices
-     WHERE book = @book AND name = 'hipaa'
+    SELECT x.revision, 'surcharge', 'surcharge/hipaa/', tier, effective_from, amount,
+           lead(effective_from) OVER (PARTITION BY x.revision, tier ORDER BY effective_from)
+      FROM revisions x
+      JOIN surcharge_prices p ON` + heldThen + `
+     WHERE p.name = 'hipaa'
 ), priced AS (
     SELECT d.invoice_id, d.day, d.month_days, p.kind, p.prefix || p.tier || '/' || trim_scale(p.amount) AS key, p.tier, p.amount
       FROM days d
-      JOIN prices p ON d.day >= p.effective_from AND (p.until IS NULL OR d.day < p.until)
+      JOIN prices p ON p.revision = d.revision AND d.day >= p.effective_from AND (p.until IS NULL OR d.day < p.until)
 ), spans AS ( -- many seats are held over the same time
     SELECT DISTINCT tier, hipaa, valid_from, valid_to FROM seat_assignments WHERE org_id = @org
 ), counted AS (

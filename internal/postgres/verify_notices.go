@@ -57,10 +57,17 @@ SELECT concat_ws(' ', r.scope, nullif(r.subject, ''), 'limit', r.id, 'version', 
  ORDER BY 1, r.threshold`
 
 // I28: no notice says what was never so: its spend reaches its threshold, and so
-// does the counter, since spend does not fall.
+// does the counter, since spend falls by a recorded correction of prices only:
+// what such took away after the notice counts.
 const noticesAreSound = `
 WITH counted AS (
-    SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent, coalesce(c.spend, 0) AS spend
+    SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent,
+           coalesce(c.spend, 0) - coalesce((SELECT sum(f.difference)
+                                              FROM price_change_spend f
+                                              JOIN price_change_organizations o USING (change_id, org_id)
+                                             WHERE f.org_id = c.org_id AND f.window_start = c.window_start
+                                               AND f.scope = c.scope AND f.subject = c.subject
+                                               AND f.difference < 0 AND n.id <= o.last_notice), 0) AS spend
       FROM notices n
       JOIN limits l ON l.id = n.limit_id
       LEFT JOIN spend_counters c ON c.org_id = n.org_id

@@ -7,6 +7,7 @@ func usageChecks() []check {
 		{"event_rate", eventsHaveTheirRate},
 		{"event_period", eventsLieInTheirPeriod},
 		{"spend_recount", spendIsItsEvents},
+		{"reprice", correctionsAreWhole},
 	}
 }
 
@@ -39,31 +40,52 @@ SELECT concat_ws(' ', period_id, nullif(origin_id, ''), coalesce(nullif(user_id,
     OR coalesce(e.web_search, 0)     <> coalesce(k.web_search, 0)
  ORDER BY 1`
 
-// I06: each event's rate has the prices that were in force when it occurred: of
-// the last version before it, in the highest band that its prompt exceeds, times
-// its modifiers; a tool's price counts where the tool was used.
-const eventsHaveTheirRate = `
-WITH versions AS (
-    SELECT model, speed, effective_from,
-           lead(effective_from) OVER (PARTITION BY model, speed ORDER BY effective_from) AS until
-      FROM (SELECT DISTINCT model, speed, effective_from FROM model_prices WHERE book = @book) v
+// billedBy is by which revision of the price book each period is billed: an open
+// one by the present, a closed one by that of its closing. A price row held from
+// its added revision to before the one that superseded it.
+const billedBy = `
+WITH billed AS (
+    SELECT p.id AS period_id, CASE WHEN p.closed_at IS NULL THEN b.revision ELSE coalesce(p.price_revision, b.revision) END AS revision
+      FROM periods p
+      JOIN price_books b ON b.name = @book
+     WHERE p.org_id = @org AND (@period = '' OR p.id = @period)
+), revisions AS (
+    SELECT DISTINCT revision FROM billed
+)`
+
+const heldThen = ` p.book = @book AND p.added_revision <= x.revision AND (p.superseded_revision IS NULL OR p.superseded_revision > x.revision)`
+
+// I06: each event's rate has the prices that were in force when it occurred, as
+// they stood when its period was billed: of the last version before it, in the
+// highest band that its prompt exceeds, times its modifiers; a tool's price
+// counts where the tool was used.
+const eventsHaveTheirRate = billedBy + `, held AS (
+    SELECT x.revision, p.*
+      FROM revisions x
+      JOIN model_prices p ON` + heldThen + `
+), versions AS (
+    SELECT revision, model, speed, effective_from,
+           lead(effective_from) OVER (PARTITION BY revision, model, speed ORDER BY effective_from) AS until
+      FROM (SELECT DISTINCT revision, model, speed, effective_from FROM held) v
 ), bands AS (
     SELECT p.*, v.until, lead(p.prompt_tokens_above) OVER (
-               PARTITION BY p.model, p.speed, p.effective_from ORDER BY p.prompt_tokens_above) AS next_band
-      FROM model_prices p
-      JOIN versions v USING (model, speed, effective_from)
-     WHERE p.book = @book
+               PARTITION BY p.revision, p.model, p.speed, p.effective_from ORDER BY p.prompt_tokens_above) AS next_band
+      FROM held p
+      JOIN versions v USING (revision, model, speed, effective_from)
 ), tools AS (
-    SELECT effective_from, lead(effective_from) OVER (ORDER BY effective_from) AS until, amount, per
-      FROM tool_prices
-     WHERE book = @book AND tool = 'web_search'
+    SELECT x.revision, effective_from, lead(effective_from) OVER (PARTITION BY x.revision ORDER BY effective_from) AS until, amount, per
+      FROM revisions x
+      JOIN tool_prices p ON` + heldThen + `
+     WHERE p.tool = 'web_search'
 ), rated AS (
     SELECT e.event_id, e.model, e.web_search, e.rate_id,
            CASE coalesce(e.service_tier, 'standard') WHEN 'standard' THEN 1 WHEN 'batch' THEN p.batch END
                * CASE WHEN e.inference_geo = 'us' THEN coalesce(p.us_only, 1) ELSE 1 END AS times,
            p.input, p.output, p.cache_write_5m, p.cache_write_1h, p.cache_read, t.amount AS tool_amount, t.per AS tool_per
       FROM usage_events e
-      LEFT JOIN bands p ON p.model = e.model
+      LEFT JOIN billed b ON b.period_id = e.period_id
+      LEFT JOIN bands p ON p.revision = b.revision
+                       AND p.model = e.model
                        AND p.speed = coalesce(e.speed, 'standard')
                        AND e.occurred_at >= p.effective_from
                        AND (p.until IS NULL OR e.occurred_at < p.until)
@@ -71,7 +93,9 @@ WITH versions AS (
                             OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read > p.prompt_tokens_above)
                        AND (p.next_band IS NULL
                             OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read <= p.next_band)
-      LEFT JOIN tools t ON e.occurred_at >= t.effective_from AND (t.until IS NULL OR e.occurred_at < t.until)
+      LEFT JOIN tools t ON t.revision = b.revision
+                       AND e.occurred_at >= t.effective_from
+                       AND (t.until IS NULL OR e.occurred_at < t.until)
      WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND (@period = '' OR e.period_id = @period)
 )
 SELECT 'event ' || e.event_id,
@@ -148,4 +172,19 @@ SELECT concat_ws(' ', scope, nullif(subject, ''), 'from', window_start),
   FROM expected e
   FULL JOIN kept k USING (window_start, scope, subject)
  WHERE coalesce(e.spend, 0) <> coalesce(k.spend, 0)
+ ORDER BY 1`
+
+// A correction of prices has reached every organisation that it concerns, and
+// what each counter of an organisation was moved by adds up to what is told.
+const correctionsAreWhole = `
+SELECT 'correction ' || c.change_id, 'finished', 'under way or interrupted: run starter prices reprice again'
+  FROM price_change_organizations c
+ WHERE c.org_id = @org AND c.done_at IS NULL
+ UNION ALL
+SELECT 'correction ' || c.change_id, trim_scale(coalesce(sum(s.difference), 0))::text, trim_scale(c.difference)::text
+  FROM price_change_organizations c
+  LEFT JOIN price_change_spend s ON s.change_id = c.change_id AND s.org_id = c.org_id AND s.scope = 'organization'
+ WHERE c.org_id = @org
+ GROUP BY c.change_id, c.difference
+HAVING coalesce(sum(s.difference), 0) <> c.difference
  ORDER BY 1`

@@ -15,8 +15,13 @@ import (
 // number is drawn last: numbers have no gaps, and the row that gives them is
 // held for as short a time as can be.
 func writeInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, invoice *billing.Invoice) (items int, err error) {
-	const closePeriod = `UPDATE periods SET closed_at = $3, parked_reason = '' WHERE org_id = $1 AND id = $2 AND closed_at IS NULL`
-	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now); err != nil {
+	const closePeriod = `
+UPDATE periods
+   SET closed_at      = $3,
+       parked_reason  = '',
+       price_revision = (SELECT revision FROM price_books WHERE name = $4)
+ WHERE org_id = $1 AND id = $2 AND closed_at IS NULL`
+	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now, org.PriceBook); err != nil {
 		return 0, wrap("close period "+p.ID, err)
 	}
 	if err := copyLines(ctx, tx, invoice); err != nil {
