@@ -125,8 +125,10 @@ func TestN08_ANoticeThatCannotBeDeliveredWaitsAndAtLastFails(t *testing.T) {
 func TestO01_OrganizationsAreCreatedAllOrNoneAndTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	again := billing.Organization{ID: "acme", StartsAt: october, TestClock: true, Now: october,
-		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow}
+	again := billing.Organization{
+		ID: "acme", StartsAt: october, TestClock: true, Now: october,
+		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow,
+	}
 	created, err := f.CreateOrganizations(f.ctx, []billing.Organization{again}, tester)
 	require.NoError(t, err)
 	require.Zero(t, created)
