@@ -54,7 +54,8 @@ func (k counterKey) compare(z counterKey) int {
 	return cmp.Or(cmp.Compare(rank(k.scope), rank(z.scope)), k.window.Compare(z.window), strings.Compare(k.subject, z.subject))
 }
 
-// count adds stored events to the totals of their period, moves the spend
+// count adds stored events to the totals of their period (retractions, whose
+// quantities lie below zero, take from them), moves the spend
 // counters, and writes down every threshold that was crossed.
 func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) error {
 	totals := map[totalKey]*counted{}
@@ -70,7 +71,11 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) er
 			total = &counted{}
 			totals[key] = total
 		}
-		total.events++
+		if p.event.Retracts == "" {
+			total.events++
+		} else {
+			total.events--
+		}
 		total.quantities.Add(&p.event.Quantities)
 
 		spent := spendKey{p.window, p.event.User, p.tier, p.rate}

@@ -57,10 +57,26 @@ SELECT concat_ws(' ', r.scope, nullif(r.subject, ''), 'limit', r.id, 'version', 
  ORDER BY 1, r.threshold`
 
 // I28: no notice says what was never so: its spend reaches its threshold, and so
-// does the counter, since spend does not fall.
+// does the counter with what was retracted since, as spend falls by nothing else.
 const noticesAreSound = `
-WITH counted AS (
-    SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent, coalesce(c.spend, 0) AS spend
+WITH months AS (
+    SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
+), retracted AS (
+    SELECT m.starts_at, s.user_id, s.seat_tier, -sum(` + listPrice + `) AS spend
+      FROM usage_events s
+      JOIN months m ON s.occurred_at >= m.starts_at AND s.occurred_at < m.ends_at
+      JOIN rates r ON r.id = s.rate_id
+     WHERE s.org_id = @org AND s.retracts IS NOT NULL
+     GROUP BY 1, 2, 3
+), counted AS (
+    SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent,
+           coalesce(c.spend, 0)
+               + coalesce((SELECT sum(t.spend)
+                             FROM retracted t
+                            WHERE t.starts_at = n.window_start
+                              AND CASE WHEN n.scope = 'organization' THEN true
+                                       WHEN n.scope = 'seat_tier' AND n.subject = l.subject THEN t.seat_tier = n.subject
+                                       ELSE t.user_id = n.subject END), 0) AS spend
       FROM notices n
       JOIN limits l ON l.id = n.limit_id
       LEFT JOIN spend_counters c ON c.org_id = n.org_id
