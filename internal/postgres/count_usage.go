@@ -193,10 +193,14 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 	if err != nil {
 		return err
 	}
+	own := replacing(in.org, limits)
 	var crossings []crossing
 	for i, key := range keys {
 		month := calendar.Month(key.window)
 		for _, limit := range in.limitsOn(limits, key) {
+			if own.replace(limit, key.subject) {
+				continue
+			}
 			crossed := limit.Crossed(after[i].Sub(deltas[key]), after[i])
 			if in.newUnder(limit, key.subject, month) {
 				crossed = limit.Reached(after[i])

@@ -95,6 +95,10 @@ func noticeReached(ctx context.Context, tx pgx.Tx, org billing.Organization, cha
 	} else if limits, err = readLimits(ctx, tx, org.ID, []string{}); err != nil {
 		return err
 	}
+	own, err := readReplacing(ctx, tx, org, changed.users)
+	if err != nil {
+		return err
+	}
 	const statement = `
 SELECT scope, subject, spend
   FROM spend_counters
@@ -114,6 +118,9 @@ SELECT scope, subject, spend
 		for _, l := range limitsOn(limits, scope, subject, changed.chart, org.Now) {
 			if changed.limit == nil && l.Scope != billing.ScopeSeatTier {
 				continue // only the tier's limit is new to the user
+			}
+			if own.replace(l, subject) {
+				continue
 			}
 			if reached := l.Reached(spent); len(reached) > 0 {
 				c := crossing{limit: l, subject: subject, spent: spent, thresholds: reached, window: window, lead: noticePending}

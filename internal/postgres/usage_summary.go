@@ -148,7 +148,7 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	for i := range summary.Rows {
 		row := &summary.Rows[i]
 		row.MonthToDate = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}], Currency: org.Currency}
-		row.Binding = billing.Binding(byUser.standings(row.User, window, spent, chart, org.Now))
+		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, chart, org.Now))
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ func noticeChecks() []check {
 // I28: every threshold of a limit that was reached while its present version
 // held is written down, sent or not. A member's tier limit is asked about where
 // all of the member's usage of the month was under that tier and the seat was
-// held to the end: who changed tiers stood under several limits.
+// held to the end: who changed tiers stood under several limits. Under the rule
+// override it does not hold for members with a limit of their own.
 const crossedThresholdsAreNoticed = `
 WITH months AS (
     SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
@@ -37,6 +38,10 @@ WITH months AS (
       JOIN months m ON m.starts_at = c.window_start AND m.ends_at > l.updated_at
      WHERE c.spend > 0
        AND c.spend * 100 >= l.amount * l.threshold
+       AND NOT (l.of_members
+                AND EXISTS (SELECT FROM organizations o WHERE o.id = l.org_id AND o.limit_rule = 'override')
+                AND EXISTS (SELECT FROM limits own
+                             WHERE own.org_id = l.org_id AND own.scope = 'user' AND own.subject = c.subject AND own.removed_at IS NULL))
        AND (NOT l.of_members
             OR EXISTS (SELECT FROM steady s
                         WHERE s.starts_at = c.window_start AND s.user_id = c.subject AND s.tier = l.subject)
