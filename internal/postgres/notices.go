@@ -233,6 +233,8 @@ type NoticeRow struct {
 	billing.Notice
 	Status  string
 	Failure string
+	// Deliveries says how it went at each channel that was tried.
+	Deliveries []Delivery
 }
 
 // Notices lists an organisation's spend notices in the order in which they were
@@ -257,5 +259,12 @@ SELECT` + noticeColumns + `, n.status, n.failure
 		finishNotice(&n.Notice)
 		return n, err
 	})
-	return notices, wrap("list notices", err)
+	if err != nil {
+		return nil, wrap("list notices", err)
+	}
+	deliveries, err := s.noticeDeliveries(ctx, org)
+	for i := range notices {
+		notices[i].Deliveries = deliveries[notices[i].ID]
+	}
+	return notices, err
 }
