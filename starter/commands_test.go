@@ -108,6 +108,15 @@ func TestLimits(t *testing.T) {
 	s.golden("limits-remove-again", "limits", "remove", "acme", "--user", "bob")
 	require.Contains(t, s.fails(exitFailed, "limits", "set", "acme", "--org", "--amount", "1.005"), "more than 2 decimal places")
 	require.Contains(t, s.ok("limits", "explain", "acme", "--user", "bob"), "binds")
+
+	s.ok("org", "create", "loose", "--limit-rule", "override")
+	require.Equal(t, billing.RuleOverride, into[organizationView](s, "org", "show", "loose").LimitRule)
+	require.Contains(t, s.fails(exitUsage, "org", "create", "lax", "--limit-rule", "lax"), "accepted: strict_min, override")
+	s.ok("seats", "assign", "loose", "ann", "--tier", "chat")
+	s.ok("limits", "set", "loose", "--tier", "chat", "--amount", "500")
+	s.ok("limits", "set", "loose", "--user", "ann", "--amount", "750")
+	require.Equal(t, "750", into[explanationView](s, "limits", "explain", "loose", "--user", "ann").Binding.Amount.Amount.String())
+	require.Contains(t, s.ok("limits", "explain", "loose", "--user", "ann"), "replaced by the user's own")
 }
 
 func TestUsage(t *testing.T) {

@@ -108,11 +108,11 @@ func TestContractFiles(t *testing.T) {
 
 func TestContractLinesAreAsTheFlags(t *testing.T) {
 	t.Parallel()
-	orgs, err := readContracts([]byte(`{"id":"acme","currency":"eur","collection":"send_invoice","net_days":14,"late_window":"48h","email":"b@a.example"}`), nil)
+	orgs, err := readContracts([]byte(`{"id":"acme","currency":"eur","collection":"send_invoice","net_days":14,"late_window":"48h","limit_rule":"override","email":"b@a.example"}`), nil)
 	require.NoError(t, err)
 	require.Equal(t, billing.Organization{
 		ID: "acme", Currency: "eur", Collection: billing.SendInvoice, NetDays: 14, AnchorDay: 1, Email: "b@a.example",
-		DraftWindow: billing.DefaultDraftWindow, LateWindow: 48 * time.Hour,
+		DraftWindow: billing.DefaultDraftWindow, LateWindow: 48 * time.Hour, LimitRule: billing.RuleOverride,
 	}, orgs[0], "what is left open has the command's defaults")
 }
 

@@ -17,7 +17,8 @@ func newLimitsCmd(a *app) *cobra.Command {
 	return newGroup("limits", "Spend limits and their thresholds", `
 Spend limits of an organisation, its seat tiers and its users, per billing month
 at list price. Nobody can exceed their own limit, their tier's or the
-organisation's. Each limit has thresholds; the first spend that reaches one sends
+organisation's; under the organisation's rule override (org create --limit-rule) a
+user's own limit replaces the one that their tier sets for each member. Each limit has thresholds; the first spend that reaches one sends
 one notice.`,
 		newLimitsSetCmd(a), newLimitsListCmd(a), newLimitsRemoveCmd(a), newLimitsExplainCmd(a))
 }
@@ -280,10 +281,11 @@ type standingView struct {
 	limitView
 	Spent     billing.Money  `json:"spent"`
 	Remaining *billing.Money `json:"remaining"` // null = unlimited; below zero once exceeded
+	Replaced  bool           `json:"replaced"`  // by the user's own limit: it does not hold
 }
 
 func viewStanding(s billing.Standing, currency billing.Currency) standingView {
-	view := standingView{limitView: viewLimit(s.Limit, currency), Spent: billing.Money{Amount: s.Spent, Currency: currency}}
+	view := standingView{limitView: viewLimit(s.Limit, currency), Spent: billing.Money{Amount: s.Spent, Currency: currency}, Replaced: s.Replaced}
 	if remaining, limited := s.Limit.Remaining(s.Spent); limited {
 		view.Remaining = &billing.Money{Amount: remaining, Currency: currency}
 	}
@@ -297,13 +299,14 @@ type explanationView struct {
 	PeriodStart  time.Time      `json:"period_start"`
 	PeriodEnd    time.Time      `json:"period_end"`
 	AsOf         time.Time      `json:"as_of"`
+	LimitRule    string         `json:"limit_rule"`
 	Binding      *standingView  `json:"binding"` // null = unlimited
 	Limits       []standingView `json:"limits"`
 }
 
 func viewExplanation(e postgres.LimitExplanation, currency billing.Currency) explanationView {
 	view := explanationView{
-		Organization: e.Organization, User: e.User, Limits: []standingView{}, AsOf: e.AsOf.UTC(),
+		Organization: e.Organization, User: e.User, Limits: []standingView{}, AsOf: e.AsOf.UTC(), LimitRule: e.Rule,
 		PeriodStart: e.Window.Start.UTC(), PeriodEnd: e.Window.End.UTC(),
 	}
 	if e.Tier != "" {
@@ -337,7 +340,7 @@ func (v explanationView) write(w io.Writer) {
 		tier = *v.Tier
 	}
 	writeFacts(w, fact{"user", v.User}, fact{"seat", tier}, fact{"month", showTime(v.PeriodStart) + " to " + showTime(v.PeriodEnd)},
-		fact{"as of", showTime(v.AsOf)})
+		fact{"as of", showTime(v.AsOf)}, fact{"limit rule", v.LimitRule})
 	fmt.Fprintln(w)
 	if len(v.Limits) == 0 {
 		fmt.Fprintln(w, "No limit applies: usage is unlimited.")
@@ -351,6 +354,9 @@ func (v explanationView) write(w io.Writer) {
 		left("", func(s standingView) string {
 			if v.Binding != nil && s.ID == v.Binding.ID {
 				return "binds"
+			}
+			if s.Replaced {
+				return "replaced by the user's own"
 			}
 			return ""
 		}))

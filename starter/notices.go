@@ -47,6 +47,8 @@ type noticeView struct {
 	PeriodEnd    time.Time     `json:"period_end"`
 	Late         bool          `json:"late"`
 	Failure      string        `json:"failure,omitempty"`
+
+	Deliveries []postgres.Delivery `json:"deliveries"` // the last try at each channel
 }
 
 func viewNotice(n postgres.NoticeRow) noticeView {
@@ -55,6 +57,7 @@ func viewNotice(n postgres.NoticeRow) noticeView {
 		LimitID: n.LimitID, LimitVersion: n.LimitVersion, Threshold: n.Threshold, Percent: n.Threshold,
 		Limit: n.Limit, Spent: n.Spent, Status: n.Status, At: n.At.UTC(),
 		PeriodStart: n.Window.Start.UTC(), PeriodEnd: n.Window.End.UTC(), Late: n.Late, Failure: n.Failure,
+		Deliveries: append([]postgres.Delivery{}, n.Deliveries...),
 	}
 }
 

@@ -31,6 +31,7 @@ type organizationView struct {
 	PaymentMethod    string           `json:"payment_method"`
 	DraftWindow      duration         `json:"draft_window"`
 	LateWindow       duration         `json:"late_window"`
+	LimitRule        string           `json:"limit_rule"`
 	Dunning          []int            `json:"dunning"`
 	Email            string           `json:"email"`
 	Now              time.Time        `json:"now"`
@@ -46,7 +47,7 @@ func viewOrganization(o billing.Organization) organizationView {
 	view := organizationView{
 		ID: o.ID, Plan: o.Plan, Currency: o.Currency, Timezone: o.Timezone, AnchorDay: o.AnchorDay, Prices: o.PriceBook,
 		Start: o.StartsAt.UTC(), Collection: o.Collection, NetDays: o.NetDays, PaymentMethod: o.PaymentMethod,
-		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), Dunning: o.Dunning, Email: o.Email,
+		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), LimitRule: o.LimitRule, Dunning: o.Dunning, Email: o.Email,
 		Now: o.Now.UTC(), PausedAt: optional(o.PausedAt), ClosedAt: optional(o.ClosedAt), CreatedAt: o.CreatedAt.UTC(),
 		StripeCustomerID: o.StripeCustomerID, StripeClockID: o.StripeClockID,
 	}
@@ -68,6 +69,7 @@ func (v organizationView) write(w io.Writer) {
 		fact{"net days", fmt.Sprint(v.NetDays)}, fact{"payment method", v.PaymentMethod},
 		fact{"draft window", showDuration(time.Duration(v.DraftWindow))},
 		fact{"late window", showDuration(time.Duration(v.LateWindow))},
+		fact{"limit rule", v.LimitRule},
 		fact{"dunning days", joinInts(v.Dunning)}, fact{"email", v.Email},
 		fact{"paused", showOptional(v.PausedAt)}, fact{"closed", showOptional(v.ClosedAt)},
 		fact{"stripe customer", v.StripeCustomerID}, fact{"stripe test clock", v.StripeClockID})
@@ -116,6 +118,8 @@ happens, on the real system.`,
 	f.StringVar(&o.org.PaymentMethod, "payment-method", "", "the provider's id of its payment method")
 	f.DurationVar(&o.draftWindow, "draft-window", billing.DefaultDraftWindow, "how long an invoice stays a draft after the period's end")
 	f.DurationVar(&o.lateWindow, "late-window", billing.DefaultLateWindow, "how late usage of a closed period is still taken")
+	f.StringVar(&o.org.LimitRule, "limit-rule", billing.RuleStrictMin,
+		"how limits meet: strict_min (nobody exceeds any) or override (a user's own replaces the tier's default)")
 	f.StringVar(&o.org.Email, "email", "", "billing contact")
 	return cmd
 }

@@ -26,8 +26,8 @@ names each line and field at fault.
 
 The file has one JSON object a line, with the fields of "starter org create":
 id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
-collection, net_days, payment_method, draft_window, late_window, email, and
-dunning (days after the first attempt). What is absent has the default of
+collection, net_days, payment_method, draft_window, late_window, limit_rule,
+email, and dunning (days after the first attempt). What is absent has the default of
 "starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
@@ -51,6 +51,7 @@ type contractLine struct {
 	PaymentMethod string     `json:"payment_method"`
 	DraftWindow   *string    `json:"draft_window"`
 	LateWindow    *string    `json:"late_window"`
+	LimitRule     string     `json:"limit_rule"`
 	Email         string     `json:"email"`
 	Dunning       []int      `json:"dunning"`
 }
@@ -144,6 +145,7 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	org = billing.Organization{
 		ID: l.ID, Plan: l.Plan, Currency: billing.Currency(l.Currency), Timezone: l.Timezone, PriceBook: l.Prices,
 		Collection: l.Collection, PaymentMethod: l.PaymentMethod, Email: l.Email, Dunning: l.Dunning,
+		LimitRule: l.LimitRule,
 		AnchorDay: 1, NetDays: billing.DefaultNetDays,
 		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow,
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -12,24 +15,47 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/notify"
+	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-// notifier tells people of spend and payments: by mail, or in the log where no
-// mail server is configured or nobody's address is known.
+// notifier tells people of spend and payments: by mail where their address is
+// known, by webhook, or by both; where neither is configured, in the log.
 type notifier struct {
-	channel notify.Channel
+	mail    notify.Channel // nil = not configured
+	webhook notify.Channel // nil = not configured
 	log     notify.Channel
-	limits  func(ctx context.Context, organization string) ([]billing.Limit, error)
+	facts   noticeFacts
 	now     func() time.Time
 }
 
-func newNotifier(cfg config.Config, log *slog.Logger, limits func(context.Context, string) ([]billing.Limit, error)) (*notifier, error) {
-	channel, err := notify.Open(smtpURL(cfg), log)
-	if err != nil {
+// noticeFacts is what the notifier needs of the database.
+type noticeFacts interface {
+	Limits(ctx context.Context, organization string) ([]billing.Limit, error)
+	Deliveries(ctx context.Context, message string) ([]postgres.Delivery, error)
+	RecordDelivery(ctx context.Context, message, channel, status, failure string) error
+}
+
+func newNotifier(cfg config.Config, log *slog.Logger, facts noticeFacts) (n *notifier, err error) {
+	n = &notifier{facts: facts, now: time.Now}
+	if n.log, err = notify.Open("", log); err != nil {
 		return nil, err
 	}
-	toLog, err := notify.Open("", log)
-	return &notifier{channel, toLog, limits, time.Now}, err
+	if cfg.SMTPURL != "" {
+		if n.mail, err = notify.Open(smtpURL(cfg), log); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.NotifyURL == "" {
+		return n, nil
+	}
+	var secrets []string
+	for _, secret := range cfg.NotifySecrets {
+		secrets = append(secrets, string(secret))
+	}
+	if n.webhook, err = notify.OpenWebhook(cfg.NotifyURL, secrets...); err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // smtpURL is the mail server's, with the sender's address if it names none.
@@ -65,7 +91,7 @@ func (n *notifier) tier(ctx context.Context, notice billing.Notice) (string, err
 	if notice.Scope != billing.ScopeSeatTier {
 		return "", nil
 	}
-	limits, err := n.limits(ctx, notice.Organization)
+	limits, err := n.facts.Limits(ctx, notice.Organization)
 	if err != nil {
 		return "", err
 	}
@@ -94,11 +120,70 @@ func (n *notifier) Payment(ctx context.Context, notice billing.PaymentNotice) er
 	return n.deliver(ctx, notify.Payment(news))
 }
 
+// deliver hands a message to every channel that has not taken or refused it
+// before, to all of them at once, so that none waits for another. It is delivered
+// once all have taken it.
 func (n *notifier) deliver(ctx context.Context, message notify.Message) error {
-	if len(message.To) == 0 {
-		return n.log.Deliver(ctx, message)
+	before, err := n.facts.Deliveries(ctx, message.Key)
+	if err != nil {
+		return err
 	}
-	return n.channel.Deliver(ctx, message)
+	channels := n.channels(message)
+	failures := make([]error, len(channels))
+	var trying sync.WaitGroup
+	for i, channel := range channels {
+		known := slices.IndexFunc(before, func(d postgres.Delivery) bool { return d.Channel == channel.Name() })
+		switch {
+		case known >= 0 && before[known].Status == delivered:
+		case known >= 0 && before[known].Status == refused:
+			failures[i] = errors.New(before[known].Failure)
+		default:
+			trying.Go(func() { failures[i] = n.try(ctx, channel, message) })
+		}
+	}
+	trying.Wait()
+	return errors.Join(failures...)
+}
+
+// What a channel says to a message.
+const (
+	delivered = "delivered"
+	failed    = "failed"
+	refused   = "refused" // trying again cannot cure it
+)
+
+// recordTimeout bounds the record of a try, which is made even where the try
+// used up its time.
+const recordTimeout = 3 * time.Second
+
+// try hands a message to one channel and records how that went.
+func (n *notifier) try(ctx context.Context, channel notify.Channel, message notify.Message) error {
+	err := channel.Deliver(ctx, message)
+	status, failure := delivered, ""
+	if err != nil {
+		status, failure = failed, err.Error()
+	}
+	if errors.Is(err, notify.ErrRefused) {
+		status = refused
+	}
+	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	return errors.Join(err, n.facts.RecordDelivery(recording, message.Key, channel.Name(), status, failure))
+}
+
+// channels lists those that a message goes to.
+func (n *notifier) channels(message notify.Message) []notify.Channel {
+	var channels []notify.Channel
+	if n.mail != nil && len(message.To) > 0 {
+		channels = append(channels, n.mail)
+	}
+	if n.webhook != nil {
+		channels = append(channels, n.webhook)
+	}
+	if len(channels) == 0 {
+		return []notify.Channel{n.log}
+	}
+	return channels
 }
 
 // eventOf names a payment notice as the messages do.

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,14 +16,74 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/notify"
+	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-type fakeChannel struct{ messages []notify.Message }
+type fakeChannel struct {
+	name     string
+	messages []notify.Message
+	fails    error
+}
 
-func (*fakeChannel) Name() string { return "fake" }
+func (f *fakeChannel) Name() string { return f.name }
 func (f *fakeChannel) Deliver(_ context.Context, m notify.Message) error {
+	if f.fails != nil {
+		return f.fails
+	}
 	f.messages = append(f.messages, m)
 	return nil
+}
+
+// fakeFacts remembers the last status of each message and channel.
+type fakeFacts struct {
+	mu       sync.Mutex
+	statuses map[string]map[string]string
+}
+
+func (*fakeFacts) Limits(context.Context, string) ([]billing.Limit, error) {
+	return []billing.Limit{{ID: 7, Scope: billing.ScopeSeatTier, Subject: "chat"}}, nil
+}
+
+func (f *fakeFacts) Deliveries(_ context.Context, message string) (list []postgres.Delivery, err error) {
+	for channel, status := range f.statuses[message] {
+		list = append(list, postgres.Delivery{Channel: channel, Status: status, Failure: status})
+	}
+	return list, nil
+}
+
+func (f *fakeFacts) RecordDelivery(_ context.Context, message, channel, status, _ string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.statuses == nil {
+		f.statuses = map[string]map[string]string{}
+	}
+	if f.statuses[message] == nil {
+		f.statuses[message] = map[string]string{}
+	}
+	f.statuses[message][channel] = status
+	return nil
+}
+
+func TestN08_ANoticeIsDeliveredOnceEveryChannelTookItAndNoneIsToldTwice(t *testing.T) {
+	t.Parallel()
+	mail, hook, facts := &fakeChannel{name: "mail"}, &fakeChannel{name: "webhook", fails: errors.New("down")}, &fakeFacts{}
+	n := &notifier{mail: mail, webhook: hook, log: &fakeChannel{name: "log"}, facts: facts, now: time.Now}
+	notice := billing.Notice{ID: 40, Organization: "acme", Scope: billing.ScopeUser, Limit: usd("4.00"), Spent: usd("3.00"), Email: "b@acme.example"}
+	for range 3 {
+		require.ErrorContains(t, n.Spend(t.Context(), notice), "down")
+	}
+	require.Len(t, mail.messages, 1, "a retry does not repeat what was taken")
+	require.Equal(t, map[string]string{"mail": "delivered", "webhook": "failed"}, facts.statuses["notice/40"])
+	hook.fails = nil
+	require.NoError(t, n.Spend(t.Context(), notice))
+	require.NoError(t, n.Spend(t.Context(), notice), "a record that was lost behind it repeats nothing")
+	require.Equal(t, []int{1, 1}, []int{len(mail.messages), len(hook.messages)})
+
+	notice.ID, hook.fails = 41, fmt.Errorf("gone: %w", notify.ErrRefused)
+	require.Error(t, n.Spend(t.Context(), notice))
+	hook.fails = nil
+	require.ErrorContains(t, n.Spend(t.Context(), notice), "refused", "it is not asked again")
+	require.Len(t, hook.messages, 1)
 }
 
 func usd(amount string) billing.Money {
@@ -29,10 +92,8 @@ func usd(amount string) billing.Money {
 
 func TestNotices(t *testing.T) {
 	t.Parallel()
-	mail, log := &fakeChannel{}, &fakeChannel{}
-	n := &notifier{mail, log, func(context.Context, string) ([]billing.Limit, error) {
-		return []billing.Limit{{ID: 7, Scope: billing.ScopeSeatTier, Subject: "chat"}}, nil
-	}, time.Now}
+	mail, log := &fakeChannel{name: "mail"}, &fakeChannel{name: "log"}
+	n := &notifier{mail: mail, log: log, facts: &fakeFacts{}, now: time.Now}
 	notice := billing.Notice{
 		ID: 40, Organization: "acme", Scope: billing.ScopeSeatTier, Subject: "user_00007", LimitID: 7, LimitVersion: 1,
 		Threshold: 75, Limit: usd("4.00"), Spent: usd("3.0123"), Email: "billing@acme.example",
@@ -44,7 +105,7 @@ func TestNotices(t *testing.T) {
 	require.Contains(t, mail.messages[0].Subject, "each member on seat tier chat", "whose limit it is, beside whose spend")
 	require.Contains(t, mail.messages[0].Text, "75.3%")
 
-	notice.Email = ""
+	notice.Email, notice.ID = "", 41
 	require.NoError(t, n.Spend(t.Context(), notice))
 	require.Len(t, mail.messages, 1)
 	require.Len(t, log.messages, 1, "nobody's address is known")

@@ -43,7 +43,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}
-	people, err := newNotifier(cfg, log, store.Limits)
+	people, err := newNotifier(cfg, log, store)
 	if err != nil {
 		return err
 	}

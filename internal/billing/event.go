@@ -31,6 +31,10 @@ type Event struct {
 	InferenceGeo string
 	Labels       map[string]string
 
+	// Retracts names the event that this one cancels. A retraction has nothing
+	// else but its id, organisation and time.
+	Retracts string
+
 	// CacheSplitAssumed: cache writes came without their split and were counted
 	// as 5-minute writes.
 	CacheSplitAssumed bool
@@ -65,6 +69,9 @@ func (e *Event) Fingerprint() [16]byte {
 		for _, name := range names {
 			b = appendString(appendString(b, name), e.Labels[name])
 		}
+	}
+	if e.Retracts != "" {
+		b = appendString(append(b, "retracts"...), e.Retracts)
 	}
 	sum := sha256.Sum256(b)
 	return [16]byte(sum[:16])

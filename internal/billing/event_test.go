@@ -36,6 +36,8 @@ func TestAnyOtherContentGivesAnotherFingerprint(t *testing.T) {
 		"fewer labels":            func(e *billing.Event) { e.Labels = map[string]string{"team": "a"} },
 		"another label":           func(e *billing.Event) { e.Labels = map[string]string{"team": "b", "cost_center": "b"} },
 		"a label run together":    func(e *billing.Event) { e.Labels = map[string]string{"teama": "", "cost_center": "b"} },
+		"a retraction":            func(e *billing.Event) { e.Retracts = "evt_02" },
+		"another retraction":      func(e *billing.Event) { e.Retracts = "evt_03" },
 		"no labels":               func(e *billing.Event) { e.Labels = nil },
 		"texts moved by a letter": func(e *billing.Event) { e.User, e.Product = "anac", "hat" },
 	} {

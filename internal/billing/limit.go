@@ -22,6 +22,12 @@ const (
 	Pooled    = "pooled"     // against the spend of all members on the tier together
 )
 
+// How the limits that a member stands under meet.
+const (
+	RuleStrictMin = "strict_min" // nobody can exceed any of them (R31)
+	RuleOverride  = "override"   // a member's own replaces the tier's per-member default (R32)
+)
+
 // MaxThresholds is how many thresholds a limit may have.
 const MaxThresholds = 10
 
@@ -58,6 +64,10 @@ func CheckThresholds(thresholds []int) ([]int, error) {
 	return sorted, nil
 }
 
+// IsDefault tells a tier's per-member limit, which under the rule override holds
+// only for members without a limit of their own. A pool is nobody's default.
+func (l *Limit) IsDefault() bool { return l.Scope == ScopeSeatTier && l.Mode == PerMember }
+
 // Remaining is what may still be spent under the limit, below zero once it is
 // exceeded; ok is false where the limit is unlimited.
 func (l *Limit) Remaining(spent decimal.Decimal) (remaining decimal.Decimal, ok bool) {
@@ -93,21 +103,29 @@ func (l *Limit) Crossed(before, after decimal.Decimal) []int {
 
 // Standing is a limit and what has been spent under it.
 type Standing struct {
-	Limit Limit
-	Spent decimal.Decimal
+	Limit    Limit
+	Spent    decimal.Decimal
+	Replaced bool // by the member's own limit: it does not hold
 }
 
-// Binding returns the standing with the least remaining: nobody can exceed
-// their own limit, their tier's or the organisation's (rule strict_min, R31).
-// It is nil where nothing is limited. Where two leave the same, the wider one
-// is named, since it concerns more people.
-func Binding(standings []Standing) *Standing {
+// Binding returns the standing of a member with the least remaining, among those
+// that hold under the organisation's rule; those that do not are marked. Under
+// strict_min all of them hold (R31). Under override a limit of the member's own,
+// unlimited ones included, replaces the tier's default, be it higher or lower,
+// and the organisation's stays a hard ceiling (R32). It is nil where nothing is
+// limited. Where two leave the same, the wider one is named, since it concerns
+// more people.
+func Binding(rule string, standings []Standing) *Standing {
+	own := slices.ContainsFunc(standings, func(s Standing) bool { return s.Limit.Scope == ScopeUser })
+	for i := range standings {
+		standings[i].Replaced = rule == RuleOverride && own && standings[i].Limit.IsDefault()
+	}
 	var binding *Standing
 	var least decimal.Decimal
 	for _, scope := range []Scope{ScopeOrganization, ScopeSeatTier, ScopeUser} {
 		for i := range standings {
 			remaining, limited := standings[i].Limit.Remaining(standings[i].Spent)
-			if standings[i].Limit.Scope != scope || !limited {
+			if standings[i].Limit.Scope != scope || !limited || standings[i].Replaced {
 				continue
 			}
 			if binding == nil || remaining.LessThan(least) {

@@ -64,14 +64,14 @@ func TestE10_TheStrictestLimitBinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			binding := billing.Binding(c.standings)
+			binding := billing.Binding(billing.RuleStrictMin, c.standings)
 			require.NotNil(t, binding)
 			require.Equal(t, c.binds, binding.Limit.Scope)
 			require.Equal(t, c.amount, binding.Limit.Amount.Decimal.String())
 		})
 	}
-	require.Nil(t, billing.Binding(nil))
-	require.Nil(t, billing.Binding([]billing.Standing{standing(billing.ScopeOrganization, "none", "5"), standing(billing.ScopeUser, "none", "5")}))
+	require.Nil(t, billing.Binding(billing.RuleStrictMin, nil))
+	require.Nil(t, billing.Binding(billing.RuleStrictMin, []billing.Standing{standing(billing.ScopeOrganization, "none", "5"), standing(billing.ScopeUser, "none", "5")}))
 }
 
 func TestR31_NobodyHasMoreLeftThanAnyOfTheirLimitsLeaves(t *testing.T) {
@@ -81,7 +81,7 @@ func TestR31_NobodyHasMoreLeftThanAnyOfTheirLimitsLeaves(t *testing.T) {
 			scope := rapid.SampledFrom([]billing.Scope{billing.ScopeOrganization, billing.ScopeSeatTier, billing.ScopeUser}).Draw(t, "scope")
 			return billing.Standing{Limit: limitOf(scope, amount), Spent: decimal.New(rapid.Int64Range(0, 100_000).Draw(t, "spent"), -2)}
 		}), 0, 4).Draw(t, "standings")
-		binding := billing.Binding(standings)
+		binding := billing.Binding(billing.RuleStrictMin, standings)
 		for _, s := range standings {
 			remaining, limited := s.Limit.Remaining(s.Spent)
 			if !limited {
@@ -199,5 +199,50 @@ func TestThresholdsAreOneToTenPercentages(t *testing.T) {
 		_, err := billing.CheckThresholds(wrong)
 		require.ErrorIs(t, err, billing.ErrInvalid, name)
 		require.ErrorContains(t, err, "thresholds: ")
+	}
+}
+
+func TestR32_UnderOverrideAMembersOwnLimitReplacesTheTiersDefault(t *testing.T) {
+	t.Parallel()
+	under := func(scope billing.Scope, mode, amount, spent string) billing.Standing {
+		limit := limitOf(scope, amount)
+		limit.Mode = mode
+		return billing.Standing{Limit: limit, Spent: dec(spent)}
+	}
+	for name, c := range map[string]struct {
+		standings []billing.Standing
+		binds     billing.Scope
+		amount    string
+		replaced  bool
+	}{
+		"E10: the own one, though it is higher": {[]billing.Standing{
+			under(billing.ScopeOrganization, billing.Pooled, "10000", "0"), under(billing.ScopeSeatTier, billing.PerMember, "500", "0"),
+			under(billing.ScopeUser, billing.PerMember, "750", "0"),
+		}, billing.ScopeUser, "750", true},
+		"the own one, where it is lower": {[]billing.Standing{
+			under(billing.ScopeSeatTier, billing.PerMember, "500", "0"), under(billing.ScopeUser, billing.PerMember, "5", "0"),
+		}, billing.ScopeUser, "5", true},
+		"the organisation's is a hard ceiling": {[]billing.Standing{
+			under(billing.ScopeOrganization, billing.Pooled, "100", "90"), under(billing.ScopeUser, billing.PerMember, "750", "0"),
+		}, billing.ScopeOrganization, "100", false},
+		"own and unlimited: the organisation's": {[]billing.Standing{
+			under(billing.ScopeOrganization, billing.Pooled, "10000", "0"), under(billing.ScopeSeatTier, billing.PerMember, "500", "0"),
+			under(billing.ScopeUser, billing.PerMember, "none", "0"),
+		}, billing.ScopeOrganization, "10000", true},
+		"none of their own: the tier's": {[]billing.Standing{
+			under(billing.ScopeOrganization, billing.Pooled, "10000", "0"), under(billing.ScopeSeatTier, billing.PerMember, "500", "0"),
+		}, billing.ScopeSeatTier, "500", false},
+		"a pool is no default": {[]billing.Standing{
+			under(billing.ScopeSeatTier, billing.Pooled, "500", "490"), under(billing.ScopeUser, billing.PerMember, "750", "0"),
+		}, billing.ScopeSeatTier, "500", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			binding := billing.Binding(billing.RuleOverride, c.standings)
+			require.NotNil(t, binding)
+			require.Equal(t, c.binds, binding.Limit.Scope)
+			require.Equal(t, c.amount, binding.Limit.Amount.Decimal.String())
+			require.Equal(t, c.replaced, slices.ContainsFunc(c.standings, func(s billing.Standing) bool { return s.Replaced }))
+		})
 	}
 }

@@ -33,6 +33,7 @@ type Organization struct {
 	PaymentMethod string // the provider's id; "" = none yet
 	DraftWindow   time.Duration
 	LateWindow    time.Duration
+	LimitRule     string // RuleStrictMin or RuleOverride
 	Email         string // billing contact; never leaves Postgres but to the mail server and the provider
 	Dunning       []int  // days after the first attempt at which to charge
 	PausedAt      time.Time
@@ -68,6 +69,7 @@ func (o *Organization) Complete() error {
 	o.AnchorDay = cmp.Or(o.AnchorDay, 1)
 	o.Collection = cmp.Or(o.Collection, ChargeAutomatically)
 	o.NetDays = cmp.Or(o.NetDays, DefaultNetDays)
+	o.LimitRule = cmp.Or(o.LimitRule, RuleStrictMin)
 	if o.StartsAt.IsZero() {
 		o.StartsAt = o.Now
 	}
@@ -99,6 +101,9 @@ func (o *Organization) check() error {
 	if o.Collection == SendInvoice && o.Email == "" {
 		return Invalid("email: an organization with collection %s needs an address to which its invoices are sent", SendInvoice)
 	}
+	if o.LimitRule != RuleStrictMin && o.LimitRule != RuleOverride {
+		return Invalid("limit_rule: %q; accepted: %s, %s", o.LimitRule, RuleStrictMin, RuleOverride)
+	}
 	if o.NetDays < 1 || o.NetDays > 365 {
 		return Invalid("net_days: %d; accepted: 1 to 365", o.NetDays)
 	}
@@ -125,6 +130,8 @@ func (o *Organization) Differs(other Organization) string {
 		return "anchor day"
 	case o.Collection != other.Collection:
 		return "collection"
+	case o.LimitRule != other.LimitRule:
+		return "limit rule"
 	case o.TestClock != other.TestClock:
 		return "clock"
 	case o.PriceBook != other.PriceBook:

@@ -17,7 +17,8 @@ func TestTermsLeftOpenHaveDefaults(t *testing.T) {
 	require.Equal(t, billing.Organization{
 		ID: "acme", Plan: billing.PlanEnterprise, Currency: "USD", Timezone: "UTC", AnchorDay: 1,
 		StartsAt: now.Truncate(time.Microsecond), Collection: billing.ChargeAutomatically, NetDays: 30,
-		Dunning: billing.DefaultDunning(), Now: now.Truncate(time.Microsecond),
+		LimitRule: billing.RuleStrictMin,
+		Dunning:   billing.DefaultDunning(), Now: now.Truncate(time.Microsecond),
 	}, org)
 	again := org
 	require.NoError(t, again.Complete())
@@ -37,6 +38,7 @@ func TestTermsThatAreWrongAreNamed(t *testing.T) {
 		"an unknown zone":        {func(o *billing.Organization) { o.Timezone = "Paris" }, `timezone: "Paris" is not a name`},
 		"an anchor of 32":        {func(o *billing.Organization) { o.AnchorDay = 32 }, `anchor_day: 32 is not a day`},
 		"an unknown collection":  {func(o *billing.Organization) { o.Collection = "cash" }, `collection: "cash"; accepted: charge_automatically, send_invoice`},
+		"an unknown limit rule":  {func(o *billing.Organization) { o.LimitRule = "lax" }, `limit_rule: "lax"; accepted: strict_min, override`},
 		"negative net days":      {func(o *billing.Organization) { o.NetDays = -1 }, `net_days: -1; accepted: 1 to 365`},
 		"a negative window":      {func(o *billing.Organization) { o.DraftWindow = -1 }, `draft_window: -1ns; accepted: 0s to 720h`},
 		"a start in 1999":        {func(o *billing.Organization) { o.StartsAt = date("1999-12-31") }, `start: 1999-12-31T00:00:00Z; accepted`},
@@ -67,6 +69,7 @@ func TestAContractThatDiffersSaysInWhat(t *testing.T) {
 		"timezone":   func(o *billing.Organization) { o.Timezone = "Europe/Paris" },
 		"anchor day": func(o *billing.Organization) { o.AnchorDay = 2 },
 		"collection": func(o *billing.Organization) { o.Collection = billing.SendInvoice },
+		"limit rule": func(o *billing.Organization) { o.LimitRule = billing.RuleOverride },
 		"clock":      func(o *billing.Organization) { o.TestClock = true },
 	} {
 		other := org

@@ -250,3 +250,36 @@ func TestLinesAddUpToTheSubtotalAndTheTotal(t *testing.T) {
 		require.Equal(t, byHand.String(), usage.Add(statement.Carried[0].Amount).String())
 	})
 }
+
+// An event beside its retraction bills nothing, whatever else is billed; and a
+// retraction alone takes off what its event would have cost, cent by cent.
+func TestU23_AnEventAndItsRetractionAreNothing(t *testing.T) {
+	property(t, func(t *rapid.T) {
+		statement, rater := drawWorld(t)
+		kept, undone := totalsOf(t, rater, drawEvents(t, rater, "kept")), totalsOf(t, rater, drawEvents(t, rater, "undone"))
+		var below []billing.UsageTotal
+		for _, total := range undone {
+			for c := range total.Counts {
+				total.Counts[c] = total.Counts[c].Neg()
+			}
+			below = append(below, total)
+		}
+		want := asJSON(t, linesOf(t, statement, addUp(kept)))
+		require.Equal(t, want, asJSON(t, linesOf(t, statement, addUp(slices.Concat(kept, undone, below)))))
+
+		lines, credits := linesOf(t, statement, addUp(undone)), linesOf(t, statement, addUp(below))
+		require.Len(t, credits, len(lines))
+		for i, credit := range credits {
+			if credit.Kind != billing.KindUsage {
+				continue
+			}
+			require.Equal(t, lines[i].Key, credit.Key)
+			require.True(t, credit.Amount.Amount.Equal(lines[i].Amount.Amount.Neg()))
+			sum := decimal.Zero
+			for _, part := range credit.Members {
+				sum = sum.Add(part.Amount.Amount)
+			}
+			require.True(t, sum.Equal(credit.Amount.Amount), "the parts add up")
+		}
+	})
+}

@@ -48,6 +48,14 @@ func TestLoad(t *testing.T) {
 			environ: []string{"TEMPORAL_TLS_CERT=/c.pem"},
 			want:    []string{"TEMPORAL_TLS_CERT", "together with TEMPORAL_TLS_KEY"},
 		},
+		"a place for notices without its secret": {
+			environ: []string{"ARREARS_NOTIFY_URL=https://hooks.example/x"},
+			want:    []string{"ARREARS_NOTIFY_URL", "together with ARREARS_NOTIFY_SECRET"},
+		},
+		"a notice's secret that is none": {
+			environ: []string{"ARREARS_NOTIFY_URL=https://hooks.example/x", "ARREARS_NOTIFY_SECRET=hunter2"},
+			want:    []string{"ARREARS_NOTIFY_SECRET is not usable"},
+		},
 		"an unknown log level": {
 			environ: []string{"LOG_LEVEL=loud"},
 			want:    []string{`LOG_LEVEL is "loud"; accepted: debug, info, warn or error`},

@@ -6,20 +6,23 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // Message is one notice, ready for any channel.
 type Message struct {
-	Key     string   // business key: delivering it again is recognisable as the same
-	To      []string // mail addresses
-	Subject string   // one line
-	Text    string   // plain text, in lines of at most 72 characters
-	Data    any      // the same facts as JSON, for machines
+	Key     string    // business key: delivering it again is recognisable as the same
+	To      []string  // mail addresses
+	Subject string    // one line
+	Text    string    // plain text, in lines of at most 72 characters
+	Type    string    // what kind of news it is, for machines: spend.threshold_reached, payment.declined
+	At      time.Time // when that was
+	Data    any       // the same facts as JSON, for machines
 }
 
 // Channel delivers messages.
 type Channel interface {
-	// Name is the channel's name in records: "log", "mail".
+	// Name is the channel's name in records: "log", "mail", "webhook".
 	Name() string
 	// Deliver returns nil once the message is handed over. After any other
 	// error than ErrRefused it may be called again with the same message; it

@@ -62,7 +62,8 @@ func Payment(n PaymentNotice) Message {
 	text.facts([2]string{"Written", moment(n.At)})
 	return Message{
 		Key: fmt.Sprintf("payment/%s/%s/%d", n.Invoice, n.Event, n.Attempt),
-		To:  n.To, Subject: oneLine(printable(n.Organization) + ": " + subject), Text: text.String(), Data: n,
+		To:  n.To, Subject: oneLine(printable(n.Organization) + ": " + subject), Text: text.String(),
+		Type: "payment." + string(n.Event), At: n.At, Data: n,
 	}
 }
 

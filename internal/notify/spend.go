@@ -69,7 +69,7 @@ func Spend(n SpendNotice) Message {
 		"The limit can be changed by an owner, primary owner or billing manager of "+organization+"; a change takes effect at once.")
 	text.facts([2]string{"Notice", fmt.Sprintf("%s, limit %s version %d", n.ID, n.LimitID, n.LimitVersion)},
 		[2]string{"Written", moment(n.At)})
-	return Message{Key: "notice/" + n.ID, To: n.To, Subject: oneLine(subject), Text: text.String(), Data: n}
+	return Message{Key: "notice/" + n.ID, To: n.To, Subject: oneLine(subject), Text: text.String(), Type: "spend.threshold_reached", At: n.At, Data: n}
 }
 
 // who names the spender, and the limit from the spender's side.

@@ -101,7 +101,7 @@ func readStanding(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 SELECT (SELECT amount FROM limits WHERE org_id = @org AND scope = 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM limits WHERE org_id = @org AND scope <> 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending'),
-       (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL)`
+       (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void)`
 	var limit decimal.NullDecimal
 	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked)
 	if err != nil {

@@ -67,7 +67,7 @@ func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, e
 // the month that does.
 func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
 	const statement = `
-SELECT o.currency, o.timezone, o.anchor_day, coalesce(o.clock_at, now()),
+SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()),
        l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0)
   FROM organizations o
   LEFT JOIN LATERAL (
@@ -85,8 +85,7 @@ SELECT o.currency, o.timezone, o.anchor_day, coalesce(o.clock_at, now()),
                       ('seat_tier', held.tier),
                       ('user', @user)) AS mine (scope, subject)
          JOIN limits l ON l.org_id = o.id AND l.scope = mine.scope AND l.subject = mine.subject
-        WHERE l.removed_at IS NULL
-          AND l.amount IS NOT NULL) l ON true
+        WHERE l.removed_at IS NULL) l ON true
   LEFT JOIN spend_counters c
     ON c.org_id = o.id
    AND c.window_start = @window
@@ -114,7 +113,7 @@ SELECT o.currency, o.timezone, o.anchor_day, coalesce(o.clock_at, now()),
 	if now, err = seen.at(row.timezone, row.anchorDay, row.now); err != nil {
 		return check, now, err
 	}
-	return LimitCheck{row.currency, now.month, row.now.UTC(), billing.Binding(standings)}, now, nil
+	return LimitCheck{row.currency, now.month, row.now.UTC(), billing.Binding(row.limitRule, standings)}, now, nil
 }
 
 // at returns the billing month that runs at an instant: the one that was seen
@@ -135,6 +134,7 @@ type checkRow struct {
 	currency  billing.Currency
 	timezone  string
 	anchorDay int
+	limitRule string
 	now       time.Time
 	id        *int64
 	scope     *billing.Scope
@@ -147,7 +147,7 @@ type checkRow struct {
 
 func (r *checkRow) targets() []any {
 	return []any{
-		&r.currency, &r.timezone, &r.anchorDay, &r.now,
+		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now,
 		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent,
 	}
 }

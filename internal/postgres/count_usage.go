@@ -54,7 +54,8 @@ func (k counterKey) compare(z counterKey) int {
 	return cmp.Or(cmp.Compare(rank(k.scope), rank(z.scope)), k.window.Compare(z.window), strings.Compare(k.subject, z.subject))
 }
 
-// count adds stored events to the totals of their period, moves the spend
+// count adds stored events to the totals of their period (retractions, whose
+// quantities lie below zero, take from them), moves the spend
 // counters, and writes down every threshold that was crossed.
 func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) error {
 	totals := map[totalKey]*counted{}
@@ -70,7 +71,11 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) er
 			total = &counted{}
 			totals[key] = total
 		}
-		total.events++
+		if p.event.Retracts == "" {
+			total.events++
+		} else {
+			total.events--
+		}
 		total.quantities.Add(&p.event.Quantities)
 
 		spent := spendKey{p.window, p.event.User, p.tier, p.rate}
@@ -188,16 +193,20 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 	if err != nil {
 		return err
 	}
+	own := replacing(in.org, limits)
 	var crossings []crossing
 	for i, key := range keys {
-		crossings = append(crossings, in.crossings(limits, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
+		crossings = append(crossings, in.crossings(limits, own, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
 }
 
 // crossings lists what a counter crossed on its way from one spend to another.
-func (in *intake) crossings(limits []billing.Limit, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
+func (in *intake) crossings(limits []billing.Limit, own ownLimits, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
 	for _, limit := range in.limitsOn(limits, key) {
+		if own.replace(limit, key.subject) {
+			continue
+		}
 		crossed := limit.Crossed(before, after)
 		if in.newUnder(limit, key.subject, month) {
 			crossed = limit.Reached(after)

@@ -111,7 +111,7 @@ func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, 
 func (s *Store) RemoveLimit(ctx context.Context, orgID string, scope billing.Scope, subject string, by By) (removed bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		removed = false
-		org, _, err := s.openSeats(ctx, tx, orgID)
+		org, chart, err := s.openSeats(ctx, tx, orgID)
 		if err != nil {
 			return err
 		}
@@ -124,6 +124,11 @@ func (s *Store) RemoveLimit(ctx context.Context, orgID string, scope billing.Sco
 			return wrap("remove limit", err)
 		}
 		removed = true
+		if scope == billing.ScopeUser && org.LimitRule == billing.RuleOverride { // their tier's limit holds for them now
+			if err := noticeReached(ctx, tx, org, reachedBy{users: []string{subject}, chart: chart}); err != nil {
+				return err
+			}
+		}
 		_, err = audit(ctx, tx, orgID, by, "limits.remove", subjectOf(before.Limit), limitForAudit(before.Limit), nil)
 		return err
 	})
@@ -265,6 +270,37 @@ func limitsOn(limits []billing.Limit, scope billing.Scope, subject string, seats
 	return on
 }
 
+// ownLimits tells which users' own limits replace their tier's default.
+type ownLimits map[string]bool
+
+// replace tells whether a limit does not hold for a user, since their own does.
+func (own ownLimits) replace(l billing.Limit, user string) bool { return own[user] && l.IsDefault() }
+
+// replacing picks the users with a limit of their own, if the organisation's
+// rule lets it replace their tier's.
+func replacing(org billing.Organization, limits []billing.Limit) ownLimits {
+	if org.LimitRule != billing.RuleOverride {
+		return nil
+	}
+	own := ownLimits{}
+	for _, l := range limits {
+		if l.Scope == billing.ScopeUser {
+			own[l.Subject] = true
+		}
+	}
+	return own
+}
+
+// readReplacing does the same for limits that were not read; of all users where
+// users is nil.
+func readReplacing(ctx context.Context, q querier, org billing.Organization, users []string) (ownLimits, error) {
+	if org.LimitRule != billing.RuleOverride {
+		return nil, nil
+	}
+	limits, err := readLimits(ctx, q, org.ID, users)
+	return replacing(org, limits), err
+}
+
 // LimitExplanation says under which limits a user stands, and which one binds.
 type LimitExplanation struct {
 	Organization string
@@ -272,7 +308,8 @@ type LimitExplanation struct {
 	Tier         string // "" = no seat
 	Window       billing.Period
 	AsOf         time.Time
-	Standings    []billing.Standing // widest first; unlimited ones included
+	Rule         string             // of the organisation: how its limits meet
+	Standings    []billing.Standing // widest first; unlimited and replaced ones included
 	Binding      *billing.Standing  // nil = nothing is limited
 }
 
@@ -294,7 +331,7 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 		}
 		chart := newSeatChart(0, all)
 		held, _ := chart.at(user, org.Now)
-		e = LimitExplanation{Organization: orgID, User: user, Tier: held.Tier, Window: calendar.Month(org.Now), AsOf: org.Now}
+		e = LimitExplanation{Organization: orgID, User: user, Tier: held.Tier, Window: calendar.Month(org.Now), AsOf: org.Now, Rule: org.LimitRule}
 		limits, err := readLimits(ctx, tx, orgID, []string{user})
 		if err != nil {
 			return err
@@ -315,7 +352,7 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 				e.Standings = append(e.Standings, billing.Standing{Limit: l, Spent: spent})
 			}
 		}
-		e.Binding = billing.Binding(e.Standings)
+		e.Binding = billing.Binding(org.LimitRule, e.Standings)
 		return nil
 	})
 	return e, err

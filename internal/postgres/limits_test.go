@@ -131,3 +131,52 @@ func TestBadLimitsAreRefusedByName(t *testing.T) {
 	}
 	require.Zero(t, f.count("limits"))
 }
+
+func withOverride(org *billing.Organization) { org.LimitRule = billing.RuleOverride }
+
+func TestE10_UnderOverrideTheUsersOwnLimitBinds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, withOverride)
+	f.seat("u1", "chat", false)
+	f.limit(billing.ScopeOrganization, "", "10000")
+	f.limit(billing.ScopeSeatTier, "chat", "500")
+	f.limit(billing.ScopeUser, "u1", "750")
+	e, err := f.Explain(f.ctx, "acme", "u1")
+	require.NoError(t, err)
+	require.Equal(t, billing.RuleOverride, e.Rule)
+	require.Equal(t, billing.ScopeUser, e.Binding.Limit.Scope)
+	require.Equal(t, "750", e.Binding.Limit.Amount.Decimal.String())
+	require.Equal(t, []bool{false, true, false}, []bool{e.Standings[0].Replaced, e.Standings[1].Replaced, e.Standings[2].Replaced})
+	summary, err := f.UsageSummary(f.ctx, "acme", "", []string{"user"})
+	require.NoError(t, err)
+	require.Equal(t, billing.ScopeUser, summary.Rows[0].Binding.Limit.Scope)
+
+	_, err = f.RemoveLimit(f.ctx, "acme", billing.ScopeUser, "u1", tester)
+	require.NoError(t, err)
+	e, err = f.Explain(f.ctx, "acme", "u1")
+	require.NoError(t, err)
+	require.Equal(t, billing.ScopeSeatTier, e.Binding.Limit.Scope, "falls back")
+}
+
+func TestR32_AReplacedLimitSendsNoNotices(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, withOverride)
+	f.seat("u1", "chat", false)
+	f.seat("u2", "chat", false)
+	f.limit(billing.ScopeUser, "u1", "100")
+	f.use(use("a", "u1", october, 2_000_000), use("b", "u2", october, 2_000_000)) // 10 USD each
+	f.limit(billing.ScopeSeatTier, "chat", "12")
+	require.Equal(t, []string{"seat_tier u2 75% v1 pending"}, f.notices(), "set below what is spent")
+	f.use(use("c", "u1", october, 280_000), use("d", "u2", october, 280_000)) // 11.40
+	require.Equal(t, []string{"seat_tier u2 75% v1 pending", "seat_tier u2 95% v1 pending"}, f.notices(), "crossed")
+	f.seat("u1", "chat_claude_code", false)
+	f.clock(october.Add(1))
+	f.seat("u1", "chat", false)
+	require.Len(t, f.notices(), 2, "moved under it")
+	f.clean()
+
+	_, err := f.RemoveLimit(f.ctx, "acme", billing.ScopeUser, "u1", tester)
+	require.NoError(t, err)
+	require.Equal(t, []string{"seat_tier u1 75% v1 recorded", "seat_tier u1 95% v1 pending"}, f.notices()[2:], "it holds again")
+	f.clean()
+}

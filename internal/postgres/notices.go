@@ -95,6 +95,10 @@ func noticeReached(ctx context.Context, tx pgx.Tx, org billing.Organization, cha
 	} else if limits, err = readLimits(ctx, tx, org.ID, []string{}); err != nil {
 		return err
 	}
+	own, err := readReplacing(ctx, tx, org, changed.users)
+	if err != nil {
+		return err
+	}
 	const statement = `
 SELECT scope, subject, spend
   FROM spend_counters
@@ -114,6 +118,9 @@ SELECT scope, subject, spend
 		for _, l := range limitsOn(limits, scope, subject, changed.chart, org.Now) {
 			if changed.limit == nil && l.Scope != billing.ScopeSeatTier {
 				continue // only the tier's limit is new to the user
+			}
+			if own.replace(l, subject) {
+				continue
 			}
 			if reached := l.Reached(spent); len(reached) > 0 {
 				c := crossing{limit: l, subject: subject, spent: spent, thresholds: reached, window: window, lead: noticePending}
@@ -226,6 +233,8 @@ type NoticeRow struct {
 	billing.Notice
 	Status  string
 	Failure string
+	// Deliveries says how it went at each channel that was tried.
+	Deliveries []Delivery
 }
 
 // Notices lists an organisation's spend notices in the order in which they were
@@ -250,5 +259,12 @@ SELECT` + noticeColumns + `, n.status, n.failure
 		finishNotice(&n.Notice)
 		return n, err
 	})
-	return notices, wrap("list notices", err)
+	if err != nil {
+		return nil, wrap("list notices", err)
+	}
+	deliveries, err := s.noticeDeliveries(ctx, org)
+	for i := range notices {
+		notices[i].Deliveries = deliveries[notices[i].ID]
+	}
+	return notices, err
 }

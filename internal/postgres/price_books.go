@@ -130,7 +130,7 @@ SELECT count(*)
   FROM usage_events e
   JOIN organizations o ON o.id = e.org_id
  WHERE o.price_book = $1
-   AND e.rate_id IS NULL
+   AND e.rate_id IS NULL AND NOT e.void
    AND EXISTS (SELECT
                  FROM model_prices p
                 WHERE p.book = $1 AND p.superseded_revision IS NULL AND p.model = e.model AND p.effective_from <= e.occurred_at)`

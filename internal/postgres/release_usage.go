@@ -28,7 +28,7 @@ func (s *Store) ParkedUsage(ctx context.Context, orgID string) ([]ParkedRow, err
 	const statement = `
 SELECT model, parked_reason, count(*), min(occurred_at), max(occurred_at)
   FROM usage_events
- WHERE org_id = $1 AND rate_id IS NULL
+ WHERE org_id = $1 AND rate_id IS NULL AND NOT void
  GROUP BY 1, 2
  ORDER BY 1, 2`
 	rows, err := s.pool.Query(ctx, statement, orgID)
@@ -132,7 +132,7 @@ SELECT event_id, user_id, occurred_at, product, model,
        coalesce(service_tier, 'standard'), coalesce(speed, 'standard'), coalesce(inference_geo, 'global'),
        labels, flags, coalesce(unknown_count, ''), payload
   FROM usage_events
- WHERE org_id = @org AND rate_id IS NULL AND (@model = '' OR model = @model) AND event_id > @after
+ WHERE org_id = @org AND rate_id IS NULL AND NOT void AND (@model = '' OR model = @model) AND event_id > @after
  ORDER BY event_id
  LIMIT @limit
    FOR UPDATE`

@@ -108,7 +108,8 @@ WITH versions AS (
 )`
 
 // anew finds the events of open periods that have another rate than the one that
-// is in force for them.
+// is in force for them. A retraction goes with its event: it keeps the rate of one
+// that is billed.
 const anew = slots + `, anew AS (
     SELECT e.event_id, e.rate_id AS old_rate, s.rate_id AS new_rate
       FROM usage_events e
@@ -121,14 +122,17 @@ const anew = slots + `, anew AS (
                        AND e.occurred_at >= s.tools_from
                        AND (s.tools_until IS NULL OR e.occurred_at < s.tools_until)
                        AND (s.prompt_tokens_above = 0
-                            OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read > s.prompt_tokens_above)
+                            OR abs(e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read) > s.prompt_tokens_above)
                        AND (s.next_band IS NULL
-                            OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read <= s.next_band)
+                            OR abs(e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read) <= s.next_band)
      WHERE e.org_id = @org
        AND e.rate_id IS NOT NULL
        AND e.period_id = ANY(@periods)
        AND ((e.model, coalesce(e.speed, 'standard')) IN (SELECT * FROM unnest(@models::text[], @speeds::text[]))
-            OR (@tools AND e.web_search > 0))
+            OR (@tools AND e.web_search <> 0))
+       AND (e.retracts IS NULL
+            OR EXISTS (SELECT FROM usage_events o
+                        WHERE o.org_id = e.org_id AND o.event_id = e.retracts AND o.period_id = ANY(@periods)))
        AND s.rate_id IS DISTINCT FROM e.rate_id
 )`
 
@@ -313,7 +317,7 @@ SELECT window_start, scope, subject, spend - delta, spend
 	if err != nil {
 		return nil, wrap("move the spend counters", err)
 	}
-	index := indexLimits(limits)
+	index, replaced := indexLimits(limits), replacing(in.org, limits)
 	var key counterKey
 	var before, after decimal.Decimal
 	_, err = pgx.ForEachRow(rows, []any{&key.window, &key.scope, &key.subject, &before, &after}, func() error {
@@ -322,7 +326,7 @@ SELECT window_start, scope, subject, spend - delta, spend
 		if own, ok := index.users[key.subject]; ok && key.scope == billing.ScopeUser {
 			on = append(on[:len(on):len(on)], own)
 		}
-		crossings = append(crossings, in.crossings(on, key, calendar.Month(key.window), before, after)...)
+		crossings = append(crossings, in.crossings(on, replaced, key, calendar.Month(key.window), before, after)...)
 		return nil
 	})
 	return crossings, wrap("move the spend counters", err)

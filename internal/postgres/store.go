@@ -111,7 +111,13 @@ type querier interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
+// errLostRace is a race to another transaction that only this program can see.
+var errLostRace = errors.New("lost a race to another transaction")
+
 func lostRace(err error) bool {
+	if errors.Is(err, errLostRace) {
+		return true
+	}
 	code := errorCode(err)
 	return code == "40001" || code == "40P01"
 }

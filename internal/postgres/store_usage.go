@@ -84,7 +84,11 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 		if err != nil {
 			return err
 		}
-		return intake.count(ctx, tx, placed)
+		retracted, err := intake.retract(ctx, tx, items, answers, placed)
+		if err != nil {
+			return err
+		}
+		return intake.count(ctx, tx, append(placed, retracted...))
 	})
 	return answers, wrap("store usage of "+orgID, err)
 }
@@ -112,7 +116,9 @@ type intake struct {
 	current period
 	running bool // whether there is a current period
 	months  map[string]billing.Period
-	stored  bool // the events were taken when they arrived: they are not refused by age now
+	held    []string              // the periods whose locks are held
+	undone  map[string]*retracted // the events that the batch retracts, as they stood before any lock
+	stored  bool                  // the events were taken when they arrived: they are not refused by age now
 }
 
 func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, items []UsageItem) (*intake, error) {
@@ -137,6 +143,9 @@ func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, i
 	if in.seats, err = s.seatsOf(ctx, tx, orgID, revision); err != nil {
 		return nil, err
 	}
+	if in.undone, err = readRetracted(ctx, tx, orgID, retractedIDs(items), false); err != nil {
+		return nil, err
+	}
 	if err := in.lockPeriods(ctx, tx, items); err != nil {
 		return nil, err
 	}
@@ -150,18 +159,17 @@ func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []UsageItem)
 	latest := in.org.Now
 	for i := range items {
 		at := items[i].Event.OccurredAt
-		if at.After(latest) && !at.After(in.org.Now.Add(billing.FutureTolerance)) {
+		if items[i].Event.Retracts == "" && at.After(latest) && !at.After(in.org.Now.Add(billing.FutureTolerance)) {
 			latest = at
 		}
 	}
 	if in.periods, err = ensurePeriod(ctx, tx, in.org, latest); err != nil {
 		return err
 	}
-	held := map[string]bool{}
 	for {
 		in.current, in.running = current(in.periods, in.org.Now)
 		wanted := in.wanted(items)
-		missing := slices.DeleteFunc(wanted, func(id string) bool { return held[id] })
+		missing := slices.DeleteFunc(wanted, func(id string) bool { return slices.Contains(in.held, id) })
 		if len(missing) == 0 {
 			return nil
 		}
@@ -169,7 +177,7 @@ func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []UsageItem)
 			if err := lockShared(ctx, tx, periodLock(in.org.ID, id)); err != nil {
 				return err
 			}
-			held[id] = true
+			in.held = append(in.held, id)
 		}
 		if in.periods, err = readPeriods(ctx, tx, in.org.ID); err != nil {
 			return err
@@ -177,13 +185,16 @@ func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []UsageItem)
 	}
 }
 
-// wanted lists the periods that the items and the organisation's now lie in, in
-// order of time.
+// wanted lists the periods that the items, the events they retract and the
+// organisation's now lie in, in order of time.
 func (in *intake) wanted(items []UsageItem) []string {
 	used := make([]bool, len(in.periods))
 	last := 0
 	for i := range items {
 		at := items[i].Event.OccurredAt
+		if undone := in.undone[items[i].Event.Retracts]; undone != nil {
+			at = undone.event.OccurredAt
+		}
 		if last < len(in.periods) && in.periods[last].span().Contains(at) {
 			used[last] = true
 			continue
@@ -194,6 +205,12 @@ func (in *intake) wanted(items []UsageItem) []string {
 				used[n] = true
 				break
 			}
+		}
+	}
+	for _, undone := range in.undone {
+		n := slices.IndexFunc(in.periods, func(p period) bool { return p.ID == undone.period })
+		if n >= 0 {
+			used[n] = true
 		}
 	}
 	var ids []string
@@ -224,6 +241,9 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 	home := 0 // the period of the event before: most follow it there
 	for i := range items {
 		event := &items[i].Event
+		if event.Retracts != "" {
+			continue // its event is found once the batch's own are stored
+		}
 		if home >= len(in.periods) || !in.periods[home].span().Contains(event.OccurredAt) {
 			home = slices.IndexFunc(in.periods, func(p period) bool { return p.span().Contains(event.OccurredAt) })
 		}

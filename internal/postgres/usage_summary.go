@@ -92,6 +92,8 @@ SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
   FROM usage_totals t
   JOIN rates r ON r.id = t.rate_id
  WHERE t.org_id = @org AND t.period_id = @period
+   AND (t.events, t.input, t.output, t.cache_write_5m, t.cache_write_1h, t.cache_read, t.web_search)
+           <> (0, 0, 0, 0, 0, 0, 0) -- all of it was retracted
  GROUP BY 1, 2, 3
  ORDER BY 1, 2, 3`
 	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{
@@ -146,7 +148,7 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	for i := range summary.Rows {
 		row := &summary.Rows[i]
 		row.MonthToDate = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}], Currency: org.Currency}
-		row.Binding = billing.Binding(byUser.standings(row.User, window, spent, chart, org.Now))
+		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, chart, org.Now))
 	}
 	return nil
 }

@@ -92,6 +92,7 @@ func (f *fixture) liveOctober() {
 	f.use(f.octoberUsage(october.AddDate(0, 0, 14).Add(-time.Microsecond), "old prices")...)
 	f.use(f.octoberUsage(october.AddDate(0, 0, 14), "new prices")...)
 	f.limit(billing.ScopeUser, "u2", "40")
+	f.use(use("undone", "u1", f.now(), 900_001), retract("undo", "undone", f.now()))
 	f.store(use("nothing", "u1", october, 0), with(use("parked", "u1", f.now(), 5), func(e *billing.Event) { e.Model = "claude-unknown" }))
 	_, err = f.LoadPriceBook(f.ctx, func() *billing.PriceBook {
 		book := contractBook()
@@ -147,6 +148,8 @@ func (f *fixture) liveNovember() {
 	f.clock(october.AddDate(0, 1, 9))
 	f.use(f.octoberUsage(october.AddDate(0, 0, 29), "late")...)
 	f.use(f.octoberUsage(f.now(), "november")...)
+	f.use(retract("undo october", "first no seat", f.now()))
+	f.store(with(use("void", "u1", f.now(), 5), func(e *billing.Event) { e.Model = "claude-never" }), retract("undo void", "void", f.now()))
 	require.NoError(f.t, f.EndPeriodNow(f.ctx, "acme", 0))
 	f.clock(october.AddDate(0, 2, 0))
 	for _, period := range []string{"2026-11-01", "2026-11-01.2"} {

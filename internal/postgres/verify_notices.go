@@ -11,7 +11,8 @@ func noticeChecks() []check {
 // I28: every threshold of a limit that was reached while its present version
 // held is written down, sent or not. A member's tier limit is asked about where
 // all of the member's usage of the month was under that tier and the seat was
-// held to the end: who changed tiers stood under several limits.
+// held to the end: who changed tiers stood under several limits. Under the rule
+// override it does not hold for members with a limit of their own.
 const crossedThresholdsAreNoticed = `
 WITH months AS (
     SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
@@ -37,6 +38,10 @@ WITH months AS (
       JOIN months m ON m.starts_at = c.window_start AND m.ends_at > l.updated_at
      WHERE c.spend > 0
        AND c.spend * 100 >= l.amount * l.threshold
+       AND NOT (l.of_members
+                AND EXISTS (SELECT FROM organizations o WHERE o.id = l.org_id AND o.limit_rule = 'override')
+                AND EXISTS (SELECT FROM limits own
+                             WHERE own.org_id = l.org_id AND own.scope = 'user' AND own.subject = c.subject AND own.removed_at IS NULL))
        AND (NOT l.of_members
             OR EXISTS (SELECT FROM steady s
                         WHERE s.starts_at = c.window_start AND s.user_id = c.subject AND s.tier = l.subject)
@@ -57,17 +62,33 @@ SELECT concat_ws(' ', r.scope, nullif(r.subject, ''), 'limit', r.id, 'version', 
  ORDER BY 1, r.threshold`
 
 // I28: no notice says what was never so: its spend reaches its threshold, and so
-// does the counter, since spend falls by a recorded correction of prices only:
-// what such took away after the notice counts.
+// does the counter, with what was retracted since and what a recorded correction
+// of prices took away after the notice: spend falls by nothing else.
 const noticesAreSound = `
-WITH counted AS (
+WITH months AS (
+    SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
+), retracted AS (
+    SELECT m.starts_at, s.user_id, s.seat_tier, -sum(` + listPrice + `) AS spend
+      FROM usage_events s
+      JOIN months m ON s.occurred_at >= m.starts_at AND s.occurred_at < m.ends_at
+      JOIN rates r ON r.id = s.rate_id
+     WHERE s.org_id = @org AND s.retracts IS NOT NULL
+     GROUP BY 1, 2, 3
+), counted AS (
     SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent,
-           coalesce(c.spend, 0) - coalesce((SELECT sum(f.difference)
-                                              FROM price_change_spend f
-                                              JOIN price_change_organizations o USING (change_id, org_id)
-                                             WHERE f.org_id = c.org_id AND f.window_start = c.window_start
-                                               AND f.scope = c.scope AND f.subject = c.subject
-                                               AND f.difference < 0 AND n.id <= o.last_notice), 0) AS spend
+           coalesce(c.spend, 0)
+               - coalesce((SELECT sum(f.difference)
+                             FROM price_change_spend f
+                             JOIN price_change_organizations o USING (change_id, org_id)
+                            WHERE f.org_id = c.org_id AND f.window_start = c.window_start
+                              AND f.scope = c.scope AND f.subject = c.subject
+                              AND f.difference < 0 AND n.id <= o.last_notice), 0)
+               + coalesce((SELECT sum(t.spend)
+                             FROM retracted t
+                            WHERE t.starts_at = n.window_start
+                              AND CASE WHEN n.scope = 'organization' THEN true
+                                       WHEN n.scope = 'seat_tier' AND n.subject = l.subject THEN t.seat_tier = n.subject
+                                       ELSE t.user_id = n.subject END), 0) AS spend
       FROM notices n
       JOIN limits l ON l.id = n.limit_id
       LEFT JOIN spend_counters c ON c.org_id = n.org_id

@@ -8,6 +8,7 @@ func usageChecks() []check {
 		{"event_period", eventsLieInTheirPeriod},
 		{"spend_recount", spendIsItsEvents},
 		{"reprice", correctionsAreWhole},
+		{"retraction", retractionsCancelTheirEvent},
 	}
 }
 
@@ -15,7 +16,8 @@ func usageChecks() []check {
 // user, product, model and rate; parked ones count nowhere.
 const totalsAreTheirEvents = `
 WITH counted AS (
-    SELECT period_id, coalesce(origin_id, '') AS origin_id, user_id, product, model, rate_id, count(*) AS events,
+    SELECT period_id, coalesce(origin_id, '') AS origin_id, user_id, product, model, rate_id,
+           sum(CASE WHEN retracts IS NULL THEN 1 ELSE -1 END) AS events,
            sum(input) AS input, sum(output) AS output, sum(cache_write_5m) AS cache_write_5m,
            sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search
       FROM usage_events
@@ -58,7 +60,8 @@ const heldThen = ` p.book = @book AND p.added_revision <= x.revision AND (p.supe
 // I06: each event's rate has the prices that were in force when it occurred, as
 // they stood when its period was billed: of the last version before it, in the
 // highest band that its prompt exceeds, times its modifiers; a tool's price
-// counts where the tool was used.
+// counts where the tool was used. Another check holds a retraction to the rate of
+// its event.
 const eventsHaveTheirRate = billedBy + `, held AS (
     SELECT x.revision, p.*
       FROM revisions x
@@ -96,7 +99,7 @@ const eventsHaveTheirRate = billedBy + `, held AS (
       LEFT JOIN tools t ON t.revision = b.revision
                        AND e.occurred_at >= t.effective_from
                        AND (t.until IS NULL OR e.occurred_at < t.until)
-     WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND (@period = '' OR e.period_id = @period)
+     WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND e.retracts IS NULL AND (@period = '' OR e.period_id = @period)
 )
 SELECT 'event ' || e.event_id,
        concat_ws(' ', @book::text, e.model, trim_scale(e.input * e.times), trim_scale(e.output * e.times),
@@ -187,4 +190,32 @@ SELECT 'correction ' || c.change_id, trim_scale(coalesce(sum(s.difference), 0)):
  WHERE c.org_id = @org
  GROUP BY c.change_id, c.difference
 HAVING coalesce(sum(s.difference), 0) <> c.difference
+ ORDER BY 1`
+
+// U23: a retraction is its event with everything that is counted below zero, of
+// the same user, at the same rate and in the same month; it cancels no other
+// retraction, and what it cancels while parked waits for nothing.
+const retractionsCancelTheirEvent = `
+WITH pairs AS (
+    SELECT r.event_id, r.retracts, e.event_id AS found, e.void AS event_void, e.rate_id AS event_rate, r.void,
+           concat_ws(' ', e.occurred_at, e.user_id, e.product, e.model, e.seat_tier, 'rate ' || e.rate_id, coalesce(e.origin_id, e.period_id),
+                     -e.input, -e.output, -e.cache_write_5m, -e.cache_write_1h, -e.cache_read, -e.web_search) AS expected,
+           concat_ws(' ', r.occurred_at, r.user_id, r.product, r.model, r.seat_tier, 'rate ' || r.rate_id, coalesce(r.origin_id, r.period_id),
+                     r.input, r.output, r.cache_write_5m, r.cache_write_1h, r.cache_read, r.web_search) AS actual
+      FROM usage_events r
+      LEFT JOIN usage_events e ON e.org_id = r.org_id AND e.event_id = r.retracts AND e.retracts IS NULL
+     WHERE r.org_id = @org AND r.retracts IS NOT NULL AND (@period = '' OR r.period_id = @period)
+)
+SELECT 'event ' || event_id, 'the whole of ' || retracts || ': ' || expected, CASE WHEN found IS NULL THEN 'no such event' ELSE actual END
+  FROM pairs
+ WHERE found IS NULL OR expected <> actual
+ UNION ALL
+SELECT 'event ' || event_id, 'void, as is ' || retracts, 'one of them waits for a price'
+  FROM pairs
+ WHERE found IS NOT NULL AND (void, event_void) IS DISTINCT FROM (event_rate IS NULL, event_rate IS NULL)
+ UNION ALL
+SELECT 'event ' || e.event_id, 'a retraction, since it is void', 'none'
+  FROM usage_events e
+ WHERE e.org_id = @org AND @period = '' AND e.void AND e.retracts IS NULL
+   AND NOT EXISTS (SELECT FROM usage_events r WHERE r.org_id = e.org_id AND r.retracts = e.event_id)
  ORDER BY 1`

@@ -154,7 +154,7 @@ func (d *decoder) line(line []byte) {
 	}
 }
 
-const envelopeFields = "id, organization, user, occurred_at, product, model, usage, speed, inference_geo, labels"
+const envelopeFields = "id, organization, user, occurred_at, product, model, usage, speed, inference_geo, labels, retracts"
 
 func (d *decoder) envelope() {
 	for name := d.enter(""); name != nil; name = d.next() {
@@ -179,6 +179,8 @@ func (d *decoder) envelope() {
 			d.inferenceGeo("inference_geo")
 		case "labels":
 			d.labels()
+		case "retracts":
+			d.retracts()
 		default:
 			d.refuse(printable(name), "is not a field of a usage event; accepted, in this spelling: "+envelopeFields)
 			d.value()
@@ -279,6 +281,10 @@ func isNothing(value jsontext.Value) bool {
 
 // complete checks what only the whole event can tell and fills in the defaults.
 func (d *decoder) complete(line []byte) {
+	if d.event.Retracts != "" {
+		d.retraction()
+		return
+	}
 	for _, r := range required {
 		if d.given&r.given == 0 {
 			d.refuse(r.field, "is required; it is missing or null")
@@ -296,6 +302,37 @@ func (d *decoder) complete(line []byte) {
 	d.cacheWrites()
 	if e.UnknownCount != "" {
 		e.Payload = bytes.Clone(bytes.TrimSpace(line))
+	}
+}
+
+// retraction checks an event that cancels another: it says which one and when,
+// and nothing of the use itself, which the other has said.
+func (d *decoder) retraction() {
+	e := &d.event
+	for _, r := range required[:3] {
+		if d.given&r.given == 0 {
+			d.refuse(r.field, "is required; it is missing or null")
+			return
+		}
+	}
+	for _, other := range []struct {
+		field string
+		given bool
+	}{
+		{"user", e.User != ""},
+		{"product", e.Product != ""},
+		{"model", e.Model != ""},
+		{"usage", d.given&givenUsage != 0},
+		{"speed", e.Speed != ""},
+		{"inference_geo", e.InferenceGeo != ""},
+		{"labels", e.Labels != nil},
+	} {
+		if other.given {
+			d.refuse(other.field, "is given together with retracts; accepted with it: id, organization, occurred_at; a corrected event is sent under an id of its own")
+		}
+	}
+	if e.Retracts == e.ID {
+		d.refuse("retracts", "is the event's own id; accepted: the id of the event that it cancels")
 	}
 }
 

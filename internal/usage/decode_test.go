@@ -547,6 +547,11 @@ func encode(e *billing.Event) []byte {
 		"id": e.ID, "organization": e.Organization, "product": e.Product, "model": e.Model, "usage": usage,
 		"occurred_at": e.OccurredAt.Format(time.RFC3339Nano), "speed": e.Speed, "inference_geo": e.InferenceGeo,
 	}
+	if e.Retracts != "" {
+		envelope = object{
+			"id": e.ID, "organization": e.Organization, "occurred_at": e.OccurredAt.Format(time.RFC3339Nano), "retracts": e.Retracts,
+		}
+	}
 	if e.User != "" {
 		envelope["user"] = e.User
 	}
@@ -632,4 +637,25 @@ func shuffled(t *rapid.T, object map[string]json.RawMessage) []byte {
 		parts = append(parts, fmt.Sprintf("%s%q%s:%s%s", space.Draw(t, "s"), name, space.Draw(t, "s"), space.Draw(t, "s"), object[name]))
 	}
 	return []byte("{" + strings.Join(parts, ",") + "}")
+}
+
+func TestU23_ARetractionSaysWhatItCancelsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	const short = `{"id":"evt_09","organization":"acme","occurred_at":"2026-10-01T00:00:00Z","retracts":"evt_01"%s}`
+	want := billing.Event{
+		ID: "evt_09", Organization: "acme", Retracts: "evt_01", OccurredAt: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC),
+	}
+	require.Equal(t, want, decoded(t, fmt.Sprintf(short, "")))
+	require.Equal(t, want, decoded(t, fmt.Sprintf(short, `,"user":null,"product":null,"usage":null,"labels":{}`)))
+	for field, value := range map[string]string{
+		"user": `"u"`, "product": `"chat"`, "model": `"m"`, "usage": `{}`, "speed": `"standard"`, "inference_geo": `"us"`, "labels": `{"a":"b"}`,
+	} {
+		requireRefused(t, fmt.Sprintf(short, fmt.Sprintf(`,%q:%s`, field, value)), field, "together with retracts")
+	}
+	requireRefused(t, `{"organization":"acme","occurred_at":"2026-10-01T00:00:00Z","retracts":"evt_01"}`, "id", "required")
+	requireRefused(t, `{"id":"evt_09","organization":"acme","retracts":"evt_01"}`, "occurred_at", "required")
+	requireRefused(t, `{"id":"e","organization":"acme","occurred_at":"2026-10-01T00:00:00Z","retracts":"e"}`, "retracts", "own id")
+	requireRefused(t, with("retracts", `""`), "retracts", "is empty")
+	requireRefused(t, with("retracts", `7`), "retracts", "accepted: a string")
+	require.Empty(t, decoded(t, with("retracts", "null")).Retracts)
 }

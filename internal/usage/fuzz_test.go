@@ -29,6 +29,7 @@ func FuzzDecode(f *testing.F) {
 		with("id", `"a\u0000b"`),
 		`{"usage":{"input_tokens":1,"input_tokens":1}}`,
 		full[:100],
+		`{"id":"r","organization":"acme","occurred_at":"2026-10-01T00:00:00Z","retracts":"e"}`,
 	} {
 		f.Add([]byte(line))
 	}
@@ -64,7 +65,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func requireWithinBounds(t *testing.T, e *billing.Event) {
-	texts := []string{e.ID, e.User, e.Product, e.Model, e.ServiceTier}
+	texts := []string{e.ID, e.Retracts, e.User, e.Product, e.Model, e.ServiceTier}
 	for name, value := range e.Labels {
 		texts = append(texts, name, value)
 		require.LessOrEqual(t, len(name), maxLabelName)
@@ -77,6 +78,10 @@ func requireWithinBounds(t *testing.T, e *billing.Event) {
 	}
 	require.LessOrEqual(t, len(e.Labels), maxLabels)
 	require.NotEmpty(t, e.ID)
+	if e.Retracts != "" {
+		require.Equal(t, billing.Event{ID: e.ID, Organization: e.Organization, OccurredAt: e.OccurredAt, Retracts: e.Retracts}, *e)
+		return
+	}
 	require.NotEmpty(t, e.Product)
 	require.NotEmpty(t, e.Model)
 	require.NotContains(t, e.Product+e.Model, "/")

@@ -134,6 +134,18 @@ func (d *decoder) id() {
 	d.event.ID = string(text)
 }
 
+func (d *decoder) retracts() {
+	text := d.str("retracts")
+	if text == nil {
+		return
+	}
+	if reason := checkID(text); reason != "" {
+		d.refuse("retracts", reason)
+		return
+	}
+	d.event.Retracts = string(text)
+}
+
 // interned reads a string of which few differ, so that events share it.
 func (d *decoder) interned(field string, flag given, known *interner, check func([]byte) string) string {
 	text := d.str(field)
