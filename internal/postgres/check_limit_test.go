@@ -166,3 +166,17 @@ SELECT sum(seq_tup_read)::bigint
 	require.NoError(f.t, f.pool.QueryRow(f.ctx, read).Scan(&rows))
 	return rows
 }
+
+func TestR32_UnderOverrideAUsersOwnLimitReplacesTheTiers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(o *billing.Organization) { o.LimitRule = billing.RuleOverride })
+	f.seat("u1", "chat", false)
+	f.seat("u2", "chat", false)
+	f.limit(billing.ScopeOrganization, "", "100")
+	f.limit(billing.ScopeSeatTier, "chat", "5")
+	f.limit(billing.ScopeUser, "u1", "8")
+	f.limit(billing.ScopeUser, "u2", "none")
+	f.store(use("a", "u1", october, 1_200_000), use("b", "u2", october, 1_200_000)) // 6 USD each
+	require.Equal(t, "allowed by user u1: 2 left", f.check("u1"))
+	require.Equal(t, "allowed by organization : 88 left", f.check("u2"), "an own limit of none replaces the tier's too")
+}

@@ -186,7 +186,8 @@ CREATE TEMPORARY TABLE repriced (
 
 const sumMoved = `
 INSERT INTO repriced
-SELECT e.period_id, coalesce(e.origin_id, ''), e.user_id, e.product, e.model, e.seat_tier, m.starts_at, e.old_rate, e.new_rate, count(*),
+SELECT e.period_id, coalesce(e.origin_id, ''), e.user_id, e.product, e.model, e.seat_tier, m.starts_at, e.old_rate, e.new_rate,
+       sum(CASE WHEN e.retracts IS NULL THEN 1 ELSE -1 END),
        sum(e.input), sum(e.output), sum(e.cache_write_5m), sum(e.cache_write_1h), sum(e.cache_read), sum(e.web_search)
   FROM moved e
   JOIN unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)

@@ -11,6 +11,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/devstack/pgtest"
 	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/pricebook"
 )
 
 // retract returns an event that cancels another one.
@@ -219,4 +220,31 @@ func TestN02_HoveringAtAThresholdNoticesOnce(t *testing.T) {
 	require.Equal(t, []string{"organization  75% v1 pending"}, f.notices(), "and what was said is not unsaid")
 	require.Equal(t, "7", f.spent(billing.ScopeOrganization, ""))
 	f.clean()
+}
+
+// A correction of prices gives a retraction the rate of its event, whatever the
+// sign of its prompt; one of a billed event keeps the rate that was billed.
+func TestRepriceTakesARetractionAlongWithItsEvent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.limit(billing.ScopeOrganization, "", "1000")
+	f.clock(october.AddDate(0, 0, 30))
+	big := use("big", "u1", october, 1_000_000)
+	big.Event.Model = "claude-sonnet-4-5"
+	big.Event.Quantities[billing.Input] = 300_000 // above the band
+	f.store(big, use("kept", "u1", october, 1_000_000), use("billed", "u2", october.AddDate(0, 0, 30), 1_000_000))
+	f.store(retract("r1", "big", october))
+	f.reprice(times(pricebook.Default(), "2", func(billing.ModelPrice) bool { return true }))
+	require.Equal(t, "20", f.spent(billing.ScopeOrganization, ""), "two of Haiku, at twice the price")
+	f.endOctober()
+	require.Equal(t, "20.00 USD", f.issueOctober().Total.String())
+
+	f.store(retract("r2", "billed", f.now()))
+	f.reprice(times(pricebook.Default(), "3", func(billing.ModelPrice) bool { return true }))
+	preview, err := f.PreviewInvoice(f.ctx, "acme")
+	require.NoError(t, err)
+	require.Equal(t, "-10.00 USD", preview.Subtotal.String(), "what was billed is given back")
+	differences, err := f.Verify(f.ctx, "acme", "")
+	require.NoError(t, err)
+	require.Empty(t, differences)
 }
