@@ -69,6 +69,7 @@ type advancedOrgView struct {
 	Organization string    `json:"organization"`
 	From         time.Time `json:"from"`
 	To           time.Time `json:"to"`
+	Stage        string    `json:"stage"` // of the cycle: not_started and paused ones do nothing
 }
 
 type playedView struct {
@@ -111,6 +112,10 @@ func runClockAdvance(ctx context.Context, o *clockAdvanceOptions) error {
 	return moveErr
 }
 
+// farthest is how many years a clock is moved at once: every period on the way is
+// billed, and a slip of the finger should not bill a thousand years.
+const farthest = 10
+
 // testClocks reads the organisations whose clocks are to be moved.
 func testClocks(ctx context.Context, store *postgres.Store, ids []string, to time.Time) ([]billing.Organization, error) {
 	all := ids == nil
@@ -133,6 +138,9 @@ func testClocks(ctx context.Context, store *postgres.Store, ids []string, to tim
 		case to.Before(org.Now):
 			return nil, fmt.Errorf("--to %s is before the time of %s, %s; a clock only moves forward",
 				to.Format(time.RFC3339), id, org.Now.Format(time.RFC3339))
+		case to.After(org.Now.AddDate(farthest, 0, 0)):
+			return nil, fmt.Errorf("--to %s is more than %d years after the time of %s, %s; move it in steps",
+				to.Format(time.RFC3339), farthest, id, org.Now.Format(time.RFC3339))
 		default:
 			clocks = append(clocks, org)
 		}
@@ -146,6 +154,12 @@ func testClocks(ctx context.Context, store *postgres.Store, ids []string, to tim
 func (v advancedView) write(w io.Writer) {
 	for _, org := range v.Organizations {
 		fmt.Fprintf(w, "%s: from %s to %s\n", org.Organization, showTime(org.From), showTime(org.To))
+		switch org.Stage {
+		case "not_started":
+			fmt.Fprintf(w, "%s has no cycle yet, so nothing is billed: starter cycle start %s\n", org.Organization, org.Organization)
+		case "paused":
+			fmt.Fprintf(w, "%s is paused, so nothing is billed: starter cycle resume %s\n", org.Organization, org.Organization)
+		}
 	}
 	if v.Usage != nil {
 		fmt.Fprintln(w)

@@ -247,7 +247,11 @@ func (p *player) view(ctx context.Context, before map[string]snapshot) (advanced
 	view := advancedView{To: p.to.Time, Organizations: []advancedOrgView{}, Events: []happening{}}
 	var later int64
 	for _, c := range p.clocks {
-		view.Organizations = append(view.Organizations, advancedOrgView{c.org.ID, c.from, c.org.Now})
+		cycle, err := p.store.Cycle(ctx, c.org.ID)
+		if err != nil {
+			return view, err
+		}
+		view.Organizations = append(view.Organizations, advancedOrgView{c.org.ID, c.from, c.org.Now, cycle.Stage})
 		after, err := takeSnapshot(ctx, p.store, c.org.ID)
 		if err != nil {
 			return view, err

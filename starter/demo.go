@@ -96,9 +96,10 @@ func runDemo(ctx context.Context, o *demoOptions) (err error) {
 	o.say("Temporal UI  %s", stack.Env()["ARREARS_TEMPORAL_UI_URL"])
 	o.say("Gateway      %s", stack.Env()["ARREARS_GATEWAY_URL"])
 	if o.exit {
+		o.say("\nBoth stop now; without --exit they stay up until Ctrl-C.")
 		return nil
 	}
-	o.say("Try it       set -a; . %s; set +a; starter usage summary acme --period 2026-10-01 --by user", envFile)
+	o.say("Try it       set -a; . %s; set +a; %s usage summary acme --period 2026-10-01 --by user", envFile, os.Args[0])
 	o.say("\nThe stack stays up. Ctrl-C stops it.")
 	return stack.Wait(ctx)
 }

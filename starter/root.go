@@ -74,7 +74,7 @@ func hintFor(err error) string {
 	switch {
 	case errors.As(err, &h):
 		return h.hint
-	case errors.Is(err, billing.ErrNotFound) && strings.Contains(err.Error(), `organization "`):
+	case errors.Is(err, billing.ErrNotFound) && strings.Contains(err.Error(), `organization "`) && strings.HasSuffix(err.Error(), "does not exist"):
 		return "The organizations are listed by: starter org list"
 	}
 	return ""

@@ -208,6 +208,6 @@ func runUsageRelease(ctx context.Context, a *app, org, model string) error {
 		return err
 	}
 	return a.print(result, func(w io.Writer) {
-		fmt.Fprintf(w, "Released %s; %s parked still.\n", plural(result.Released, "event"), showCount(result.StillParked))
+		fmt.Fprintf(w, "Released %s; %s of those looked at have no price still.\n", plural(result.Released, "event"), showCount(result.StillParked))
 	})
 }
