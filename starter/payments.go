@@ -15,7 +15,7 @@ import (
 
 func newPaymentsCmd(a *app) *cobra.Command {
 	return newGroup("payments", "Payments: every attempt to collect an invoice", "",
-		newPaymentsListCmd(a), newPaymentsRetryCmd(a), newPaymentsSetMethodCmd(a))
+		newPaymentsListCmd(a), newPaymentsNoticesCmd(a), newPaymentsRetryCmd(a), newPaymentsSetMethodCmd(a))
 }
 
 func newPaymentsListCmd(a *app) *cobra.Command {
