@@ -17,8 +17,8 @@ const (
 	// before what its invoice says is believed.
 	spentKeyWait = time.Hour
 
-	notAttempted = "not_attempted" // the failure code of a charge that was never made
-	declined     = "declined"      // of one that the provider gives no code for
+	notAttempted = billing.FailureNotAttempted // the failure code of a charge that was never made
+	declined     = "declined"                  // of one that the provider gives no code for
 )
 
 // CollectInvoice takes the next step of collecting an invoice.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -123,16 +124,10 @@ func (s *stack) run(args ...string) (stdout, stderr string, code int) {
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !asExit(err, &exit) {
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		require.NoError(s.t, err)
 	}
 	return out.String(), problems.String(), cmd.ProcessState.ExitCode()
-}
-
-func asExit(err error, exit **exec.ExitError) bool {
-	e, ok := err.(*exec.ExitError) //nolint:errorlint // exec returns it bare
-	*exit = e
-	return ok
 }
 
 // must runs starter and fails the test unless it exits 0.

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -83,7 +84,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = cmpErr(err, stack.Stop()) }()
+	defer func() { err = cmp.Or(err, stack.Stop()) }()
 	r := &rig{options: o, env: stack.Env()}
 	if r.dir, err = os.MkdirTemp("", "arrears-bench-"); err != nil {
 		return err
@@ -102,13 +103,6 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	return r.measure(ctx)
-}
-
-func cmpErr(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }
 
 // measure runs every measurement and prints them as one table.

@@ -232,6 +232,13 @@ const (
 	StepLook    StepKind = "look"    // a sent invoice: ask whether it was paid
 )
 
+// Failure codes of our own, beside the provider's, by which storage, activities
+// and the provider's gateway understand each other.
+const (
+	FailureNoMethod     = "no_payment_method" // there is nothing that could be charged
+	FailureNotAttempted = "not_attempted"     // the charge was never made
+)
+
 // ChargeResult is what the provider answered to an attempt. A decline is a
 // result and not an error.
 type ChargeResult struct {

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,20 +123,11 @@ type Carried struct {
 func Add(lines []Line, kinds ...LineKind) decimal.Decimal {
 	sum := decimal.Zero
 	for i := range lines {
-		if len(kinds) == 0 || containsKind(kinds, lines[i].Kind) {
+		if len(kinds) == 0 || slices.Contains(kinds, lines[i].Kind) {
 			sum = sum.Add(lines[i].Amount.Amount)
 		}
 	}
 	return sum
-}
-
-func containsKind(kinds []LineKind, kind LineKind) bool {
-	for _, k := range kinds {
-		if k == kind {
-			return true
-		}
-	}
-	return false
 }
 
 // Outcome decides what becomes of an invoice by its total: nothing to pay is

@@ -43,12 +43,10 @@ func (m Money) String() string { return m.plain() + " " + string(m.Currency) }
 func (m Money) plain() string {
 	digits := m.Currency.Digits()
 	if m.Amount.Exponent() < -digits && !m.Amount.Equal(m.Amount.Truncate(digits)) {
-		return trimZeros(m.Amount)
+		return m.Amount.String()
 	}
 	return m.Amount.StringFixed(digits)
 }
-
-func trimZeros(d decimal.Decimal) string { return d.String() }
 
 // Minor returns m in the smallest unit of its currency, and an error when m
 // does not fall on that unit, so that nothing is ever rounded in passing.

@@ -26,9 +26,9 @@ const (
 	// failureNoMethod: the organisation has no payment method. The provider was not
 	// asked; the attempt uses up its day of the dunning table like any other, so
 	// that an invoice which nobody can pay ends past due as well.
-	failureNoMethod = "no_payment_method"
+	failureNoMethod = billing.FailureNoMethod
 	// failureNotAttempted: the charge never reached the provider. It uses up nothing.
-	failureNotAttempted = "not_attempted"
+	failureNotAttempted = billing.FailureNotAttempted
 	// failureSettled: the provider's invoice was paid, withdrawn or given up otherwise.
 	failureSettled = "settled_otherwise"
 )

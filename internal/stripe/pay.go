@@ -14,8 +14,8 @@ import (
 // Failure codes of our own: the customer has nothing that could be charged, and
 // the charge was never made.
 const (
-	noPaymentMethod = "no_payment_method"
-	notAttempted    = "not_attempted"
+	noPaymentMethod = billing.FailureNoMethod
+	notAttempted    = billing.FailureNotAttempted
 )
 
 // Pay charges an invoice by its customer's default payment method, once under the
