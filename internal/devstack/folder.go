@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -112,13 +113,29 @@ func sweep() {
 	}
 }
 
-// freePort returns a port of the loopback on which nobody listens. Another
-// process may take it before it is used; those who use it try again.
+// freePort returns a port of the loopback on which nobody listens, and keeps
+// other stacks away from it for as long as this process lives. Without that,
+// two of them could be given the same port, and one take the other's server
+// for its own until that is stopped. The UDP port of the same number is the
+// lock: the kernel gives it to one process and takes it back when that dies.
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	for range portAttempts {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, fmt.Errorf("find a free port: %w", err)
+		}
+		address := listener.Addr().(*net.TCPAddr)
+		lock, err := net.ListenUDP("udp", &net.UDPAddr{IP: address.IP, Port: address.Port})
+		_ = listener.Close()
+		if err == nil {
+			heldPorts.Store(address.Port, lock) // else it would be collected, and closed
+			return address.Port, nil
+		}
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %d in a row are taken by others", portAttempts)
 }
+
+const portAttempts = 100
+
+// heldPorts holds the locks of the ports that this process was given.
+var heldPorts sync.Map
