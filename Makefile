@@ -76,6 +76,10 @@ imports:
 workflowcheck: $(WORKFLOWLINT)
 	$(WORKFLOWLINT) ./workflows/...
 
+.PHONY: year
+year: prepare ## let a hundred organisations live through a year, and count every token again (ORGS=100)
+	ARREARS_YEAR_ORGS=$(or $(ORGS),100) $(GO) test ./internal/acceptance -run TestAYear -count=1 -timeout 2h -v
+
 .PHONY: bench
 bench: prepare ## measure import, closing and history beside what they stand on
 	@$(GO) run ./internal/bench $(ARGS)

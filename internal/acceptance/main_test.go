@@ -48,8 +48,9 @@ func buildAndRun(m *testing.M) (int, error) {
 
 // stack is a running development stack.
 type stack struct {
-	t   *testing.T
-	env []string
+	t        *testing.T
+	env      []string
+	patience time.Duration // how long a command may take
 }
 
 // startStack runs `starter dev` until the test ends.
@@ -83,7 +84,7 @@ func startStack(t *testing.T, args ...string) *stack {
 			t.Logf("starter dev said:\n%s", text)
 		}
 	})
-	s := &stack{t: t}
+	s := &stack{t: t, patience: 3 * time.Minute}
 	require.Eventually(t, func() bool {
 		text, err := os.ReadFile(envFile)
 		s.env = readEnv(string(text))
@@ -117,7 +118,7 @@ func (s *stack) getenv(name string) string {
 // run runs starter and returns what it printed and its exit code.
 func (s *stack) run(args ...string) (stdout, stderr string, code int) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), s.patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(programs, "starter"), args...)
 	cmd.Env = s.env
@@ -150,6 +151,8 @@ type money struct{ Amount, Currency string }
 
 type invoice struct {
 	ID, Number, Status string
+	PeriodStart        time.Time `json:"period_start"`
+	PeriodEnd          time.Time `json:"period_end"`
 	Total              money
 	AmountPaid         money  `json:"amount_paid"`
 	StripeInvoiceID    string `json:"stripe_invoice_id"`
