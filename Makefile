@@ -66,6 +66,7 @@ vet: # compiles the tests, too
 .PHONY: lint
 lint: $(LINT) # not the Temporal server's module: its dependencies take minutes
 	$(LINT) run
+	$(LINT) run --build-tags faultpoints ./internal/faultpoint
 	cd $(COMPOSECHECK) && $(CURDIR)/$(LINT) run
 
 .PHONY: imports

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/config"
+	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/stripe"
 	"github.com/arrears-dev/arrears/workflows"
@@ -34,12 +35,14 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 		return err
 	}
 	log := cfg.Logger(stderr)
-	store, err := postgres.Open(ctx, string(cfg.DatabaseURL))
+	store, err := postgres.OpenTraced(ctx, string(cfg.DatabaseURL), faultpoint.Tracer())
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	provider, err := stripe.New(stripe.Options{Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase})
+	provider, err := stripe.New(stripe.Options{
+		Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, Transport: faultpoint.Transport,
+	})
 	if err != nil {
 		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/workflows"
 )
 
@@ -73,6 +74,7 @@ func newWorkers(c client.Client, a workflows.Activities, callsPerSecond float64,
 func (q queue) options(fail func(error)) worker.Options {
 	options := worker.Options{
 		WorkerStopTimeout: stopTimeout,
+		Interceptors:      faultpoint.Interceptors(),
 		OnFatalError:      func(err error) { fail(fmt.Errorf("task queue %s: %w", q.name, err)) },
 	}
 	if q.perSecond > 0 {

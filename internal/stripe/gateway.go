@@ -38,7 +38,9 @@ type Options struct {
 	APIBase        string        // "" is Stripe itself; another base takes keys of test mode only
 	WebhookSecrets []string      // every secret that may sign now; two while one is being replaced
 	Timeout        time.Duration // of one call; 0 is 30 s
-	Log            *slog.Logger  // nil is slog.Default
+	// Transport returns what carries the calls, given what would; nil leaves that.
+	Transport func(http.RoundTripper) http.RoundTripper
+	Log       *slog.Logger // nil is slog.Default
 }
 
 // Gateway is one Stripe account in one mode. It is safe for concurrent use.
@@ -65,7 +67,7 @@ func New(o Options) (*Gateway, error) {
 		o.Log = slog.Default()
 	}
 	config := &sdk.BackendConfig{
-		HTTPClient:        httpClient(o.Timeout),
+		HTTPClient:        httpClient(o),
 		MaxNetworkRetries: sdk.Int64(0),
 		EnableTelemetry:   sdk.Bool(false),
 		LeveledLogger:     &sdk.LeveledLogger{Level: sdk.LevelNull},
@@ -111,11 +113,15 @@ func checkBase(base string, live bool) error {
 }
 
 // httpClient follows no redirects: the key goes to the configured host only.
-func httpClient(timeout time.Duration) *http.Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 32
+func httpClient(o Options) *http.Client {
+	direct := http.DefaultTransport.(*http.Transport).Clone()
+	direct.MaxIdleConnsPerHost = 32
+	transport := http.RoundTripper(direct)
+	if o.Transport != nil {
+		transport = o.Transport(direct)
+	}
 	return &http.Client{
-		Timeout:       timeout,
+		Timeout:       o.Timeout,
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
