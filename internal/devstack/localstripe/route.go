@@ -12,11 +12,20 @@ type route struct {
 	pattern string
 	handler handler
 	fields  fields
+	search  bool // lags behind writes, and has a rate of its own
 }
 
-func get(path string, h handler, f fields) route  { return route{"GET " + path, h, f} }
-func post(path string, h handler, f fields) route { return route{"POST " + path, h, f} }
-func del(path string, h handler) route            { return route{"DELETE " + path, h, fields{}} }
+func get(path string, h handler, f fields) route {
+	return route{pattern: "GET " + path, handler: h, fields: f}
+}
+
+func post(path string, h handler, f fields) route {
+	return route{pattern: "POST " + path, handler: h, fields: f}
+}
+
+func del(path string, h handler) route {
+	return route{pattern: "DELETE " + path, handler: h, fields: fields{}}
+}
 
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()

@@ -22,6 +22,7 @@ type state struct {
 	settledAt instant                   // when what is due was last looked for
 	events    eventLog
 	replies   replies
+	search    searchIndex
 }
 
 func newState() *state {
@@ -41,6 +42,7 @@ func newState() *state {
 		advances:  map[string]*invoice{},
 		events:    eventLog{at: map[string]int{}},
 		replies:   newReplies(),
+		search:    searchIndex{known: map[string]map[string]string{}},
 	}
 	s.shelves = map[string]shelf{
 		"customer": s.customers, "payment_method": s.methods, "invoice": s.invoices,
