@@ -32,7 +32,7 @@ func (s *Server) routes() *http.ServeMux {
 	all := slices.Concat(
 		accountRoutes(), customerRoutes(), paymentMethodRoutes(), invoiceRoutes(), invoiceItemRoutes(),
 		paymentIntentRoutes(), chargeRoutes(), refundRoutes(), creditNoteRoutes(), eventRoutes(),
-		testClockRoutes(), webhookEndpointRoutes(),
+		testClockRoutes(), webhookEndpointRoutes(), disputeRoutes(), cashBalanceRoutes(),
 	)
 	for _, r := range all {
 		mux.HandleFunc(r.pattern, s.serve(r))
