@@ -11,14 +11,14 @@ import (
 func (s *Server) controls(mux *http.ServeMux) {
 	mux.HandleFunc("GET /_local/faults", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Faults()) })
 	mux.HandleFunc("POST /_local/faults", func(w http.ResponseWriter, r *http.Request) {
-		order(w, r, "faults", Fault.check, s.Inject)
+		order(w, r, "faults", Fault.Check, s.Inject)
 	})
 	mux.HandleFunc("DELETE /_local/faults", func(w http.ResponseWriter, _ *http.Request) { done(w, s.ClearFaults) })
 	mux.HandleFunc("POST /_local/release", func(w http.ResponseWriter, _ *http.Request) { done(w, s.Release) })
 
 	mux.HandleFunc("GET /_local/webhooks", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Webhooks()) })
 	mux.HandleFunc("POST /_local/webhooks", func(w http.ResponseWriter, r *http.Request) {
-		order(w, r, "webhook faults", WebhookFault.check, s.InjectWebhooks)
+		order(w, r, "webhook faults", WebhookFault.Check, s.InjectWebhooks)
 	})
 	mux.HandleFunc("DELETE /_local/webhooks", func(w http.ResponseWriter, _ *http.Request) { done(w, s.ClearWebhooks) })
 	mux.HandleFunc("POST /_local/webhooks/redeliver", s.redeliver)

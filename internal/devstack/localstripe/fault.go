@@ -94,8 +94,8 @@ func Scatter(seed uint64, span, count int, kinds ...FaultKind) []Fault {
 	return faults
 }
 
-// check says what is wrong with a fault, and what is accepted.
-func (f Fault) check() error {
+// Check says what is wrong with a fault, and what is accepted.
+func (f Fault) Check() error {
 	if !slices.Contains(FaultKinds(), f.Kind) {
 		return fmt.Errorf("kind %q; accepted: one of %v", f.Kind, FaultKinds())
 	}
@@ -156,7 +156,7 @@ func newFaultPlan(now func() time.Time) *faultPlan {
 // can never strike, which is a mistake of the caller's.
 func (s *Server) Inject(faults ...Fault) {
 	for _, f := range faults {
-		if err := f.check(); err != nil {
+		if err := f.Check(); err != nil {
 			panic("localstripe: " + err.Error())
 		}
 	}

@@ -71,7 +71,8 @@ type WebhookFault struct {
 	Kinds  []WebhookFaultKind `json:"kinds,omitempty"`
 }
 
-func (f WebhookFault) check() error {
+// Check says what is wrong with a fault, and what is accepted.
+func (f WebhookFault) Check() error {
 	if !slices.Contains(WebhookFaultKinds(), f.Kind) {
 		return fmt.Errorf("kind %q; accepted: one of %v", f.Kind, WebhookFaultKinds())
 	}
@@ -120,7 +121,7 @@ type orderedWebhook struct {
 // panics on a fault that can never strike.
 func (s *Server) InjectWebhooks(faults ...WebhookFault) {
 	for _, f := range faults {
-		if err := f.check(); err != nil {
+		if err := f.Check(); err != nil {
 			panic("localstripe: " + err.Error())
 		}
 	}
