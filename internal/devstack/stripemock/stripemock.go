@@ -1,4 +1,6 @@
-package conformance
+// Package stripemock runs Stripe's own stripe-mock for tests: made from today's
+// schema of the API, it checks parameters and keeps no state.
+package stripemock
 
 import (
 	"bufio"
@@ -12,10 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startMock runs stripe-mock on a free port until the test ends.
-func startMock(t *testing.T) *account {
+// Key is one that stripe-mock takes.
+const Key = "sk_test_123"
+
+// Start runs bin/stripe-mock of the repository at root on a free port until the
+// test ends, and returns its URL. Without the program the test is skipped.
+func Start(t *testing.T, root string) string {
 	t.Helper()
-	binary, err := filepath.Abs("../../../bin/stripe-mock")
+	binary, err := filepath.Abs(filepath.Join(root, "bin", "stripe-mock"))
 	require.NoError(t, err)
 	if _, err := os.Stat(binary); err != nil {
 		t.Skip("no bin/stripe-mock: the Makefile builds it")
@@ -40,9 +46,9 @@ func startMock(t *testing.T) *account {
 	}()
 	select {
 	case base := <-found:
-		return &account{base: base, key: "sk_test_123"}
+		return base
 	case <-time.After(30 * time.Second):
 		t.Fatal("stripe-mock did not say where it listens within 30 s")
-		return nil
+		return ""
 	}
 }
