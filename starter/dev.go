@@ -3,19 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/devstack"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/workflows"
 )
@@ -110,66 +104,6 @@ func newDevPrepareCmd(a *app) *cobra.Command {
 		Args:    arguments(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return devstack.Prepare(cmd.Context(), a.stderr) },
 	}
-}
-
-type devStripeOptions struct {
-	*app
-	listen string
-	state  string
-}
-
-func newDevStripeCmd(a *app) *cobra.Command {
-	o := &devStripeOptions{app: a}
-	cmd := &cobra.Command{
-		Use:     "stripe",
-		Short:   "Run the local Stripe alone, as docker-compose.yml does",
-		Example: "  starter dev stripe --listen 127.0.0.1:12111",
-		Hidden:  true,
-		Args:    arguments(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDevStripe(cmd.Context(), o) },
-	}
-	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:12111", "host:port to listen on")
-	cmd.Flags().StringVar(&o.state, "state-file", "", "keep its state here (default in memory)")
-	return cmd
-}
-
-func runDevStripe(ctx context.Context, o *devStripeOptions) (err error) {
-	cfg, err := o.config()
-	if err != nil {
-		return err
-	}
-	log := cfg.Logger(o.stderr)
-	options := localstripe.Options{StateFile: o.state, Log: log}
-	if len(cfg.StripeWebhookSecrets) > 0 {
-		options.WebhookURL = strings.TrimSuffix(cfg.GatewayURL, "/") + "/v1/webhooks/stripe"
-		options.WebhookSecret = string(cfg.StripeWebhookSecrets[0])
-	}
-	stripe, err := localstripe.New(options)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stripe.Close()) }()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
-	if err != nil {
-		return err
-	}
-	o.note("The local Stripe listens on http://%s", listener.Addr())
-	return serveStripe(ctx, listener, stripe, log)
-}
-
-// serveStripe answers until ctx ends. It does not wait for what is under way: a
-// request may be held on purpose.
-func serveStripe(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // what it says, Serve says too
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("local Stripe: %w", err)
-	}
-	return nil
 }
 
 // getenv reads a variable of the app's environment.

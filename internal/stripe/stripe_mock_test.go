@@ -1,17 +1,13 @@
 package stripe_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/devstack/stripemock"
 	"github.com/arrears-dev/arrears/internal/stripe"
 )
 
@@ -50,7 +47,7 @@ var everyRequest = []string{
 // since it keeps no state.
 func TestTheAPIsSchemaAcceptsEveryRequest(t *testing.T) {
 	t.Parallel()
-	mock := startMock(t)
+	mock := stripemock.Start(t, "../..")
 	const (
 		clock   = `{"id":"clock_1","status":"ready","frozen_time":%TIME%}`
 		invoice = `{"id":"in_1","status":"open","payment_intent":{"id":"pi_1","status":"requires_payment_method","latest_charge":"ch_1"}}`
@@ -204,39 +201,4 @@ func forward(t *testing.T, to string, r *http.Request, body []byte) (int, []byte
 	defer func() { _ = response.Body.Close() }()
 	answer, _ := io.ReadAll(response.Body)
 	return response.StatusCode, answer
-}
-
-// startMock runs stripe-mock on a free port until the test ends.
-func startMock(t *testing.T) string {
-	t.Helper()
-	binary, err := filepath.Abs("../../bin/stripe-mock")
-	require.NoError(t, err)
-	if _, err := os.Stat(binary); err != nil {
-		t.Skip("no bin/stripe-mock: the Makefile builds it")
-	}
-	// Without an address for HTTPS it would listen on a fixed port of all interfaces.
-	mock := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
-	out, err := mock.StdoutPipe()
-	require.NoError(t, err)
-	mock.Stderr = os.Stderr
-	require.NoError(t, mock.Start())
-	t.Cleanup(func() {
-		_ = mock.Process.Kill()
-		_ = mock.Wait()
-	})
-	found := make(chan string, 1)
-	go func() {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if _, address, ok := strings.Cut(lines.Text(), "Listening for HTTP at address: "); ok {
-				found <- "http://" + address
-			}
-		}
-	}()
-	select {
-	case address := <-found:
-		return address
-	case <-time.After(30 * time.Second):
-		t.Fatal("stripe-mock did not say where it listens within 30 s")
-		return ""
-	}
 }

@@ -22,7 +22,7 @@ type amountOf struct {
 	Currency string `json:"currency"`
 }
 
-// balance is what was collected and not refunded, per currency; there are no
+// balance is what was collected, not refunded and not charged back, per currency; there are no
 // fees and no payouts here.
 func balance(t *tx, _ *request) (any, *apiError) {
 	available, pending := map[string]int64{"usd": 0}, map[string]int64{"usd": 0}
@@ -32,6 +32,11 @@ func balance(t *tx, _ *request) (any, *apiError) {
 			available[c.Currency] += c.Amount - c.AmountRefunded
 		case "pending":
 			pending[c.Currency] += c.Amount
+		}
+	}
+	for _, d := range t.disputes.newest("") {
+		if d.private.Withdrawn {
+			available[d.Currency] -= d.Amount
 		}
 	}
 	return map[string]any{

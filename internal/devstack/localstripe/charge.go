@@ -96,4 +96,10 @@ func (c *charge) fail(d decline) {
 		NetworkStatus: "declined_by_network", Reason: text(d.declineCode), RiskLevel: "normal",
 		SellerMessage: "The bank did not return any further details with this decline.", Type: "issuer_declined",
 	}
+	if d.declineCode == "fraudulent" {
+		c.Outcome = &chargeOutcome{
+			NetworkStatus: "not_sent_to_network", Reason: "highest_risk_level", RiskLevel: "highest",
+			SellerMessage: "Stripe blocked this payment as too risky.", Type: "blocked",
+		}
+	}
 }

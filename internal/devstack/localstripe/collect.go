@@ -44,6 +44,16 @@ func (t *tx) succeed(inv *invoice, p *paymentIntent, c *charge, now instant) {
 	t.emit("charge.succeeded", c)
 	t.emit("payment_intent.succeeded", p)
 	t.settled(inv, now, "invoice.updated", "invoice.paid", "invoice.payment_succeeded")
+	t.disputeAfter(c, now)
+}
+
+// disputeAfter has the bank take a charge back where its test method says so.
+func (t *tx) disputeAfter(c *charge, now instant) {
+	if m, ok := t.methods.get(c.PaymentMethod); ok {
+		if disputed := m.behaviour().disputed; disputed != nil {
+			t.dispute(c, disputed.reason, disputed.status, now)
+		}
+	}
 }
 
 func (t *tx) decline(inv *invoice, p *paymentIntent, c *charge, d decline) *apiError {
@@ -68,7 +78,7 @@ func (t *tx) decline(inv *invoice, p *paymentIntent, c *charge, d decline) *apiE
 
 // askCustomer is a charge that waits for the customer's 3-D Secure.
 func (t *tx) askCustomer(inv *invoice, p *paymentIntent) *apiError {
-	p.Status, p.NextAction = "requires_action", &nextAction{Type: "use_stripe_sdk"}
+	p.Status, p.NextAction = "requires_action", &nextAction{Type: "use_stripe_sdk", UseStripeSDK: &struct{}{}}
 	t.put(p)
 	t.emit("payment_intent.requires_action", p)
 	t.change(inv, "invoice.updated", "invoice.payment_action_required")
@@ -136,6 +146,9 @@ func authenticate(t *tx, r *request) (any, *apiError) {
 			code:    "payment_intent_authentication_failure",
 			message: "The provided PaymentMethod has failed authentication.",
 		})
+	}
+	if late := m.behaviour().atCharge; late != nil {
+		return nil, t.decline(inv, p, newCharge(p, m, now), *late)
 	}
 	t.succeed(inv, p, newCharge(p, m, now), now)
 	return p, nil

@@ -52,4 +52,8 @@ func (s *state) rebuild() {
 	for _, shelf := range s.shelves {
 		shelf.each(s.put)
 	}
+	s.invoices.each(func(o object) {
+		inv := o.(*invoice)
+		s.search.known[inv.ID] = searchable(inv)
+	})
 }

@@ -60,6 +60,7 @@ func creditNoteRoutes() []route {
 		post("/v1/credit_notes", createNote, create.with(metadataFields())),
 		get("/v1/credit_notes", listNotes, filter),
 		get("/v1/credit_notes/{id}", retrieveNote, fields{}),
+		post("/v1/credit_notes/{id}/void", voidNote, fields{}),
 	}
 }
 
@@ -195,13 +196,17 @@ func (t *tx) reduce(inv *invoice, note *creditNote, r *request) *apiError {
 	inv.PrePaymentCreditNotesAmount += note.Total
 	inv.AmountDue -= note.Total
 	inv.AmountRemaining -= note.Total
+	if p, ok := t.intents.get(string(inv.PaymentIntent)); ok && inv.AmountRemaining == 0 && inv.partlyFunded() {
+		t.fundedWhole(inv, p, note.Created)
+		return nil
+	}
 	if inv.AmountRemaining == 0 {
 		t.cancelIntent(inv, note.Created, "automatic")
 		t.settled(inv, note.Created, "invoice.updated", "invoice.paid")
 		return nil
 	}
 	if p, ok := t.intents.get(string(inv.PaymentIntent)); ok {
-		p.Amount = inv.AmountRemaining
+		p.Amount = inv.AmountDue
 		t.put(p)
 	}
 	t.change(inv, "invoice.updated")
@@ -219,6 +224,9 @@ func (t *tx) giveBack(inv *invoice, note *creditNote, r *request) *apiError {
 	if toCard > 0 && (!charged || c.Status != "succeeded" || toCard > c.Amount-c.AmountRefunded) {
 		return refused("", "The refund_amount is greater than what was charged and not yet refunded.")
 	}
+	if toCard > 0 && t.chargedBack(c) {
+		return refused("charge_disputed", "Charge %s has been charged back; cannot issue a refund.", c.ID)
+	}
 	if toCard > 0 {
 		note.Refund = text(t.refund(c, toCard, "").ID)
 	}
@@ -234,6 +242,30 @@ func (t *tx) giveBack(inv *invoice, note *creditNote, r *request) *apiError {
 	inv.PostPaymentCreditNotesAmount += note.Total
 	t.change(inv, "invoice.updated")
 	return nil
+}
+
+// voidNote takes back a note that lowered an invoice which is still open.
+func voidNote(t *tx, r *request) (any, *apiError) {
+	note, ok := t.notes.get(r.id())
+	if !ok {
+		return nil, missing("credit note", r.id(), "id")
+	}
+	inv, ok := t.invoices.get(note.Invoice)
+	if !ok || note.Status == "void" || note.Type != "pre_payment" || inv.Status != "open" || t.processing(inv) {
+		return nil, refused("", "You can only void credit notes that were issued for invoices that are still open.")
+	}
+	note.Status, note.VoidedAt = "void", t.now(inv.Customer)
+	t.put(note)
+	inv.PrePaymentCreditNotesAmount -= note.Total
+	inv.AmountDue += note.Total
+	inv.AmountRemaining += note.Total
+	if p, ok := t.intents.get(string(inv.PaymentIntent)); ok {
+		p.Amount = inv.AmountDue
+		t.put(p)
+	}
+	t.emit("credit_note.voided", note)
+	t.change(inv, "invoice.updated")
+	return note, nil
 }
 
 func listNotes(t *tx, r *request) (any, *apiError) {

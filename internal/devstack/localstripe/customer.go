@@ -22,6 +22,10 @@ type customer struct {
 	NextInvoiceSequence int64             `json:"next_invoice_sequence"`
 	Phone               text              `json:"phone"`
 	TestClock           text              `json:"test_clock"`
+
+	private struct {
+		Cash map[string]int64 // what came by bank transfer and is not applied, by currency
+	}
 }
 
 type invoiceSettings struct {
@@ -31,6 +35,7 @@ type invoiceSettings struct {
 
 func (c *customer) kind() string { return "customer" }
 func (c *customer) key() string  { return c.ID }
+func (c *customer) hidden() any  { return &c.private }
 
 // owner is the clock, so that a clock's customers are found without a search.
 func (c *customer) owner() string { return string(c.TestClock) }

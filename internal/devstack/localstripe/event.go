@@ -35,6 +35,8 @@ type event struct {
 
 	// Waiting are the endpoints that have not taken the event yet.
 	Waiting []string `json:"-"`
+	// Missed are those that were given up.
+	Missed []string `json:"-"`
 }
 
 func (e *event) kind() string  { return "event" }

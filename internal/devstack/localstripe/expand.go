@@ -19,6 +19,7 @@ var expandable = map[string][]string{
 	"payment_intent": {"customer", "invoice", "latest_charge", "payment_method"},
 	"charge":         {"customer", "invoice", "payment_intent"},
 	"refund":         {"charge", "payment_intent"},
+	"dispute":        {"charge", "payment_intent"},
 	"credit_note":    {"customer", "invoice", "refund"},
 }
 
@@ -133,6 +134,8 @@ func (t *tx) find(id string) object {
 		return found(t.charges, id)
 	case "re":
 		return found(t.refunds, id)
+	case "du":
+		return found(t.disputes, id)
 	case "clock":
 		return found(t.clocks, id)
 	}

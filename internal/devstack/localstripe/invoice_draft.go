@@ -15,13 +15,15 @@ func invoiceRoutes() []route {
 		"status": oneOf("draft", "open", "void", "paid", "uncollectible"),
 	}.with(rangeFields("created")).with(rangeFields("due_date")).with(pageFields())
 	search := fields{"query": required(anyText()), "limit": integer(), "page": anyText()}
+	found := get("/v1/invoices/search", searchInvoices, search)
+	found.search = true
 	return []route{
 		post("/v1/invoices", createInvoice, draftFields().with(fields{
 			"customer": required(anyText()), "currency": currency(),
 			"pending_invoice_items_behavior": oneOf("include", "exclude"),
 		})),
 		get("/v1/invoices", listInvoices, filter),
-		get("/v1/invoices/search", searchInvoices, search),
+		found,
 		get(one, retrieveInvoice, fields{}),
 		post(one, updateInvoice, draftFields()),
 		del(one, deleteInvoice),

@@ -8,7 +8,7 @@ func voidInvoice(t *tx, r *request) (any, *apiError) {
 		return nil, err
 	}
 	switch {
-	case inv.Status == "paid":
+	case inv.Status == "paid" || inv.partlyFunded():
 		return nil, refused("", "Invoices with `paid` payments cannot be voided.")
 	case inv.Status != "open" && inv.Status != "uncollectible":
 		return nil, notOpen()

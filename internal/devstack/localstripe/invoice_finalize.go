@@ -42,6 +42,9 @@ func (t *tx) finalize(inv *invoice, now instant) {
 		inv.Attempted = true
 		t.settled(inv, now, "invoice.updated", "invoice.paid", "invoice.payment_succeeded")
 	}
+	if inv.Status == "open" && c.private.Cash[inv.Currency] > 0 {
+		t.reconcile(c, inv.Currency, "")
+	}
 }
 
 // balance applies the customer's balance to the invoice. A credit that is left,

@@ -16,6 +16,8 @@ func payInvoice(t *tx, r *request) (any, *apiError) {
 		return nil, notOpen()
 	case t.processing(inv):
 		return nil, underWay()
+	case inv.partlyFunded() && !r.flag("paid_out_of_band"):
+		return nil, refused("", "This invoice is partially paid by bank transfer, which the local Stripe does not mix with charges.")
 	}
 	m, err := t.payer(inv, r)
 	if err != nil && !r.flag("paid_out_of_band") {
@@ -91,6 +93,11 @@ func minor(n int64) string { return fmt.Sprintf("%d minor units of", n) }
 
 // payOutOfBand notes money that did not come through Stripe: no attempt.
 func (t *tx) payOutOfBand(inv *invoice, now instant) {
+	if p, ok := t.intents.get(string(inv.PaymentIntent)); ok && inv.partlyFunded() {
+		inv.PaidOutOfBand = true
+		t.fundedWhole(inv, p, now) // what did come through Stripe
+		return
+	}
 	t.cancelIntent(inv, now, "automatic")
 	inv.PaidOutOfBand = true
 	t.settled(inv, now, "invoice.updated", "invoice.paid")

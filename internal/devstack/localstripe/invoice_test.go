@@ -301,6 +301,7 @@ func TestInvoicesAreFoundByMetadata(t *testing.T) {
 		})
 		require.NoError(t, err)
 	}
+	l.wall.pass(time.Minute)
 	count := 0
 	it := l.Invoices.Search(&stripe.InvoiceSearchParams{SearchParams: stripe.SearchParams{
 		Query: fmt.Sprintf("metadata['period']:'0' AND customer:'%s' AND status:'draft'", c.ID), Limit: stripe.Int64(1),

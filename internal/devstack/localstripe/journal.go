@@ -33,10 +33,11 @@ type logged struct {
 	Object  json.RawMessage `json:"object,omitempty"`
 	As      int             `json:"as,omitempty"`
 	Waiting []string        `json:"waiting,omitempty"`
+	Missed  []string        `json:"missed,omitempty"`
 }
 
 func loggedOf(e *event) logged {
-	l := logged{Event: *e, Object: e.Data.Object, Waiting: e.Waiting}
+	l := logged{Event: *e, Object: e.Data.Object, Waiting: e.Waiting, Missed: e.Missed}
 	l.Event.Data = eventData{}
 	return l
 }
@@ -164,7 +165,7 @@ func (s *state) apply(e entry) error {
 			one.Object = e.Event[at-one.As].Object
 			e.Event[at].Object = one.Object
 		}
-		one.Event.Data.Object, one.Event.Waiting = one.Object, one.Waiting
+		one.Event.Data.Object, one.Event.Waiting, one.Event.Missed = one.Object, one.Waiting, one.Missed
 		s.events.add(&one.Event)
 	}
 	if e.Sent != nil {

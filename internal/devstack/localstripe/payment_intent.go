@@ -38,8 +38,16 @@ type paymentIntent struct {
 type lastEnd struct{ Code, DeclineCode, Message string }
 
 type nextAction struct {
-	Type         string   `json:"type"`
-	UseStripeSDK struct{} `json:"use_stripe_sdk"`
+	Type         string        `json:"type"`
+	UseStripeSDK *struct{}     `json:"use_stripe_sdk,omitempty"`
+	Instructions *instructions `json:"display_bank_transfer_instructions,omitempty"`
+}
+
+// instructions tell the customer what is still to be transferred.
+type instructions struct {
+	AmountRemaining int64  `json:"amount_remaining"`
+	Currency        string `json:"currency"`
+	Type            string `json:"type"`
 }
 
 type lastError struct {

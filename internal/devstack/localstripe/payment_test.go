@@ -207,3 +207,21 @@ func TestMoneyGoesBackByRefundsAndCreditNotes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, stripe.InvoiceStatusPaid, l.invoice(t, open.ID).Status, "800 and the balance of 200 cover it")
 }
+
+func TestACreditNoteOnAnOpenInvoiceCanBeVoided(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	inv := l.finalized(t, l.customer(t, "pm_card_visa").ID, 1000)
+	note, err := l.CreditNotes.New(&stripe.CreditNoteParams{Invoice: &inv.ID, Amount: stripe.Int64(400)})
+	require.NoError(t, err)
+	require.EqualValues(t, 600, l.invoice(t, inv.ID).AmountRemaining)
+	note, err = l.CreditNotes.VoidCreditNote(note.ID, nil)
+	require.NoError(t, err)
+	require.Equal(t, stripe.CreditNoteStatusVoid, note.Status)
+	require.EqualValues(t, 1000, l.invoice(t, inv.ID).AmountRemaining)
+	_, err = l.CreditNotes.VoidCreditNote(note.ID, nil)
+	require.Error(t, err)
+	_, err = l.Invoices.Pay(inv.ID, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 1000, l.available(t))
+}

@@ -9,13 +9,31 @@ type refund struct {
 	Currency      string            `json:"currency"`
 	Metadata      map[string]string `json:"metadata"`
 	PaymentIntent string            `json:"payment_intent"`
+	FailureReason text              `json:"failure_reason,omitempty"`
 	Reason        text              `json:"reason"`
 	Status        string            `json:"status"`
+
+	private struct {
+		SettleAt instant // when it goes on, 0 if it is at its end
+		Fails    bool
+		Customer string
+	}
 }
 
 func (r *refund) kind() string  { return "refund" }
 func (r *refund) key() string   { return r.ID }
 func (r *refund) owner() string { return "" }
+func (r *refund) hidden() any   { return &r.private }
+
+// How a refund goes on after it was made. A pending one succeeds; one that fails
+// looked like a success until then.
+const (
+	refundPending = "pending"
+	refundFails   = "fails"
+	refundHours   = 1 // until then
+)
+
+var laterRefunds = map[string]string{"pm_card_pendingRefund": refundPending, "pm_card_refundFail": refundFails}
 
 func refundRoutes() []route {
 	create := fields{
@@ -45,6 +63,8 @@ func createRefund(t *tx, r *request) (any, *apiError) {
 		return nil, err
 	}
 	switch {
+	case c.Disputed && t.chargedBack(c):
+		return nil, refused("charge_disputed", "Charge %s has been charged back; cannot issue a refund.", c.ID)
 	case c.Status != "succeeded":
 		return nil, refused("charge_not_refundable", "Charge %s has not succeeded and cannot be refunded.", c.ID)
 	case left == 0:
@@ -84,12 +104,53 @@ func (t *tx) refund(c *charge, amount int64, reason string) *refund {
 		Currency: c.Currency, Metadata: map[string]string{}, PaymentIntent: c.PaymentIntent, Reason: text(reason),
 		Status: "succeeded",
 	}
+	if m, ok := t.methods.get(c.PaymentMethod); ok {
+		re.goesOn(m.behaviour().refunds)
+	}
+	re.private.Customer = c.Customer
 	c.AmountRefunded += amount
 	c.Refunded = c.AmountRefunded == c.Amount
 	t.put(c)
 	t.put(re)
 	t.emit("charge.refunded", c)
 	return re
+}
+
+func (r *refund) goesOn(how string) {
+	if how == "" {
+		return
+	}
+	r.private.SettleAt, r.private.Fails = r.Created+refundHours*hour, how == refundFails
+	if how == refundPending {
+		r.Status = "pending"
+	}
+}
+
+// endRefund is the bank's last word on a refund. What failed is back with us.
+func (t *tx) endRefund(re *refund) {
+	re.Status = "succeeded"
+	if re.private.Fails {
+		re.Status, re.FailureReason = "failed", "expired_or_canceled_card"
+		if c, ok := t.charges.get(re.Charge); ok {
+			c.AmountRefunded -= re.Amount
+			c.Refunded = false
+			t.put(c)
+		}
+	}
+	re.private.SettleAt = 0
+	t.put(re)
+	t.emit("charge.refund.updated", re)
+}
+
+// chargedBack tells whether the bank has taken the money, so that it cannot be
+// given back once more.
+func (t *tx) chargedBack(c *charge) bool {
+	for _, d := range t.disputes.newest("") {
+		if d.Charge == c.ID && d.private.Withdrawn {
+			return true
+		}
+	}
+	return false
 }
 
 func listRefunds(t *tx, r *request) (any, *apiError) {

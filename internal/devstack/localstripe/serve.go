@@ -42,24 +42,31 @@ func (s *Server) serve(to route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := newID("req")
 		if err := authorize(r); err != nil {
-			write(w, r, reply{status: err.Status, body: err.body(), id: id})
+			write(w, r, failed(id, err))
 			return
 		}
-		fault := s.plan.strike(r.Method, r.URL.Path)
-		if err := fault.refusal(); err != nil {
-			write(w, r, reply{status: err.Status, body: err.body(), id: id})
+		fault := s.plan.strike(r.Method, r.URL.Path, r.Header.Get("Idempotency-Key"))
+		err, cut := fault.refusal()
+		if cut {
+			hangUp()
+		}
+		if reason := s.limiter.admit(to.pattern, to.search, s.now()); reason != "" && err == nil {
+			w.Header().Set("Stripe-Rate-Limited-Reason", reason)
+			err = rateLimited()
+		}
+		if err != nil {
+			write(w, r, failed(id, err))
 			return
 		}
 		req, err := read(r)
 		if err != nil {
-			write(w, r, reply{status: err.Status, body: err.body(), id: id})
+			write(w, r, failed(id, err))
 			return
 		}
 		out := s.answer(to, req, fault, id)
-		if s.spoil(r, fault, req.key) {
-			panic(http.ErrAbortHandler) // cuts the connection without an answer
+		if !s.spoil(w, r, fault, req.key, out) {
+			write(w, r, out)
 		}
-		write(w, r, out)
 	}
 }
 

@@ -13,6 +13,7 @@ type Options struct {
 	StateFile     string // "" keeps everything in memory only
 	WebhookURL    string // "" delivers no webhooks; events stay readable
 	WebhookSecret string
+	Limits        Limits           // none by default: tests send hundreds of requests a second
 	Now           func() time.Time // nil is time.Now
 	Log           *slog.Logger     // nil is slog.Default
 }
@@ -25,6 +26,8 @@ type Server struct {
 	mux  *http.ServeMux
 	plan *faultPlan
 	hook *dispatcher
+
+	limiter *limiter
 
 	mu      sync.Mutex
 	state   *state
@@ -53,7 +56,7 @@ func New(o Options) (*Server, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
-		now: o.Now, log: o.Log, plan: newFaultPlan(), state: state, journal: journal,
+		now: o.Now, log: o.Log, plan: newFaultPlan(o.Now), limiter: newLimiter(o.Limits), state: state, journal: journal,
 		local: &webhookEndpoint{ID: localEndpoint}, stop: stop, stopped: ctx.Done(),
 	}
 	s.hook = newDispatcher(s.log, s.webhook, s.delivered)

@@ -19,6 +19,9 @@ func (t *tx) settleDue() {
 	for _, p := range t.dueIntents() {
 		t.endDebit(p)
 	}
+	for _, re := range t.dueRefunds() {
+		t.endRefund(re)
+	}
 	for _, inv := range t.dueInvoices() {
 		t.advance(inv)
 	}
@@ -32,6 +35,19 @@ func (t *tx) dueIntents() []*paymentIntent {
 		}
 	}
 	slices.SortFunc(due, func(a, b *paymentIntent) int {
+		return cmp.Or(cmp.Compare(a.private.SettleAt, b.private.SettleAt), cmp.Compare(a.ID, b.ID))
+	})
+	return due
+}
+
+func (t *tx) dueRefunds() []*refund {
+	var due []*refund
+	for _, re := range t.refunding {
+		if re.private.SettleAt <= t.now(re.private.Customer) {
+			due = append(due, re)
+		}
+	}
+	slices.SortFunc(due, func(a, b *refund) int {
 		return cmp.Or(cmp.Compare(a.private.SettleAt, b.private.SettleAt), cmp.Compare(a.ID, b.ID))
 	})
 	return due

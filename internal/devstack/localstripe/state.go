@@ -14,14 +14,18 @@ type state struct {
 	notes     *table[*creditNote]
 	clocks    *table[*testClock]
 	endpoints *table[*webhookEndpoint]
+	disputes  *table[*dispute]
+	cash      *table[*cashTransaction]
 	shelves   map[string]shelf
 
 	lines     map[string][]*invoiceItem // by invoice, in the order of its lines
 	unsettled map[string]*paymentIntent // bank debits under way
+	refunding map[string]*refund        // refunds that are not at their end
 	advances  map[string]*invoice       // invoices that Stripe moves on by itself
 	settledAt instant                   // when what is due was last looked for
 	events    eventLog
 	replies   replies
+	search    searchIndex
 }
 
 func newState() *state {
@@ -36,17 +40,21 @@ func newState() *state {
 		notes:     newTable(func() *creditNote { return &creditNote{} }),
 		clocks:    newTable(func() *testClock { return &testClock{} }),
 		endpoints: newTable(func() *webhookEndpoint { return &webhookEndpoint{} }),
+		disputes:  newTable(func() *dispute { return &dispute{} }),
+		cash:      newTable(func() *cashTransaction { return &cashTransaction{} }),
+		refunding: map[string]*refund{},
 		lines:     map[string][]*invoiceItem{},
 		unsettled: map[string]*paymentIntent{},
 		advances:  map[string]*invoice{},
 		events:    eventLog{at: map[string]int{}},
 		replies:   newReplies(),
+		search:    searchIndex{known: map[string]map[string]string{}},
 	}
 	s.shelves = map[string]shelf{
 		"customer": s.customers, "payment_method": s.methods, "invoice": s.invoices,
 		"invoiceitem": s.items, "payment_intent": s.intents, "charge": s.charges,
 		"refund": s.refunds, "credit_note": s.notes, "test_helpers.test_clock": s.clocks,
-		"webhook_endpoint": s.endpoints,
+		"webhook_endpoint": s.endpoints, "dispute": s.disputes, "customer_cash_balance_transaction": s.cash,
 	}
 	return s
 }
@@ -58,6 +66,10 @@ func (s *state) put(o object) {
 	case *paymentIntent:
 		if delete(s.unsettled, o.ID); o.Status == "processing" && o.private.SettleAt != 0 {
 			s.unsettled[o.ID] = o
+		}
+	case *refund:
+		if delete(s.refunding, o.ID); o.private.SettleAt != 0 {
+			s.refunding[o.ID] = o
 		}
 	case *invoice:
 		if delete(s.advances, o.ID); o.advancing() {

@@ -25,6 +25,20 @@ type testMethod struct {
 	authenticate bool     // every charge wants the customer's 3-D Secure
 	debit        bool     // settles days later, or fails then by atCharge
 	forever      bool     // a debit that never settles
+	refunds      string   // how a refund goes on: "" succeeds at once, pending, or fails
+	disputed     *disputed
+}
+
+// disputed is what the customer's bank does after a charge has succeeded.
+type disputed struct{ reason, status string }
+
+// disputedMethods are Stripe's test methods whose charges are taken back, or asked
+// about. A bank debit that is disputed is lost: nothing can be said against it.
+var disputedMethods = map[string]disputed{
+	"pm_card_createDispute":                   {"fraudulent", "needs_response"},
+	"pm_card_createDisputeProductNotReceived": {"product_not_received", "needs_response"},
+	"pm_card_createDisputeInquiry":            {"fraudulent", "warning_needs_response"},
+	"pm_usBankAccount_dispute":                {"debit_not_authorized", "lost"},
 }
 
 func declined(declineCode string) *decline {
@@ -60,6 +74,9 @@ var goodCards = map[string][2]string{
 	"pm_card_mastercard_prepaid": {"mastercard", "5100"}, "pm_card_amex": {"amex", "8431"},
 	"pm_card_discover": {"discover", "9424"}, "pm_card_diners": {"diners", "0004"},
 	"pm_card_jcb": {"jcb", "0505"}, "pm_card_unionpay": {"unionpay", "0005"},
+	"pm_card_createDispute": {"visa", "0259"}, "pm_card_createDisputeProductNotReceived": {"visa", "2685"},
+	"pm_card_createDisputeInquiry": {"visa", "1976"}, "pm_card_pendingRefund": {"visa", "7726"},
+	"pm_card_refundFail": {"visa", "5126"}, "pm_card_threeDSecureOptional": {"visa", "3055"},
 }
 
 // refusedAtAttach are Stripe's declining cards by the end of their id; they are
@@ -79,6 +96,7 @@ var bankDebits = map[string][2]string{
 	"pm_usBankAccount_accountClosed":      {"1113", "account_closed"},
 	"pm_usBankAccount_noAccount":          {"1116", "no_account"},
 	"pm_usBankAccount_debitNotAuthorized": {"3335", "debit_not_authorized"},
+	"pm_usBankAccount_dispute":            {"5559", ""},
 }
 
 // localCard is the prefix of our own test methods: they attach, and then every
@@ -86,13 +104,16 @@ var bankDebits = map[string][2]string{
 const localCard = "pm_local_card_"
 
 func testMethodFor(id string) (testMethod, bool) {
-	m := testMethod{id: id, kind: "card", brand: "visa"}
+	m := testMethod{id: id, kind: "card", brand: "visa", refunds: laterRefunds[id]}
+	if d, ok := disputedMethods[id]; ok {
+		m.disputed = &d
+	}
 	if good, ok := goodCards[id]; ok {
 		m.brand, m.last4 = good[0], good[1]
 		return m, true
 	}
 	if debit, ok := bankDebits[id]; ok {
-		m.kind, m.brand, m.last4, m.debit = "us_bank_account", "", debit[0], true
+		m.kind, m.brand, m.last4, m.debit, m.refunds = "us_bank_account", "", debit[0], true, refundPending
 		m.forever = id == "pm_usBankAccount_processing"
 		if debit[1] != "" {
 			m.atCharge = &decline{code: debit[1], message: "The bank returned the debit: " + debit[1] + "."}
@@ -106,6 +127,12 @@ func testMethodFor(id string) (testMethod, bool) {
 	switch id {
 	case "pm_card_chargeCustomerFail":
 		m.last4, m.atCharge = "0341", declined("generic_decline")
+		return m, true
+	case "pm_card_radarBlock":
+		m.last4, m.atCharge = "0019", declined("fraudulent")
+		return m, true
+	case "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds":
+		m.last4, m.authenticate, m.atCharge = "3178", true, declined("insufficient_funds")
 		return m, true
 	case "pm_card_authenticationRequired", "pm_card_threeDSecure2Required":
 		m.last4, m.authenticate = "3184", true

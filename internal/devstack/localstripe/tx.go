@@ -27,6 +27,9 @@ func (t *tx) now(customerID string) instant { return t.clockOf(customerID, t.wal
 // put keeps a new or changed object.
 func (t *tx) put(o object) {
 	t.state.put(o)
+	if inv, ok := o.(*invoice); ok {
+		t.search.note(inv, searchable(inv), t.wall)
+	}
 	delete(t.rendered, o)
 	for _, already := range t.puts {
 		if already == o {
@@ -38,6 +41,9 @@ func (t *tx) put(o object) {
 
 func (t *tx) drop(o object) {
 	t.state.drop(o)
+	if inv, ok := o.(*invoice); ok {
+		t.search.note(inv, nil, t.wall)
+	}
 	t.drops = append(t.drops, o)
 }
 

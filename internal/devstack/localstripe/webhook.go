@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -39,6 +40,48 @@ type dispatcher struct {
 	slots   chan struct{}
 	open    sync.WaitGroup
 	under   map[string]bool // event and endpoint that already have a goroutine
+	plan    *webhookPlan
+	made    []Delivery
+}
+
+// Delivery is one try to deliver an event, and what came of it.
+type Delivery struct {
+	Event    string           `json:"event"`
+	Type     string           `json:"type"`
+	Endpoint string           `json:"endpoint"`
+	Fault    WebhookFaultKind `json:"fault,omitempty"`
+	Status   int              `json:"status,omitempty"` // of the answer
+	Error    string           `json:"error,omitempty"`  // why there is none
+	At       time.Time        `json:"at"`
+}
+
+// Webhooks are the faults of deliveries still to come, and the deliveries made (the
+// last 10,000), oldest first.
+type Webhooks struct {
+	Faults     []OrderedWebhook `json:"faults"`
+	Deliveries []Delivery       `json:"deliveries"`
+}
+
+const deliveriesKept = 10_000
+
+// Webhooks shows the plan and what was delivered.
+func (s *Server) Webhooks() Webhooks {
+	s.hook.mu.Lock()
+	defer s.hook.mu.Unlock()
+	return Webhooks{Faults: s.hook.plan.shown(), Deliveries: append([]Delivery{}, s.hook.made...)}
+}
+
+func (d *dispatcher) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made = nil
+}
+
+func (d *dispatcher) note(made Delivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made = append(d.made, made)
+	d.made = d.made[max(0, len(d.made)-deliveriesKept):]
 }
 
 func newDispatcher(
@@ -48,7 +91,7 @@ func newDispatcher(
 	return &dispatcher{
 		log: log, client: &http.Client{Timeout: deliveryLimit}, compose: compose, delivered: delivered,
 		closing: make(chan struct{}), ctx: ctx, cancel: cancel, slots: make(chan struct{}, deliveriesOpen),
-		under: map[string]bool{},
+		under: map[string]bool{}, plan: &webhookPlan{},
 	}
 }
 
@@ -64,23 +107,63 @@ func (d *dispatcher) send(events []*event) {
 		for _, endpoint := range e.Waiting {
 			if name := e.ID + " " + endpoint; !d.under[name] {
 				d.under[name] = true
-				d.open.Go(func() { d.deliver(e, endpoint, name) })
+				d.begin(e, endpoint, d.plan.strike(e.Type))
 			}
 		}
 	}
 }
 
-// deliver tries until the endpoint takes the event, is given up, or the server
-// closes; in the last case the event stays undelivered for the next run.
-func (d *dispatcher) deliver(e *event, endpoint, name string) {
+// begin starts one delivery as it is to be treated.
+func (d *dispatcher) begin(e *event, endpoint string, as treatment) {
+	job := func(tried func()) {
+		defer tried()
+		d.deliver(e, endpoint, as, tried)
+	}
+	if as.batch != nil {
+		as.batch.add(job)
+		return
+	}
+	d.open.Go(func() { job(func() {}) })
+}
+
+// deliver does first what was ordered to go wrong, and then tries until the
+// endpoint takes the event, is given up, or the server closes; in the last case
+// the event stays undelivered for the next run.
+func (d *dispatcher) deliver(e *event, endpoint string, as treatment, tried func()) {
 	defer func() {
 		d.mu.Lock()
-		delete(d.under, name)
+		delete(d.under, e.ID+" "+endpoint)
 		d.mu.Unlock()
 	}()
+	switch as.kind {
+	case WebhookDrop:
+		d.note(Delivery{Event: e.ID, Type: e.Type, Endpoint: endpoint, Fault: WebhookDrop, At: time.Now().UTC()})
+		d.delivered(e, endpoint, false)
+		return
+	case WebhookDelay:
+		if !d.pause(as.delay) {
+			return
+		}
+	case WebhookDuplicate:
+		for range max(2, as.copies) - 1 {
+			d.open.Go(func() { _, _ = d.try(e, endpoint, as.kind) }) // the true one is tried until it is taken
+		}
+	case "", WebhookShuffle, WebhookRandom:
+	default:
+		_, _ = d.try(e, endpoint, as.kind) // a forgery: nobody waits for it to be taken
+	}
+	if slices.Contains(Forgeries(), as.kind) {
+		as.kind = ""
+	}
+	d.persist(e, endpoint, as.kind, tried)
+}
+
+// persist tries until the endpoint takes the event, or is given up.
+func (d *dispatcher) persist(e *event, endpoint string, kind WebhookFaultKind, tried func()) {
 	pause := firstPause
 	for try := 1; ; try++ {
-		taken, err := d.try(e, endpoint)
+		taken, err := d.try(e, endpoint, kind)
+		tried()
 		if taken || (err != nil && try == deliveryTries) {
 			if err != nil {
 				d.log.Warn("webhook given up", "event", e.ID, "type", e.Type, "endpoint", endpoint, "error", err)
@@ -91,17 +174,26 @@ func (d *dispatcher) deliver(e *event, endpoint, name string) {
 		if err == nil {
 			return // nowhere to deliver now
 		}
-		select {
-		case <-d.closing:
+		if !d.pause(pause) {
 			return
-		case <-time.After(pause):
 		}
 		pause = min(3*pause, longestPause)
 	}
 }
 
-// try posts the event once. No error and not taken means no URL, or closing.
-func (d *dispatcher) try(e *event, endpoint string) (taken bool, err error) {
+// pause waits, unless the server closes.
+func (d *dispatcher) pause(t time.Duration) bool {
+	select {
+	case <-d.closing:
+		return false
+	case <-time.After(t):
+		return true
+	}
+}
+
+// try posts the event once, forged where that was ordered. No error and not taken
+// means no URL, or closing.
+func (d *dispatcher) try(e *event, endpoint string, kind WebhookFaultKind) (taken bool, err error) {
 	select {
 	case <-d.closing:
 		return false, nil
@@ -112,23 +204,35 @@ func (d *dispatcher) try(e *event, endpoint string) (taken bool, err error) {
 	if url == "" {
 		return false, nil
 	}
+	made := Delivery{Event: e.ID, Type: e.Type, Endpoint: endpoint, Fault: kind, At: time.Now().UTC()}
+	body, signature := prepare(kind, body, secret, time.Now())
+	made.Status, err = d.post(url, body, signature)
+	if err == nil && made.Status/100 != 2 {
+		err = fmt.Errorf("endpoint answered %d", made.Status)
+	} else if err != nil {
+		made.Error = err.Error()
+	}
+	d.note(made)
+	return err == nil, err
+}
+
+func (d *dispatcher) post(url string, body []byte, signature string) (status int, err error) {
 	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	req.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
-	req.Header.Set("Stripe-Signature", sign(time.Now(), body, secret))
+	if signature != "" {
+		req.Header.Set("Stripe-Signature", signature)
+	}
 	answer, err := d.client.Do(req)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, bodyLimit)) // lets the connection be used again
 	_ = answer.Body.Close()                                            // its content does not matter
-	if answer.StatusCode/100 != 2 {
-		return false, fmt.Errorf("endpoint answered %s", answer.Status)
-	}
-	return true, nil
+	return answer.StatusCode, nil
 }
 
 // sign makes the Stripe-Signature header. Its time is the real one whatever

@@ -133,13 +133,18 @@ func (s *Server) delivered(e *event, endpoint string, taken bool) {
 	}
 }
 
+// settle notes what became of a delivery. An endpoint that was given up has missed
+// the event, until a redelivery reaches it.
 func (l *eventLog) settle(done sent) {
 	e, ok := l.get(done.Event)
 	if !ok {
 		return
 	}
-	e.Waiting = slices.DeleteFunc(slices.Clone(e.Waiting), func(id string) bool { return id == done.Endpoint })
-	if done.Taken {
-		e.PendingWebhooks--
+	isIt := func(id string) bool { return id == done.Endpoint }
+	e.Waiting = slices.DeleteFunc(slices.Clone(e.Waiting), isIt)
+	e.Missed = slices.DeleteFunc(slices.Clone(e.Missed), isIt)
+	if !done.Taken {
+		e.Missed = append(e.Missed, done.Endpoint)
 	}
+	e.PendingWebhooks = len(e.Waiting) + len(e.Missed)
 }

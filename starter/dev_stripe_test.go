@@ -1,0 +1,93 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+)
+
+// newStripeShell has a local Stripe alone, and an ordinary client beside it.
+func newStripeShell(t *testing.T) (*shell, *client.API) {
+	var posted http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	hook := httptest.NewServer(posted)
+	t.Cleanup(hook.Close)
+	local, err := localstripe.New(localstripe.Options{Log: slog.New(slog.DiscardHandler), WebhookURL: hook.URL, WebhookSecret: "whsec_1"})
+	require.NoError(t, err)
+	server := httptest.NewServer(local)
+	t.Cleanup(func() {
+		server.Close()
+		require.NoError(t, local.Close())
+	})
+	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
+		URL: &server.URL, MaxNetworkRetries: stripe.Int64(0), LeveledLogger: &stripe.LeveledLogger{Level: stripe.LevelNull},
+	})
+	return newShell(t, "STRIPE_API_BASE="+server.URL), client.New("sk_test_1", &stripe.Backends{API: backend})
+}
+
+func TestAnOperatorRehearsesStripesFaults(t *testing.T) {
+	t.Parallel()
+	s, sc := newStripeShell(t)
+	require.Contains(t, s.ok("dev", "stripe", "faults"), "No faults are ordered")
+	s.ok("dev", "stripe", "fault", "lock_timeout", "--method", "POST", "--path", "/v1/customers", "--nth", "2")
+	require.Contains(t, s.ok("dev", "stripe", "fault", "outage", "--for", "6h", "--path", "/v1/charges"), "6h0m0s")
+	_, err := sc.Customers.New(nil)
+	require.NoError(t, err)
+	_, err = sc.Customers.New(nil)
+	require.ErrorContains(t, err, "lock_timeout")
+	plan := into[localstripe.Plan](s, "dev", "stripe", "faults")
+	require.Len(t, plan.Faults, 1)
+	require.Len(t, plan.Strikes, 1)
+	require.Contains(t, s.ok("dev", "stripe", "faults"), "POST /v1/customers")
+	require.Contains(t, s.ok("dev", "stripe", "faults", "--clear"), "No faults are ordered")
+	s.ok("dev", "stripe", "release")
+
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "nonsense"), "accepted: one of [refuse")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "drop", "--nth", "-1"), "accepted")
+	require.Contains(t, newShell(t).fails(exitFailed, "dev", "stripe", "faults"), "STRIPE_API_BASE names no local Stripe")
+}
+
+func TestAnOperatorRehearsesWebhooks(t *testing.T) {
+	t.Parallel()
+	s, sc := newStripeShell(t)
+	require.Contains(t, s.ok("dev", "stripe", "webhook", "drop", "--type", "customer.*"), "customer.*")
+	s.ok("dev", "stripe", "webhook", "random", "--times", "-1", "--seed", "42", "--kinds", "duplicate,delay", "--type", "invoice.*")
+	_, err := sc.Customers.New(nil)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		return len(into[localstripe.Webhooks](s, "dev", "stripe", "webhooks").Deliveries) == 1
+	}, 5*time.Second, 10*time.Millisecond)
+	require.Contains(t, s.ok("dev", "stripe", "redeliver"), "Began 1 delivery.")
+	require.Eventually(t, func() bool {
+		all := into[localstripe.Webhooks](s, "dev", "stripe", "webhooks").Deliveries
+		return len(all) == 2 && all[1].Status == http.StatusOK
+	}, 5*time.Second, 10*time.Millisecond)
+	require.Contains(t, s.ok("dev", "stripe", "redeliver"), "Began 0 deliveries.")
+	require.Contains(t, s.ok("dev", "stripe", "webhooks"), "customer.created")
+	require.Contains(t, s.ok("dev", "stripe", "webhooks", "--clear"), "No faults of webhooks are ordered")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "webhook", "random", "--kinds", "shuffle"), "accepted")
+}
+
+func TestAnOperatorSetsStripesLimits(t *testing.T) {
+	t.Parallel()
+	s, sc := newStripeShell(t)
+	require.Equal(t, localstripe.LiveLimits(), into[localstripe.LimitsView](s, "dev", "stripe", "limits", "--live-limits").Limits)
+	require.Equal(t, localstripe.Limits{PerEndpoint: 1}, into[localstripe.LimitsView](s, "dev", "stripe", "limits", "--calls-per-endpoint", "1").Limits)
+	var err error
+	for range 3 {
+		_, err = sc.Customers.New(nil)
+	}
+	require.ErrorContains(t, err, "rate_limit")
+	require.Contains(t, s.ok("dev", "stripe", "limits"), "any")
+	require.Positive(t, into[localstripe.LimitsView](s, "dev", "stripe", "limits").Refused.Endpoint)
+	require.Equal(t, localstripe.Limits{}, into[localstripe.LimitsView](s, "dev", "stripe", "limits", "--calls-per-second", "0").Limits)
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "limits", "--live-limits", "--calls-per-second", "3"), "accepted")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "limits", "--calls-per-second", "-3"), "accepted")
+}
