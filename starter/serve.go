@@ -76,6 +76,7 @@ func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg confi
 	return api.New(api.Options{
 		Usage: gatewayUsage{store}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store},
 		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
+		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})
 }
