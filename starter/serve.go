@@ -117,6 +117,7 @@ func (g gatewayChecks) CheckLimit(ctx context.Context, organization, user string
 	found, err := g.store.CheckLimit(ctx, organization, user)
 	return api.Check{
 		Allowed: found.Allowed(), Currency: found.Currency, Binding: found.Binding, AsOf: found.AsOf, ResetsAt: found.Window.End,
+		Stop: string(found.Stop), StopAt: found.StopAt,
 	}, err
 }
 
