@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +13,17 @@ import (
 func newAuditCmd(a *app) *cobra.Command {
 	limit := 50
 	cmd := &cobra.Command{
-		Use:     "audit ORG",
-		Short:   "Show who changed what, and why, newest first",
-		Example: "  starter audit acme --limit 20",
-		Args:    arguments("ORG"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return runAudit(cmd.Context(), a, args[0], limit) },
+		Use:   "audit [ORG]",
+		Short: "Show who changed what, and why, newest first",
+		Long: `Show who changed what, and why, newest first: what concerns an organisation, keys
+that open every organisation included; without ORG, what concerns no single one,
+which is such keys and price books.`,
+		Example: `  starter audit acme --limit 20
+  starter audit`,
+		Args: arguments("[ORG]"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runAudit(cmd.Context(), a, strings.Join(args, ""), limit)
+		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", limit, "how many entries to show")
 	return cmd
@@ -30,8 +37,10 @@ func runAudit(ctx context.Context, a *app, org string, limit int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.Organization(ctx, org); err != nil {
-		return err
+	if org != "" {
+		if _, err := store.Organization(ctx, org); err != nil {
+			return err
+		}
 	}
 	entries, err := store.AuditTrail(ctx, org, limit)
 	if err != nil {

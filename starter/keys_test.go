@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,7 +35,13 @@ func TestKeysOpenWhatTheyWereMadeFor(t *testing.T) {
 	require.Len(t, listed, 2, "its own and the one that opens all")
 	require.NotNil(t, listed[0].LastUsedAt)
 	require.NotContains(t, s.ok("keys", "list"), acme.Key, "shown once")
-	require.Contains(t, s.ok("audit", "acme"), "keys.create")
+	for _, trail := range []string{"audit acme", "audit globex", "audit"} {
+		shown := s.ok(strings.Fields(trail)...)
+		require.Contains(t, shown, all.ID, "who let the key for all in, and why, %s", trail)
+		require.Contains(t, shown, "reports")
+		require.Equal(t, trail == "audit acme", strings.Contains(shown, acme.ID), trail)
+		require.Equal(t, trail == "audit", strings.Contains(shown, "prices.load"), trail)
+	}
 
 	require.True(t, into[revokedKey](s, "keys", "revoke", acme.ID).Revoked)
 	require.Equal(t, http.StatusUnauthorized, get(acme.Key, "/v1/organizations/acme/spend"), "at once")

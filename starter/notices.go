@@ -34,7 +34,7 @@ type noticeView struct {
 	Organization string        `json:"organization"`
 	Scope        billing.Scope `json:"scope"`
 	Subject      string        `json:"subject"`        // whose spend
-	Tier         string        `json:"tier,omitempty"` // whose limit, where it is a seat tier's that is still set
+	Tier         string        `json:"tier,omitempty"` // whose limit, where it is a seat tier's
 	LimitID      int64         `json:"limit_id"`
 	LimitVersion int           `json:"limit_version"`
 	Threshold    int           `json:"threshold"`
@@ -53,7 +53,7 @@ type noticeView struct {
 
 func viewNotice(n postgres.NoticeRow) noticeView {
 	return noticeView{
-		ID: n.ID, Organization: n.Organization, Scope: n.Scope, Subject: n.Subject,
+		ID: n.ID, Organization: n.Organization, Scope: n.Scope, Subject: n.Subject, Tier: n.Tier,
 		LimitID: n.LimitID, LimitVersion: n.LimitVersion, Threshold: n.Threshold, Percent: n.Threshold,
 		Limit: n.Limit, Spent: n.Spent, Status: n.Status, At: n.At.UTC(),
 		PeriodStart: n.Window.Start.UTC(), PeriodEnd: n.Window.End.UTC(), Late: n.Late, Failure: n.Failure,
@@ -104,17 +104,9 @@ func listNotices(ctx context.Context, store *postgres.Store, organization string
 	if err != nil {
 		return nil, err
 	}
-	limits, err := store.Limits(ctx, organization)
-	tiers := map[int64]string{}
-	for _, l := range limits {
-		if l.Scope == billing.ScopeSeatTier {
-			tiers[l.ID] = l.Subject
-		}
-	}
 	views := make([]noticeView, len(notices))
 	for i, n := range notices {
 		views[i] = viewNotice(n)
-		views[i].Tier = tiers[n.LimitID]
 	}
-	return views, err
+	return views, nil
 }

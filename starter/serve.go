@@ -76,6 +76,7 @@ func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg confi
 	return api.New(api.Options{
 		Usage: gatewayUsage{store}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store},
 		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
+		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})
 }
@@ -116,6 +117,7 @@ func (g gatewayChecks) CheckLimit(ctx context.Context, organization, user string
 	found, err := g.store.CheckLimit(ctx, organization, user)
 	return api.Check{
 		Allowed: found.Allowed(), Currency: found.Currency, Binding: found.Binding, AsOf: found.AsOf, ResetsAt: found.Window.End,
+		Stop: string(found.Stop), StopAt: found.StopAt,
 	}, err
 }
 

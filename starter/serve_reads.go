@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/api"
@@ -50,8 +52,12 @@ func (g gatewayReads) Spend(ctx context.Context, organization, user string, page
 	if err != nil {
 		return nil, "", err
 	}
-	by := []string{"user"}
-	summary, err := g.store.UsageSummary(ctx, organization, "", by)
+	var after *string
+	if page.After != "" {
+		user := strings.TrimPrefix(page.After, memberMark)
+		after = &user
+	}
+	summary, err := g.store.MembersAfter(ctx, organization, after, page.Limit+1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -59,12 +65,15 @@ func (g gatewayReads) Spend(ctx context.Context, organization, user string, page
 		Organization: organization, Period: summary.Period, AsOf: summary.AsOf.UTC(),
 		Spend: cycle.Spend, Limit: cycle.Limit, Members: []usageRowView{},
 	}
-	rows, last := api.Rows(summary.Rows, page, false, func(r postgres.UsageRow) string { return "user " + r.User })
+	rows, last := api.Cut(summary.Rows, page, func(r postgres.UsageRow) string { return memberMark + r.User })
 	for _, row := range rows {
-		view.Members = append(view.Members, viewUsageRow(summary, row, by))
+		view.Members = append(view.Members, viewUsageRow(summary, row, []string{"user"}))
 	}
 	return view, last, nil
 }
+
+// memberMark begins a member's position: service usage, which is first, has no id.
+const memberMark = "user "
 
 // Limits implements api.Reads: the widest first.
 func (g gatewayReads) Limits(ctx context.Context, organization string, page api.Page) (any, string, error) {
@@ -76,11 +85,39 @@ func (g gatewayReads) Limits(ctx context.Context, organization string, page api.
 
 // Notices implements api.Reads: the oldest first.
 func (g gatewayReads) Notices(ctx context.Context, organization string, all bool, page api.Page) (any, string, error) {
-	notices, err := listNotices(ctx, g.store, organization, all)
-	part, last := api.Rows(notices, page, false, func(n noticeView) string {
-		return fmt.Sprintf("%s %020d", n.At.Format("2006-01-02T15:04:05.000000"), n.ID)
-	})
-	return part, last, err
+	after, err := readPosition(page.After)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := g.store.NoticesAfter(ctx, organization, all, after, page.Limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, last := api.Cut(rows, page, writePosition)
+	views := make([]noticeView, len(rows))
+	for i, n := range rows {
+		views[i] = viewNotice(n)
+	}
+	return views, last, nil
+}
+
+// writePosition and readPosition write and read a notice's place in the list.
+func writePosition(n postgres.NoticeRow) string {
+	return n.At.UTC().Format(time.RFC3339Nano) + " " + strconv.FormatInt(n.ID, 10)
+}
+
+func readPosition(text string) (position postgres.NoticePosition, err error) {
+	if text == "" {
+		return position, nil
+	}
+	at, id, _ := strings.Cut(text, " ")
+	if position.At, err = time.Parse(time.RFC3339Nano, at); err == nil {
+		position.ID, err = strconv.ParseInt(id, 10, 64)
+	}
+	if err != nil {
+		return position, billing.Invalid("cursor: it is not one of this list; accepted: the one of its answer before")
+	}
+	return position, nil
 }
 
 // gatewayLimits changes limits as the commands do.

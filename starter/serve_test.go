@@ -193,3 +193,50 @@ func scopesOf(t *testing.T, limits string) string {
 	require.NoError(t, err)
 	return string(text)
 }
+
+func TestR85_ListsThatGrowWithMembersAreReadPageByPage(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	bearer := []string{"Authorization", "Bearer " + gatewayKey, "Content-Type", "application/x-ndjson"}
+	body := usageLine("1", "alice", "claude-sonnet-4-5", 2_000_000) + usageLine("2", "bob", "claude-sonnet-4-5", 1) + usageLine("3", "", "claude-sonnet-4-5", 1)
+	status, answer := call(t, http.MethodPost, server.URL+"/v1/usage", strings.Replace(body, `,"user":""`, "", 1), bearer...)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.NotContains(t, answer, "rejected")
+	for list, want := range map[string]int{"spend": 4, "notices": 2} {
+		var whole, rows []any
+		for next, pages := "/v1/organizations/acme/"+list, 0; next != ""; pages++ {
+			require.Less(t, pages, 10)
+			request, err := http.NewRequest(http.MethodGet, server.URL+next, nil)
+			require.NoError(t, err)
+			request.Header.Set("Authorization", "Bearer "+gatewayKey)
+			response, err := http.DefaultClient.Do(request)
+			require.NoError(t, err)
+			part := rowsOf(t, response.Body)
+			require.NoError(t, response.Body.Close())
+			if pages == 0 { // the whole list in one answer
+				require.Empty(t, response.Header.Get("Link"))
+				whole, next = part, next+"?limit=1"
+				require.Len(t, whole, want)
+				continue
+			}
+			require.Len(t, part, 1)
+			rows = append(rows, part...)
+			next = strings.TrimSuffix(strings.TrimPrefix(response.Header.Get("Link"), "<"), `>; rel="next"`)
+		}
+		require.Equal(t, whole, rows, list)
+	}
+}
+
+// rowsOf are the rows of a list, or of a view that holds one.
+func rowsOf(t *testing.T, body io.Reader) (rows []any) {
+	t.Helper()
+	text, err := io.ReadAll(body)
+	require.NoError(t, err)
+	if json.Unmarshal(text, &rows) == nil {
+		return rows
+	}
+	var view struct{ Members []any }
+	require.NoError(t, json.Unmarshal(text, &view), string(text))
+	return view.Members
+}

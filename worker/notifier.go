@@ -30,7 +30,6 @@ type notifier struct {
 
 // noticeFacts is what the notifier needs of the database.
 type noticeFacts interface {
-	Limits(ctx context.Context, organization string) ([]billing.Limit, error)
 	Deliveries(ctx context.Context, message string) ([]postgres.Delivery, error)
 	RecordDelivery(ctx context.Context, message, channel, status, failure string) error
 }
@@ -72,35 +71,14 @@ func smtpURL(cfg config.Config) string {
 
 // Spend implements activities.Notifier.
 func (n *notifier) Spend(ctx context.Context, notice billing.Notice) error {
-	tier, err := n.tier(ctx, notice)
-	if err != nil {
-		return err
-	}
 	return n.deliver(ctx, notify.Spend(notify.SpendNotice{
 		ID: strconv.FormatInt(notice.ID, 10), Organization: notice.Organization,
-		Scope: notice.Scope, Subject: notice.Subject, Tier: tier,
+		Scope: notice.Scope, Subject: notice.Subject, Tier: notice.Tier,
 		LimitID: strconv.FormatInt(notice.LimitID, 10), LimitVersion: notice.LimitVersion,
 		Threshold: notice.Threshold, Percent: percent(notice.Spent.Amount, notice.Limit.Amount),
 		Limit: notice.Limit, Spent: notice.Spent, PeriodStart: notice.Window.Start, ResetsAt: notice.Window.End,
 		At: notice.At, Late: notice.Late, To: recipients(notice.Email),
 	}))
-}
-
-// tier is whose limit a seat tier's notice is about: its subject may be a member.
-func (n *notifier) tier(ctx context.Context, notice billing.Notice) (string, error) {
-	if notice.Scope != billing.ScopeSeatTier {
-		return "", nil
-	}
-	limits, err := n.facts.Limits(ctx, notice.Organization)
-	if err != nil {
-		return "", err
-	}
-	for _, limit := range limits {
-		if limit.ID == notice.LimitID {
-			return limit.Subject, nil
-		}
-	}
-	return "", nil // it was removed meanwhile
 }
 
 // Payment implements activities.Notifier.

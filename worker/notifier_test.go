@@ -40,10 +40,6 @@ type fakeFacts struct {
 	statuses map[string]map[string]string
 }
 
-func (*fakeFacts) Limits(context.Context, string) ([]billing.Limit, error) {
-	return []billing.Limit{{ID: 7, Scope: billing.ScopeSeatTier, Subject: "chat"}}, nil
-}
-
 func (f *fakeFacts) Deliveries(_ context.Context, message string) (list []postgres.Delivery, err error) {
 	for channel, status := range f.statuses[message] {
 		list = append(list, postgres.Delivery{Channel: channel, Status: status, Failure: status})
@@ -95,7 +91,7 @@ func TestNotices(t *testing.T) {
 	mail, log := &fakeChannel{name: "mail"}, &fakeChannel{name: "log"}
 	n := &notifier{mail: mail, log: log, facts: &fakeFacts{}, now: time.Now}
 	notice := billing.Notice{
-		ID: 40, Organization: "acme", Scope: billing.ScopeSeatTier, Subject: "user_00007", LimitID: 7, LimitVersion: 1,
+		ID: 40, Organization: "acme", Scope: billing.ScopeSeatTier, Subject: "user_00007", Tier: "chat", LimitID: 7, LimitVersion: 1,
 		Threshold: 75, Limit: usd("4.00"), Spent: usd("3.0123"), Email: "billing@acme.example",
 	}
 	require.NoError(t, n.Spend(t.Context(), notice))

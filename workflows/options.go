@@ -47,11 +47,14 @@ func withProvider(ctx workflow.Context, queue, summary string) workflow.Context 
 
 // withDelivery suits one round of sending notices, of which each may take its
 // time. It gives up after a few tries: a mail server that hangs must hold up
-// neither a period's end nor a payment, and the notices stay recorded.
+// neither a period's end nor a payment, and the notices stay recorded. Each try
+// to send one is a heartbeat, and takes at most 15 s: a worker that is silent for
+// twice that is lost, and another goes on.
 func withDelivery(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		Summary:             summary,
 		StartToCloseTimeout: 2 * time.Minute,
+		HeartbeatTimeout:    30 * time.Second,
 		RetryPolicy:         &temporal.RetryPolicy{MaximumInterval: time.Minute, MaximumAttempts: 3},
 	})
 }

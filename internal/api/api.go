@@ -10,6 +10,9 @@
 //	GET  /v1/organizations/{org}/spend.csv      by member, product and model
 //	PUT  /v1/organizations/{org}/limits         set a limit; DELETE removes one
 //
+// Health says "degraded" where requests were turned away a moment ago. Too many
+// at once, or a database that is away, is 503 with Retry-After.
+//
 // Everything but health and the webhook wants Authorization: Bearer KEY, with a
 // key that was made for it: 403 where it was not, 404 where the organisation is
 // another's, 429 where it sends too many requests. An
@@ -22,6 +25,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -76,9 +80,11 @@ type Options struct {
 	Exports Exports
 	Ping    func(context.Context) error // tells whether the database answers
 	Keys    Keys
-	Key     string // the operator's own, which opens everything; "" = none
-	Rate    int    // requests per second of each other key; 0 = any number
-	MaxBody int64  // of a request, in bytes, before and after unzipping
+	Key     string         // the operator's own, which opens everything; "" = none
+	Rate    int            // requests per second of each other key; 0 = any number
+	MaxBody int64          // of a request, in bytes, before and after unzipping
+	Writers int            // transactions that store usage at once; 0 = 8
+	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	Log     *slog.Logger
 	Now     func() time.Time // nil = time.Now
 
@@ -91,6 +97,9 @@ type server struct {
 	Options
 	mux    *http.ServeMux
 	door   *door
+	room   *room
+	posts  *gatherer
+	strain strain
 	routes []string            // METHOD PATH of each
 	allow  map[string][]string // methods by path
 }
@@ -105,7 +114,10 @@ func newServer(o Options) *server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{Options: o, mux: http.NewServeMux(), door: newDoor(o.Keys, o.Key, o.Rate), allow: map[string][]string{}}
+	s := &server{
+		Options: o, mux: http.NewServeMux(), door: newDoor(o), room: newRoom(o.MaxBody),
+		posts: newGatherer(o.Usage, o.Writers, o.Log), allow: map[string][]string{},
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
 	})
@@ -137,22 +149,4 @@ func (s *server) route(method, path string, handle http.HandlerFunc) {
 		w.Header().Set("Allow", methods)
 		s.fail(w, r, http.StatusMethodNotAllowed, "accepted here: "+methods, "")
 	})
-}
-
-func (s *server) health(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-}
-
-// pingTimeout bounds how long the database may take to say that it is there.
-const pingTimeout = 2 * time.Second
-
-func (s *server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
-	defer cancel()
-	if err := s.Ping(ctx); err != nil {
-		s.Log.Warn("not ready", "error", err)
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "the database does not answer"})
-		return
-	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }

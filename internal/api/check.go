@@ -40,6 +40,8 @@ type Check struct {
 	Binding  *billing.Standing // nil = unlimited
 	AsOf     time.Time
 	ResetsAt time.Time
+	Stop     string    // why nothing runs, whatever the limits leave: contract_ended; "" = nothing stops it
+	StopAt   time.Time // since when
 }
 
 // checkRequest is what a caller is about to run. Limits count all products and
@@ -69,6 +71,7 @@ type decision struct {
 
 // block is what somebody who was blocked needs to know.
 type block struct {
+	Reason      string   `json:"reason"` // limit_reached, unknown, or what stops the organization
 	Message     string   `json:"message"`
 	WhoCanRaise []string `json:"who_can_raise"`
 	ActionURL   string   `json:"action_url"`
@@ -99,6 +102,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.Log.Error("limits could not be checked", "request_id", requestID(r), "organization", *asked.Organization,
 			"fail_closed", s.FailClosed, "error", err)
+		s.noteStrain(err)
 		s.decideBlindly(w)
 	default:
 		writeJSON(w, http.StatusOK, s.decide(*asked.Organization, &found))
@@ -115,9 +119,14 @@ func (s *server) decide(organization string, found *Check) decision {
 		d.Spent = money(billing.Money{Amount: binding.Spent, Currency: found.Currency})
 		d.Remaining = money(billing.Money{Amount: remaining, Currency: found.Currency})
 	}
-	if !found.Allowed {
+	switch {
+	case found.Stop != "":
+		d.Decision = "blocked"
+		d.block = &block{Reason: found.Stop, Message: stopped(found), WhoCanRaise: []string{}}
+	case !found.Allowed:
 		d.Decision = "blocked"
 		d.block = &block{
+			Reason: limitReached,
 			Message: fmt.Sprintf("%s of the limit of %s is spent (%s); it starts again at %s, or when the limit is raised",
 				d.Spent, whose(d), d.Limit, found.ResetsAt.Format(time.RFC3339)),
 			WhoCanRaise: Roles(),
@@ -125,6 +134,24 @@ func (s *server) decide(organization string, found *Check) decision {
 		}
 	}
 	return d
+}
+
+// limitReached and stopUnknown are the reasons to block that are no stop of the
+// organisation's.
+const (
+	limitReached = "limit_reached"
+	stopUnknown  = "unknown"
+)
+
+// stopped says what stops an organisation; no limit that is raised changes it.
+func stopped(found *Check) string {
+	since := found.StopAt.Format(time.RFC3339)
+	switch found.Stop {
+	case "contract_ended":
+		return "the organization's contract ended at " + since
+	default:
+		return "the organization is stopped since " + since + ": " + found.Stop
+	}
 }
 
 func whose(d decision) string {
@@ -146,7 +173,7 @@ func (s *server) decideBlindly(w http.ResponseWriter) {
 	if s.FailClosed {
 		w.Header().Set("Retry-After", retryAfter)
 		d.Decision = "blocked"
-		d.block = &block{Message: "the limits cannot be read now; try again", WhoCanRaise: []string{}, Retry: true}
+		d.block = &block{Reason: stopUnknown, Message: "the limits cannot be read now; try again", WhoCanRaise: []string{}, Retry: true}
 	}
 	writeJSON(w, http.StatusOK, d)
 }

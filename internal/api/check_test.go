@@ -37,6 +37,8 @@ func (f *fakeStore) CheckLimit(_ context.Context, organization, user string) (Ch
 	case "spender":
 		check.Allowed = false
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("40.125")}
+	case "late":
+		check.Allowed, check.Stop, check.StopAt = false, "contract_ended", checkedAt
 	case "saver":
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("0.4")}
 	}
@@ -54,9 +56,19 @@ func TestR41_ABlockedAnswerSaysWhoCanDoWhat(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, body)
 	require.JSONEq(t, `{"decision":"blocked","scope":"seat_tier","subject":"chat","limit_id":7,
 		"limit":{"amount":"40.00","currency":"USD"},"spent":{"amount":"40.125","currency":"USD"},"remaining":{"amount":"-0.125","currency":"USD"},
-		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,
+		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,"reason":"limit_reached",
 		"message":"40.125 USD of the limit of the seat tier chat is spent (40.00 USD); it starts again at 2026-11-01T00:00:00Z, or when the limit is raised",
 		"who_can_raise":["owner","primary_owner","billing_manager"],"action_url":"https://example.com/acme/limits","retry":false}`, body)
+}
+
+func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
+	t.Parallel()
+	server, _ := newGateway(t, nil)
+	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"late","product":"chat"}`))
+	require.Equal(t, http.StatusOK, status, body)
+	require.JSONEq(t, `{"decision":"blocked","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"remaining":null,
+		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,
+		"reason":"contract_ended","message":"the organization's contract ended at 2026-10-07T12:00:00Z","who_can_raise":[],"action_url":"","retry":false}`, body)
 }
 
 func TestAnAllowedAnswerSaysWhatRemains(t *testing.T) {
@@ -83,7 +95,7 @@ func TestR43_AnOutageFailsOpenOrClosedAndIsLogged(t *testing.T) {
 	}{
 		"open": {false, `{"decision":"allowed","degraded":true,"scope":null,"subject":null,"limit_id":null,
 			"limit":null,"spent":null,"remaining":null,"as_of":null,"resets_at":null}`, ""},
-		"closed": {true, `{"decision":"blocked","degraded":true,"scope":null,"subject":null,"limit_id":null,
+		"closed": {true, `{"decision":"blocked","degraded":true,"scope":null,"subject":null,"limit_id":null,"reason":"unknown",
 			"limit":null,"spent":null,"remaining":null,"as_of":null,"resets_at":null,
 			"message":"the limits cannot be read now; try again","who_can_raise":[],"action_url":"","retry":true}`, retryAfter},
 	} {

@@ -29,6 +29,8 @@ type door struct {
 	rate  rate.Limit
 	burst int
 
+	strangers *strangers
+
 	mu    sync.Mutex
 	known map[[32]byte]*knownKey // keys that were good; nobody gets in here by guessing
 }
@@ -40,31 +42,51 @@ type knownKey struct {
 	limiter *rate.Limiter
 }
 
-// shut is why somebody is not let in: they sent too much, the keys cannot be
-// read, or (neither) their key is none.
+// shut is why somebody is not let in: their key sent too much, their address
+// presented too many wrong ones, the keys cannot be read, or (none of these)
+// their key is none.
 type shut struct {
-	wait time.Duration
-	err  error
+	wait    time.Duration
+	address bool // it is the address that has to wait
+	err     error
 }
 
 // newDoor lets each key send so many requests a second, as many at once; 0 = any
 // number.
-func newDoor(keys Keys, own string, perSecond int) *door {
-	d := &door{keys: keys, own: own, rate: rate.Inf, known: map[[32]byte]*knownKey{}}
-	if perSecond > 0 {
-		d.rate, d.burst = rate.Limit(perSecond), perSecond
+func newDoor(o Options) *door {
+	d := &door{keys: o.Keys, own: o.Key, rate: rate.Inf, strangers: newStrangers(o.Proxies), known: map[[32]byte]*knownKey{}}
+	if o.Rate > 0 {
+		d.rate, d.burst = rate.Limit(o.Rate), o.Rate
 	}
 	return d
 }
 
-// open finds out who sends a request.
+// open finds out who sends a request. An address that presented too many wrong
+// keys is not even told whether this one is right, unless it is one of ours that
+// was used here before: those are random, and nobody guesses one at any speed,
+// while the operator's own may be anything.
 func (d *door) open(r *http.Request) (*Key, *shut) {
 	secret, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	hash := HashKey(secret)
-	if own := HashKey(d.own); d.own != "" && bearer && subtle.ConstantTimeCompare(hash[:], own[:]) == 1 {
+	if !bearer {
+		return nil, &shut{}
+	}
+	hash, from := HashKey(secret), d.strangers.address(r)
+	if wait := d.strangers.wait(from); wait > 0 && d.remembered(hash) == nil {
+		return nil, &shut{wait: wait, address: true}
+	}
+	key, refused := d.find(r, secret, hash)
+	if refused != nil && *refused == (shut{}) {
+		d.strangers.note(from)
+	}
+	return key, refused
+}
+
+// find looks a key up.
+func (d *door) find(r *http.Request, secret string, hash [32]byte) (*Key, *shut) {
+	if own := HashKey(d.own); d.own != "" && subtle.ConstantTimeCompare(hash[:], own[:]) == 1 {
 		return &Key{ID: "environment", Scopes: []string{ScopeAdmin}, Role: Roles()[0]}, nil
 	}
-	if !bearer || !strings.HasPrefix(secret, keyMark) || len(secret) > 100 || d.keys == nil {
+	if !strings.HasPrefix(secret, keyMark) || len(secret) > 100 || d.keys == nil {
 		return nil, &shut{}
 	}
 	known := d.remembered(hash)

@@ -47,8 +47,13 @@ func (s *server) turnAway(w http.ResponseWriter, r *http.Request, refused *shut)
 	case refused.err != nil:
 		s.refuse(w, r, refused.err)
 	case refused.wait > 0:
+		message := "the key has sent too many requests; try again later"
+		if refused.address {
+			message = "too many wrong keys came from this address; try again later"
+			s.Log.Warn("too many wrong keys", "request_id", requestID(r), "address", s.door.strangers.address(r))
+		}
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(refused.wait.Seconds()))))
-		s.fail(w, r, http.StatusTooManyRequests, "the key has sent too many requests; try again later", "")
+		s.fail(w, r, http.StatusTooManyRequests, message, "")
 	default:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="arrears"`)
 		s.fail(w, r, http.StatusUnauthorized, "accepted: Authorization: Bearer KEY, with a key of starter keys create", "")
@@ -68,8 +73,12 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.fail(w, r, http.StatusBadRequest, err.Error(), "")
 	case errors.Is(err, billing.ErrConflict):
 		s.fail(w, r, http.StatusConflict, err.Error(), "")
+	case r.Context().Err() != nil: // nobody reads the answer
+		s.Log.Info("the caller went away", "request_id", requestID(r), "path", r.URL.Path)
+		s.fail(w, r, http.StatusServiceUnavailable, "the request was given up", "")
 	default:
 		s.Log.Error("request failed", "request_id", requestID(r), "path", r.URL.Path, "error", err)
+		s.noteStrain(err)
 		w.Header().Set("Retry-After", retryAfter)
 		s.fail(w, r, http.StatusServiceUnavailable, "the gateway cannot do this now; try again, nothing is stored twice", "")
 	}
@@ -92,9 +101,16 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, status int, messag
 
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(value) // the reader is gone, and so is nobody else
+}
+
+// secure keeps answers, which are for programs, out of caches and off pages.
+func secure(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
 }
 
 type requestIDKey struct{}
@@ -111,6 +127,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 		id := rand.Text()[:16]
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		w.Header().Set("X-Request-Id", id)
+		secure(w.Header())
 		seen := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {

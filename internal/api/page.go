@@ -69,8 +69,8 @@ func linkNext(w http.ResponseWriter, r *http.Request, last string) {
 	w.Header().Set("Next-Cursor", cursor)
 }
 
-// Rows returns the rows of a page, and the position of the last one where more
-// follow. at gives each row its position; rows come in order of it, or the other
+// Rows returns the rows of a page out of a whole list, which is for lists that
+// stay short, and the position of the last one where more follow. at gives each row its position; rows come in order of it, or the other
 // way round, so that a row that came or went meanwhile moves no other.
 func Rows[T any](rows []T, page Page, descending bool, at func(T) string) (part []T, last string) {
 	part = []T{}
@@ -86,4 +86,13 @@ func Rows[T any](rows []T, page Page, descending bool, at func(T) string) (part 
 		part = append(part, row)
 	}
 	return part, ""
+}
+
+// Cut returns a page of rows that were read from the page's position on, one more
+// than its limit where more follow, and the position of the last one then.
+func Cut[T any](rows []T, page Page, at func(T) string) (part []T, last string) {
+	if len(rows) <= page.Limit {
+		return rows, ""
+	}
+	return rows[:page.Limit], at(rows[page.Limit-1])
 }

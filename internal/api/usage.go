@@ -35,8 +35,18 @@ type result struct {
 // usage stores the events of a body and answers each. A body that cannot be
 // taken as a whole is refused as a whole; one bad event costs only itself.
 func (s *server) usage(w http.ResponseWriter, r *http.Request) {
-	body, refusal := s.body(w, r)
-	if refusal != nil {
+	place, ok := s.room.enter()
+	if !ok {
+		s.refuse(w, r, errBusy)
+		return
+	}
+	defer place.leave()
+	body, refusal := s.body(w, r, place)
+	switch {
+	case refusal == outOfRoom:
+		s.refuse(w, r, errBusy)
+		return
+	case refusal != nil:
 		s.fail(w, r, refusal.status, refusal.message, refusal.field)
 		return
 	}
@@ -50,6 +60,9 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 		return
 	case len(events) > maxEvents:
 		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds %d events; accepted: %d", len(events), maxEvents), "")
+		return
+	case !place.take(len(events) * eventBytes):
+		s.refuse(w, r, errBusy)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -68,8 +81,11 @@ type refusal struct {
 	message, field string
 }
 
+// outOfRoom refuses a body that is well, for now.
+var outOfRoom = &refusal{status: http.StatusServiceUnavailable}
+
 // body reads what was sent, unzipped, or says why it is not taken.
-func (s *server) body(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]byte, *refusal) {
 	if _, ok := contentType(r); !ok {
 		return nil, &refusal{http.StatusUnsupportedMediaType, "accepted: application/x-ndjson or application/json", "Content-Type"}
 	}
@@ -86,8 +102,10 @@ func (s *server) body(w http.ResponseWriter, r *http.Request) ([]byte, *refusal)
 	default:
 		return nil, &refusal{http.StatusUnsupportedMediaType, "accepted: gzip, or none", "Content-Encoding"}
 	}
-	body, err := io.ReadAll(source)
+	body, err := place.readAll(source)
 	switch {
+	case errors.Is(err, errBusy):
+		return nil, outOfRoom
 	case err != nil:
 		return nil, unreadable(err, tooLarge)
 	case int64(len(body)) > s.MaxBody:
@@ -181,7 +199,7 @@ func (s *server) store(ctx context.Context, events []event) ([]result, error) {
 		var answers []Answer
 		err := noOrganization(organization)
 		if keyOf(ctx).opens(organization) {
-			answers, err = s.Usage.StoreUsage(ctx, organization, batch)
+			answers, err = s.posts.StoreUsage(ctx, organization, batch)
 		}
 		unknown := errors.Is(err, billing.ErrNotFound)
 		if err != nil && !unknown {

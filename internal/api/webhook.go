@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -22,9 +21,18 @@ const (
 // age and mode, then stored once, and only then the answer; what the event means
 // is found out later, by asking Stripe.
 func (s *server) webhook(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDelivery))
+	place, ok := s.room.enter()
+	if !ok {
+		s.refuse(w, r, errBusy)
+		return
+	}
+	defer place.leave()
+	body, err := place.readAll(http.MaxBytesReader(w, r.Body, maxDelivery))
 	var over *http.MaxBytesError
 	switch {
+	case errors.Is(err, errBusy):
+		s.refuse(w, r, err)
+		return
 	case errors.As(err, &over):
 		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxDelivery), "")
 		return

@@ -110,6 +110,7 @@ type Notice struct {
 	Organization string
 	Scope        Scope
 	Subject      string
+	Tier         string // whose limit, where it is a seat tier's; "" = it is not
 	LimitID      int64
 	LimitVersion int
 	Threshold    int // percent

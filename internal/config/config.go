@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
@@ -40,15 +41,16 @@ type Config struct {
 	NotifyURL     string   `env:"ARREARS_NOTIFY_URL" accepted:"the https URL that notices are posted to (http on this machine), together with ARREARS_NOTIFY_SECRET"`
 	NotifySecrets []Secret `env:"ARREARS_NOTIFY_SECRET" accepted:"whsec_ and 24 to 64 bytes in base64, or several with commas between while one is being replaced, together with ARREARS_NOTIFY_URL"`
 
-	GatewayURL string     `env:"ARREARS_GATEWAY_URL" envDefault:"http://localhost:8080" accepted:"an http or https URL without a path"`
-	APIKey     Secret     `env:"ARREARS_API_KEY" accepted:"at least 16 characters"`
-	Listen     string     `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
-	MaxBody    int64      `env:"ARREARS_MAX_BODY" envDefault:"1048576" accepted:"a number of bytes from 1024 to 1073741824"`
-	RateLimit  int        `env:"ARREARS_RATE_LIMIT" envDefault:"1000" accepted:"the requests per second that each key may send, from 0 (any number) to 1000000"`
-	LimitFail  string     `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
-	ActionURL  string     `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
-	LogLevel   slog.Level `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
-	LogFormat  string     `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
+	GatewayURL string         `env:"ARREARS_GATEWAY_URL" envDefault:"http://localhost:8080" accepted:"an http or https URL without a path"`
+	APIKey     Secret         `env:"ARREARS_API_KEY" accepted:"at least 16 characters"`
+	Listen     string         `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
+	MaxBody    int64          `env:"ARREARS_MAX_BODY" envDefault:"1048576" accepted:"a number of bytes from 1024 to 1073741824"`
+	RateLimit  int            `env:"ARREARS_RATE_LIMIT" envDefault:"1000" accepted:"the requests per second that each key may send, from 0 (any number) to 1000000"`
+	Proxies    []netip.Prefix `env:"ARREARS_TRUSTED_PROXIES" accepted:"the networks of the proxies whose X-Forwarded-For is believed, like 10.0.0.0/8, with commas between"`
+	LimitFail  string         `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
+	ActionURL  string         `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
+	LogLevel   slog.Level     `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
+	LogFormat  string         `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
 }
 
 // Need is a part of the product that cannot do without some of the values.

@@ -68,6 +68,11 @@ func TestLoad(t *testing.T) {
 			environ: []string{"ARREARS_LIMIT_FAIL=ajar", "ARREARS_ACTION_URL=billing.example.com"},
 			want:    []string{`ARREARS_LIMIT_FAIL is "ajar"; accepted: open`, "ARREARS_ACTION_URL"},
 		},
+		"proxies that are no networks": {
+			environ: []string{"ARREARS_TRUSTED_PROXIES=10.0.0.0/8,proxy.example"},
+			want:    []string{`ARREARS_TRUSTED_PROXIES is "10.0.0.0/8,proxy.example"; accepted: the networks of the proxies`},
+		},
+		"proxies that are": {environ: []string{"ARREARS_TRUSTED_PROXIES=10.0.0.0/8,fd00::/8"}},
 		"a webhook secret among others that is none": {
 			environ: []string{"STRIPE_WEBHOOK_SECRET=whsec_a,hunter2"}, needs: []Need{Webhook},
 			want: []string{"STRIPE_WEBHOOK_SECRET is not usable"},

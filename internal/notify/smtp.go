@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -15,10 +14,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wneessen/go-mail"
-	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -27,8 +26,8 @@ import (
 // think about a message's content, but not for ever.
 const mailTimeout = time.Minute
 
-// SMTP delivers by mail. It is safe for concurrent use; each delivery has a
-// connection of its own.
+// SMTP delivers by mail. It is safe for concurrent use; deliveries that follow
+// each other share a connection, those side by side have one each.
 type SMTP struct {
 	host     string
 	port     int
@@ -37,6 +36,14 @@ type SMTP struct {
 	password string
 	from     netmail.Address
 	roots    *x509.CertPool // nil = the system's; set by tests
+
+	lines *lines // that wait for another message
+}
+
+// lines are open connections that nobody uses just now.
+type lines struct {
+	mu   sync.Mutex
+	idle []*connection
 }
 
 // OpenSMTP reads an SMTP_URL, without connecting:
@@ -53,7 +60,7 @@ func OpenSMTP(smtpURL string) (*SMTP, error) {
 		// The URL is not repeated: it holds a password.
 		return nil, billing.Invalid("SMTP_URL: accepted: smtp://USER:PASSWORD@HOST:PORT?from=ADDRESS or smtps://…")
 	}
-	s := &SMTP{host: u.Hostname(), port: 587, implicit: u.Scheme == "smtps", user: u.User.Username()}
+	s := &SMTP{host: u.Hostname(), port: 587, implicit: u.Scheme == "smtps", user: u.User.Username(), lines: &lines{}}
 	if s.implicit {
 		s.port = 465
 	}
@@ -130,17 +137,36 @@ func (s *SMTP) deliver(ctx context.Context, m Message) error {
 	if err != nil {
 		return err
 	}
-	client, hangUp, err := s.dial(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to %s: %w", s.host, err)
+	for {
+		c, err := s.connect(ctx)
+		if err != nil {
+			return fmt.Errorf("connect to %s: %w", s.host, err)
+		}
+		if err := s.send(ctx, c, message, recipients, refused); !errors.Is(err, errHungUp) || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer hangUp()
+}
 
-	if err := client.Mail("<" + s.from.Address + ">"); err != nil {
+// send sends a message, and keeps the connection for the next one only where it
+// went through.
+func (s *SMTP) send(ctx context.Context, c *connection, message *mail.Msg, recipients []string, refused *RefusedError) error {
+	stop, through := context.AfterFunc(ctx, c.close), false
+	defer func() {
+		if stop() && through {
+			s.keep(c)
+			return
+		}
+		c.close()
+	}()
+	if err := c.client.Mail("<" + s.from.Address + ">"); err != nil {
+		if c.hungUp(err) {
+			return errHungUp
+		}
 		return refusal(err, "sender", recipients)
 	}
 	for _, to := range recipients {
-		err := client.Rcpt("<" + to + ">")
+		err := c.client.Rcpt("<" + to + ">")
 		switch {
 		case err == nil:
 			refused.Delivered++
@@ -153,7 +179,7 @@ func (s *SMTP) deliver(ctx context.Context, m Message) error {
 	if refused.Delivered == 0 {
 		return refused
 	}
-	w, err := client.Data()
+	w, err := c.client.Data()
 	if err != nil {
 		return refusal(err, "content", recipients)
 	}
@@ -163,7 +189,8 @@ func (s *SMTP) deliver(ctx context.Context, m Message) error {
 	if err := w.Close(); err != nil {
 		return refusal(err, "content", recipients)
 	}
-	_ = client.Quit() // the server has the message, whatever it says now
+	c.sent++
+	through = true // the server has the message, whatever it says now
 	return refused.orNil()
 }
 
@@ -264,44 +291,4 @@ func (s *SMTP) messageID(key string) string {
 	}
 	_, domain, _ := strings.Cut(s.from.Address, "@")
 	return local + "@" + domain
-}
-
-// dial connects, encrypts and authenticates. hangUp must be called; it also
-// happens when ctx ends.
-func (s *SMTP) dial(ctx context.Context) (client *smtp.Client, hangUp func(), err error) {
-	config := &tls.Config{ServerName: s.host, MinVersion: tls.VersionTLS12, RootCAs: s.roots}
-	hangUp = func() {}
-	options := []mail.Option{
-		mail.WithPort(s.port), mail.WithTimeout(mailTimeout), mail.WithTLSConfig(config),
-		mail.WithTLSPolicy(mail.TLSOpportunistic),
-		mail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
-			connection, err := (&net.Dialer{}).DialContext(dialing, network, address)
-			if err != nil {
-				return nil, err
-			}
-			if s.implicit {
-				connection = tls.Client(connection, config)
-			}
-			stop := context.AfterFunc(ctx, func() { _ = connection.Close() })
-			hangUp = func() { stop(); _ = connection.Close() }
-			return connection, nil
-		}),
-	}
-	if s.implicit {
-		options = append(options, mail.WithTLSPolicy(mail.NoTLS)) // no second layer inside ours
-	}
-	if s.user != "" {
-		options = append(options, mail.WithUsername(s.user), mail.WithPassword(s.password),
-			mail.WithOpportunisticSMTPAuth(mail.SMTPAuthSCRAMSHA256, mail.SMTPAuthPlain, mail.SMTPAuthLogin, mail.SMTPAuthCramMD5))
-	}
-	dialer, err := mail.NewClient(s.host, options...)
-	if err != nil {
-		return nil, nil, err
-	}
-	client, err = dialer.DialToSMTPClientWithContext(ctx)
-	if err != nil {
-		hangUp() // the library leaves the connection open
-		return nil, nil, err
-	}
-	return client, hangUp, nil
 }

@@ -443,6 +443,41 @@ func TestMailsGoOutSideBySide(t *testing.T) {
 	require.Len(t, server.received, 20)
 }
 
+func TestMailsThatFollowEachOtherShareAConnection(t *testing.T) {
+	t.Parallel()
+	server := serve(t, serverOptions{})
+	channel := server.open(t, "smtp://%s")
+	for i := range 2*mailsPerConnection + 1 {
+		require.NoError(t, channel.Deliver(t.Context(), Message{Key: fmt.Sprint(i), Subject: "s", Text: "t", To: []string{"a@b.example"}}))
+	}
+	require.Len(t, server.received, 2*mailsPerConnection+1)
+	require.Equal(t, 3, server.sessions)
+
+	server.onRcpt = func(string) error { return answer(450, "later") }
+	require.Error(t, channel.Deliver(t.Context(), Message{Key: "postponed", Subject: "s", Text: "t", To: []string{"a@b.example"}}))
+	server.onRcpt = nil
+	require.NoError(t, channel.Deliver(t.Context(), Message{Key: "after", Subject: "s", Text: "t", To: []string{"a@b.example"}}))
+	require.Len(t, server.received, 2*mailsPerConnection+2, "nothing of the message before is left in the connection")
+}
+
+func TestAMailServerThatHungUpMeanwhileIsCalledAgain(t *testing.T) {
+	t.Parallel()
+	server := serve(t, serverOptions{})
+	channel := server.open(t, "smtp://%s")
+	message := Message{Key: "k", Subject: "s", Text: "t", To: []string{"a@b.example"}}
+	require.NoError(t, channel.Deliver(t.Context(), message))
+	require.Len(t, channel.lines.idle, 1)
+	channel.lines.idle[0].close() // as if it had timed out
+	require.NoError(t, channel.Deliver(t.Context(), message))
+	server.onMail = func(string) error {
+		server.onMail = nil
+		return answer(421, "too many messages on this connection")
+	}
+	require.NoError(t, channel.Deliver(t.Context(), message))
+	require.Len(t, server.received, 3)
+	require.Equal(t, 3, server.sessions)
+}
+
 func TestOpenReadsTheURL(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]SMTP{
@@ -454,6 +489,7 @@ func TestOpenReadsTheURL(t *testing.T) {
 	} {
 		got, err := OpenSMTP(text)
 		require.NoError(t, err, text)
+		want.lines = got.lines
 		require.Equal(t, want, *got)
 	}
 	for text, says := range map[string]string{

@@ -48,12 +48,15 @@ func (s *Store) RecordRequest(ctx context.Context, org string, by By, action str
 	return audit(ctx, s.pool, org, by, action, "", nil, nil)
 }
 
-// AuditTrail lists an organisation's audit entries, newest first.
+// AuditTrail lists an organisation's audit entries, newest first, and those of
+// the keys that open every organisation, so this one too. Organisation "" has what
+// concerns no single one: such keys, and price books.
 func (s *Store) AuditTrail(ctx context.Context, org string, limit int) ([]AuditEntry, error) {
 	const statement = `
 SELECT id, org_id, at, actor, action, subject, before, after, reason
   FROM audit_log
  WHERE org_id = $1
+    OR (org_id = '' AND action LIKE 'keys.%')
  ORDER BY id DESC
  LIMIT $2`
 	rows, err := s.pool.Query(ctx, statement, org, limit)

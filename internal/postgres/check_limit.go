@@ -16,12 +16,23 @@ type LimitCheck struct {
 	Window   billing.Period    // the billing month; spend starts again at its end
 	AsOf     time.Time         // the organisation's now
 	Binding  *billing.Standing // the limit with the least remaining; nil = unlimited
+	Stop     Stop              // why nothing runs, whatever the limits leave; "" = nothing stops it
+	StopAt   time.Time         // since when
 }
 
-// Allowed tells whether every limit leaves something to spend. What the request
-// will cost is known only after it, so the one that crosses a limit still runs
-// and the next one does not.
+// Stop is why nothing of an organisation may run, whatever its limits leave.
+type Stop string
+
+// StopContractEnded is the end of the contract: usage after it is refused.
+const StopContractEnded Stop = "contract_ended"
+
+// Allowed tells whether nothing stops the organisation, and every limit leaves
+// something to spend. What the request will cost is known only after it, so the
+// one that crosses a limit still runs and the next one does not.
 func (c *LimitCheck) Allowed() bool {
+	if c.Stop != "" {
+		return false
+	}
 	if c.Binding == nil {
 		return true
 	}
@@ -67,7 +78,7 @@ func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, e
 // the month that does.
 func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
 	const statement = `
-SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()),
+SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()), o.closed_at,
        l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0)
   FROM organizations o
   LEFT JOIN LATERAL (
@@ -113,7 +124,9 @@ SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, 
 	if now, err = seen.at(row.timezone, row.anchorDay, row.now); err != nil {
 		return check, now, err
 	}
-	return LimitCheck{row.currency, now.month, row.now.UTC(), billing.Binding(row.limitRule, standings)}, now, nil
+	check = LimitCheck{Currency: row.currency, Window: now.month, AsOf: row.now.UTC(), Binding: billing.Binding(row.limitRule, standings)}
+	check.Stop, check.StopAt = row.stop()
+	return check, now, nil
 }
 
 // at returns the billing month that runs at an instant: the one that was seen
@@ -136,6 +149,7 @@ type checkRow struct {
 	anchorDay int
 	limitRule string
 	now       time.Time
+	closedAt  *time.Time
 	id        *int64
 	scope     *billing.Scope
 	subject   *string
@@ -147,9 +161,17 @@ type checkRow struct {
 
 func (r *checkRow) targets() []any {
 	return []any{
-		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now,
+		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt,
 		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent,
 	}
+}
+
+// stop says what stops the organisation, and since when.
+func (r *checkRow) stop() (why Stop, since time.Time) {
+	if r.closedAt != nil && !r.now.Before(*r.closedAt) {
+		return StopContractEnded, r.closedAt.UTC()
+	}
+	return "", time.Time{}
 }
 
 func (r *checkRow) standing() billing.Standing {

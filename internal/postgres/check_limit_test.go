@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 // check says what is decided for a user's request and by which limit.
@@ -179,4 +180,21 @@ func TestR32_UnderOverrideAUsersOwnLimitReplacesTheTiers(t *testing.T) {
 	f.store(use("a", "u1", october, 1_200_000), use("b", "u2", october, 1_200_000)) // 6 USD each
 	require.Equal(t, "allowed by user u1: 2 left", f.check("u1"))
 	require.Equal(t, "allowed by organization : 88 left", f.check("u2"), "an own limit of none replaces the tier's too")
+}
+
+func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.limit(billing.ScopeOrganization, "", "100")
+	ends := october.AddDate(0, 0, 10)
+	_, err := f.pool.Exec(f.ctx, `UPDATE organizations SET closed_at = $1 WHERE id = 'acme'`, ends)
+	require.NoError(t, err)
+	f.clock(ends.Add(-time.Second))
+	require.Equal(t, "allowed by organization : 100 left", f.check("u1"), "until the last moment")
+	f.clock(ends)
+	require.Equal(t, "blocked by organization : 100 left", f.check("u1"))
+	c, err := f.CheckLimit(f.ctx, "acme", "")
+	require.NoError(t, err)
+	require.Equal(t, postgres.StopContractEnded, c.Stop)
+	require.Equal(t, ends, c.StopAt)
 }

@@ -43,15 +43,14 @@ VALUES ($1, $2, $3, left($4, 500))
 	return wrap("record a delivery of "+message, err)
 }
 
-// noticeDeliveries lists the deliveries of an organisation's spend notices.
-func (s *Store) noticeDeliveries(ctx context.Context, org string) (map[int64][]Delivery, error) {
+// noticeDeliveries lists the deliveries of spend notices.
+func (s *Store) noticeDeliveries(ctx context.Context, notices []int64) (map[int64][]Delivery, error) {
 	const statement = `
 SELECT n.id, d.channel, d.status, d.attempts, d.failure, d.tried_at
-  FROM notices n
+  FROM unnest($1::bigint[]) AS n (id)
   JOIN notice_deliveries d ON d.message_key = 'notice/' || n.id
- WHERE n.org_id = $1
  ORDER BY n.id, d.channel`
-	rows, err := s.pool.Query(ctx, statement, org)
+	rows, err := s.pool.Query(ctx, statement, notices)
 	if err != nil {
 		return nil, wrap("list deliveries", err)
 	}

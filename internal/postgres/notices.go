@@ -139,12 +139,12 @@ SELECT scope, subject, spend
 }
 
 const noticeColumns = `
-       n.id, n.org_id, n.scope, n.subject, n.limit_id, n.limit_version, n.threshold, n.amount, n.spent, o.currency,
+       n.id, n.org_id, n.scope, n.subject, CASE WHEN n.scope = 'seat_tier' THEN l.subject ELSE '' END, n.limit_id, n.limit_version, n.threshold, n.amount, n.spent, o.currency,
        n.window_start, n.window_end, n.at, n.late, n.attempts`
 
 func noticeTargets(n *billing.Notice) []any {
 	return []any{
-		&n.ID, &n.Organization, &n.Scope, &n.Subject, &n.LimitID, &n.LimitVersion, &n.Threshold,
+		&n.ID, &n.Organization, &n.Scope, &n.Subject, &n.Tier, &n.LimitID, &n.LimitVersion, &n.Threshold,
 		&n.Limit.Amount, &n.Spent.Amount, &n.Limit.Currency, &n.Window.Start, &n.Window.End, &n.At, &n.Late, &n.Attempts,
 	}
 }
@@ -161,6 +161,7 @@ func (s *Store) PendingNotices(ctx context.Context, org string, limit int) ([]bi
 SELECT` + noticeColumns + `, o.email
   FROM notices n
   JOIN organizations o ON o.id = n.org_id
+  JOIN limits l ON l.id = n.limit_id
  WHERE n.org_id = $1
    AND n.status = 'pending'
    AND (n.retry_at IS NULL OR n.retry_at <= coalesce(o.clock_at, now()))
@@ -237,9 +238,20 @@ type NoticeRow struct {
 	Deliveries []Delivery
 }
 
+// NoticePosition is a notice's place in the list; the zero value is before all.
+type NoticePosition struct {
+	At time.Time
+	ID int64
+}
+
 // Notices lists an organisation's spend notices in the order in which they were
 // recorded; those suppressed only where all are asked for.
 func (s *Store) Notices(ctx context.Context, org string, all bool) ([]NoticeRow, error) {
+	return s.NoticesAfter(ctx, org, all, NoticePosition{}, 0)
+}
+
+// NoticesAfter lists the notices that follow one, at most limit of them; 0 = all.
+func (s *Store) NoticesAfter(ctx context.Context, org string, all bool, after NoticePosition, limit int) ([]NoticeRow, error) {
 	if _, err := s.Organization(ctx, org); err != nil {
 		return nil, err
 	}
@@ -247,22 +259,27 @@ func (s *Store) Notices(ctx context.Context, org string, all bool) ([]NoticeRow,
 SELECT` + noticeColumns + `, n.status, n.failure
   FROM notices n
   JOIN organizations o ON o.id = n.org_id
- WHERE n.org_id = $1
-   AND ($2 OR n.status <> 'suppressed')
- ORDER BY n.at, n.id`
-	rows, err := s.pool.Query(ctx, statement, org, all)
+  JOIN limits l ON l.id = n.limit_id
+ WHERE n.org_id = @org
+   AND (@all OR n.status <> 'suppressed')
+   AND (n.at, n.id) > (@at, @id)
+ ORDER BY n.at, n.id
+ LIMIT nullif(@limit::int, 0)`
+	rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"org": org, "all": all, "at": after.At, "id": after.ID, "limit": limit})
 	if err != nil {
 		return nil, wrap("list notices", err)
 	}
+	var ids []int64
 	notices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n NoticeRow, err error) {
 		err = row.Scan(append(noticeTargets(&n.Notice), &n.Status, &n.Failure)...)
 		finishNotice(&n.Notice)
+		ids = append(ids, n.ID)
 		return n, err
 	})
 	if err != nil {
 		return nil, wrap("list notices", err)
 	}
-	deliveries, err := s.noticeDeliveries(ctx, org)
+	deliveries, err := s.noticeDeliveries(ctx, ids)
 	for i := range notices {
 		notices[i].Deliveries = deliveries[notices[i].ID]
 	}

@@ -252,12 +252,18 @@ func (s *Store) saveSeats(ctx context.Context, tx pgx.Tx, plan *seatPlan, by By,
 }
 
 func readSeats(ctx context.Context, q querier, org string) ([]billing.SeatAssignment, error) {
+	return readSeatsOf(ctx, q, org, nil)
+}
+
+// readSeatsOf lists the seats of users; nil = everybody's.
+func readSeatsOf(ctx context.Context, q querier, org string, users []string) ([]billing.SeatAssignment, error) {
 	const statement = `
 SELECT user_id, tier, hipaa, valid_from, valid_to
   FROM seat_assignments
  WHERE org_id = $1
+   AND ($2::text[] IS NULL OR user_id = ANY($2))
  ORDER BY user_id, valid_from`
-	rows, err := q.Query(ctx, statement, org)
+	rows, err := q.Query(ctx, statement, org, users)
 	if err != nil {
 		return nil, wrap("read the seats of "+org, err)
 	}

@@ -80,6 +80,10 @@ func New(pool *pgxpool.Pool) *Store {
 // Close ends all connections.
 func (s *Store) Close() { s.pool.Close() }
 
+// Writers is how many transactions may store usage at once and leave connections
+// for what is quick, such as limit checks.
+func (s *Store) Writers() int { return max(1, int(s.pool.Config().MaxConns)/2) }
+
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
 

@@ -54,15 +54,69 @@ func (s *Store) UsageSummary(ctx context.Context, orgID, periodID string, by []s
 			return err
 		}
 		summary = UsageSummary{Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, AsOf: org.Now}
-		if summary.Rows, err = sumUsage(ctx, tx, org, p.ID, by); err != nil {
+		if summary.Rows, err = sumUsage(ctx, tx, org, p.ID, by, nil); err != nil {
 			return err
 		}
 		if len(by) == 1 && by[0] == "user" {
-			return addStandings(ctx, tx, org, p, &summary)
+			return addStandings(ctx, tx, org, p, &summary, nil)
 		}
 		return nil
 	})
 	return summary, wrap("sum up the usage of "+orgID, err)
+}
+
+// MembersAfter sums up the running period's usage by user as UsageSummary does,
+// of those who follow a user in the order of their ids (nil = from the start), at
+// most limit of them. It reads nobody else's usage.
+func (s *Store) MembersAfter(ctx context.Context, orgID string, after *string, limit int) (summary UsageSummary, err error) {
+	err = s.readOnly(ctx, func(tx pgx.Tx) error {
+		org, err := readOrganization(ctx, tx, orgID)
+		if err != nil {
+			return err
+		}
+		p, err := periodOrCurrent(ctx, tx, org, "")
+		if err != nil {
+			return err
+		}
+		summary = UsageSummary{Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, AsOf: org.Now}
+		users, err := readMembers(ctx, tx, org, p.ID, after, limit)
+		if err != nil {
+			return err
+		}
+		if summary.Rows, err = sumUsage(ctx, tx, org, p.ID, []string{"user"}, users); err != nil {
+			return err
+		}
+		return addStandings(ctx, tx, org, p, &summary, users)
+	})
+	return summary, wrap("sum up the usage of "+orgID, err)
+}
+
+// readMembers lists those who used anything in a period or hold a seat now; ""
+// is service usage.
+func readMembers(ctx context.Context, tx pgx.Tx, org billing.Organization, periodID string, after *string, limit int) ([]string, error) {
+	const statement = `
+(SELECT DISTINCT user_id
+   FROM usage_totals
+  WHERE org_id = @org AND period_id = @period
+    AND (@after::text IS NULL OR user_id > @after)
+    AND (events, input, output, cache_write_5m, cache_write_1h, cache_read, web_search) <> (0, 0, 0, 0, 0, 0, 0)
+  ORDER BY user_id
+  LIMIT @limit)
+ UNION
+(SELECT DISTINCT user_id
+   FROM seat_assignments
+  WHERE org_id = @org AND valid_from <= @now AND (valid_to IS NULL OR valid_to > @now)
+    AND (@after::text IS NULL OR user_id > @after)
+  ORDER BY user_id
+  LIMIT @limit)
+ ORDER BY user_id
+ LIMIT @limit`
+	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{"org": org.ID, "period": periodID, "after": after, "now": org.Now, "limit": limit})
+	if err != nil {
+		return nil, wrap("list the members", err)
+	}
+	users, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return users, wrap("list the members", err)
 }
 
 func periodOrCurrent(ctx context.Context, tx pgx.Tx, org billing.Organization, id string) (period, error) {
@@ -79,7 +133,8 @@ func periodOrCurrent(ctx context.Context, tx pgx.Tx, org billing.Organization, i
 	return periods[len(periods)-1], nil
 }
 
-func sumUsage(ctx context.Context, tx pgx.Tx, org billing.Organization, periodID string, by []string) ([]UsageRow, error) {
+// sumUsage sums up the usage of users; nil = everybody's.
+func sumUsage(ctx context.Context, tx pgx.Tx, org billing.Organization, periodID string, by, users []string) ([]UsageRow, error) {
 	const statement = `
 SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
        CASE WHEN @by_product THEN t.product ELSE '' END,
@@ -94,11 +149,13 @@ SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
  WHERE t.org_id = @org AND t.period_id = @period
    AND (t.events, t.input, t.output, t.cache_write_5m, t.cache_write_1h, t.cache_read, t.web_search)
            <> (0, 0, 0, 0, 0, 0, 0) -- all of it was retracted
+   AND (@users::text[] IS NULL OR t.user_id = ANY(@users))
  GROUP BY 1, 2, 3
  ORDER BY 1, 2, 3`
 	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{
 		"org": org.ID, "period": periodID, "by_user": slices.Contains(by, "user"),
 		"by_product": slices.Contains(by, "product"), "by_model": slices.Contains(by, "model"),
+		"users": users,
 	})
 	if err != nil {
 		return nil, err
@@ -114,23 +171,24 @@ SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
 }
 
 // addStandings adds to each user's row what they have spent in the billing
-// month, and the limit that binds them; members without usage get a row too.
-func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, summary *UsageSummary) error {
+// month, and the limit that binds them; members without usage get a row too. Of
+// others than the given users (nil = all) nothing is read.
+func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, summary *UsageSummary, users []string) error {
 	calendar, err := org.Calendar()
 	if err != nil {
 		return err
 	}
 	window := calendar.Month(p.Start).Start
-	all, err := readSeats(ctx, tx, org.ID)
+	all, err := readSeatsOf(ctx, tx, org.ID, users)
 	if err != nil {
 		return err
 	}
 	chart := newSeatChart(0, all)
-	limits, err := readLimits(ctx, tx, org.ID, nil)
+	limits, err := readLimits(ctx, tx, org.ID, users)
 	if err != nil {
 		return err
 	}
-	spent, err := readWindow(ctx, tx, org.ID, window)
+	spent, err := readWindow(ctx, tx, org.ID, window, users)
 	if err != nil {
 		return err
 	}
@@ -191,9 +249,15 @@ func (x limitIndex) standings(user string, window time.Time, spent map[counterKe
 	return standings
 }
 
-func readWindow(ctx context.Context, tx pgx.Tx, org string, window time.Time) (map[counterKey]decimal.Decimal, error) {
-	const statement = `SELECT scope, subject, spend FROM spend_counters WHERE org_id = $1 AND window_start = $2`
-	rows, err := tx.Query(ctx, statement, org, window)
+// readWindow reads the counters of a month: the organisation's, its tiers', and
+// those of users; nil = everybody's.
+func readWindow(ctx context.Context, tx pgx.Tx, org string, window time.Time, users []string) (map[counterKey]decimal.Decimal, error) {
+	const statement = `
+SELECT scope, subject, spend
+  FROM spend_counters
+ WHERE org_id = $1 AND window_start = $2
+   AND (scope <> 'user' OR $3::text[] IS NULL OR subject = ANY($3))`
+	rows, err := tx.Query(ctx, statement, org, window, users)
 	if err != nil {
 		return nil, wrap("read the spend counters", err)
 	}
