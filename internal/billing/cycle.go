@@ -202,7 +202,8 @@ type ProviderInvoiceState struct {
 	PaymentIntentID string
 	PaymentStatus   PaymentStatus // of its payment intent; "" = none yet
 	FailureCode     string
-	Charges         int // how many of its charges succeeded
+	Charges         int   // how many of its charges succeeded
+	Charged         Money // what those came to
 	HostedURL       string
 }
 

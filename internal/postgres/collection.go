@@ -53,6 +53,7 @@ type collecting struct {
 	Total             decimal.Decimal
 	AmountPaid        decimal.Decimal
 	AmountSettled     decimal.Decimal // of it, paid otherwise than by a payment of ours
+	AmountCredited    decimal.Decimal // by credit notes before it was paid
 	Collection        string
 	NetDays           int
 	FinalizedAt       time.Time
@@ -100,7 +101,7 @@ func (p payment) inFlight() bool {
 func openCollection(ctx context.Context, tx pgx.Tx, invoice string) (*collecting, error) {
 	const lock = `SELECT id FROM invoices WHERE id = $1 FOR NO KEY UPDATE`
 	const facts = `
-SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_settled, i.collection, i.net_days,
+SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_settled, i.amount_credited, i.collection, i.net_days,
        i.finalized_at, i.due_at, i.paid_at, coalesce(i.stripe_invoice_id, ''), i.stripe_finalized_at IS NOT NULL,
        i.stripe_attempts, i.first_attempt_at, i.next_attempt_at, i.scheduled_attempts, i.retry_requested,
        EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL),
@@ -122,7 +123,7 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 		return nil, err
 	}
 	err = tx.QueryRow(ctx, facts, invoice).Scan(&c.ID, &c.Org, &c.Status, &c.Currency, &c.Total, &c.AmountPaid,
-		&c.AmountSettled, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
+		&c.AmountSettled, &c.AmountCredited, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
 		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested, &c.News,
 		&c.PaymentMethod, &c.Dunning, &c.TestClock, &c.Now, &c.Installation)
 	if err != nil {
@@ -245,7 +246,7 @@ VALUES (@invoice, @attempt, @status, @amount, @failure, @method, @key,
         @intent, @charge, @attempts_before, @scheduled, @now)
 RETURNING started_at`
 	p.Attempt = c.last.Attempt + 1
-	p.Amount = c.Total.Sub(c.AmountPaid)
+	p.Amount = c.remaining()
 	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt)
 	p.AttemptsBefore = c.StripeAttempts
 	err := c.tx.QueryRow(ctx, statement, pgx.NamedArgs{
@@ -264,6 +265,7 @@ UPDATE invoices
    SET status             = @status,
        amount_paid        = @amount_paid,
        amount_settled     = @amount_settled,
+       amount_credited    = @amount_credited,
        due_at             = @due_at,
        paid_at            = @paid_at,
        stripe_attempts    = @stripe_attempts,
@@ -274,7 +276,8 @@ UPDATE invoices
  WHERE id = @invoice`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "status": c.Status, "amount_paid": c.AmountPaid, "amount_settled": c.AmountSettled,
-		"due_at": c.DueAt, "paid_at": c.PaidAt, "stripe_attempts": c.StripeAttempts, "first_attempt_at": c.FirstAttemptAt,
+		"amount_credited": c.AmountCredited,
+		"due_at":          c.DueAt, "paid_at": c.PaidAt, "stripe_attempts": c.StripeAttempts, "first_attempt_at": c.FirstAttemptAt,
 		"next_attempt_at": c.NextAttemptAt, "scheduled_attempts": c.ScheduledAttempts, "retry_requested": c.RetryRequested,
 	})
 	return wrap("save the collection", err)
@@ -313,9 +316,14 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 
 func (c *collecting) amountDue() decimal.Decimal {
 	if c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue {
-		return c.Total.Sub(c.AmountPaid)
+		return c.remaining()
 	}
 	return decimal.Zero
+}
+
+// remaining is what was neither paid nor credited of the invoice.
+func (c *collecting) remaining() decimal.Decimal {
+	return c.Total.Sub(c.AmountPaid).Sub(c.AmountCredited)
 }
 
 // nextStep is when to act again, and what is then done.

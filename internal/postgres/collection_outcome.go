@@ -69,6 +69,9 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 	}
 	switch {
 	case p.Status == billing.PaymentSucceeded:
+		if err := c.bookPayment(ctx, p); err != nil {
+			return err
+		}
 		return c.pay(ctx, p.Attempt, time.Time{})
 	case c.Status != billing.StatusOpen || p.Status == billing.PaymentProcessing:
 		return nil // nothing to be done about it
@@ -105,12 +108,13 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	if at.IsZero() || at.After(c.Now) || at.Before(c.FinalizedAt) {
 		at = c.Now // the provider's clock is not the organisation's
 	}
-	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.Total, &at
+	came := c.remaining()
+	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.AmountPaid.Add(came), &at
 	c.RetryRequested, c.NextAttemptAt = false, nil
 	if err := c.noteNews(ctx); err != nil {
 		return err
 	}
-	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: c.Total})
+	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: came})
 }
 
 // dun decides what follows an attempt that brought no money: another one on the
@@ -236,12 +240,18 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 		if err := c.insertPayment(ctx, success); err != nil {
 			return err
 		}
+		if err := c.bookPayment(ctx, c.last); err != nil {
+			return err
+		}
 		return c.pay(ctx, c.last.Attempt, state.PaidAt)
 	}
 	if err := c.endAttempt(ctx); err != nil {
 		return err
 	}
-	c.AmountSettled = c.Total.Sub(c.AmountPaid).Add(c.AmountSettled)
+	if err := c.bookSettlement(ctx, c.ID, c.remaining()); err != nil {
+		return err
+	}
+	c.AmountSettled = c.AmountSettled.Add(c.remaining())
 	if _, err := audit(ctx, c.tx, c.Org, provider, "invoices.paid", c.ID, statusForAudit(c.Status), statusForAudit(billing.StatusPaid)); err != nil {
 		return err
 	}
@@ -261,12 +271,21 @@ func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatu
 	if _, err := audit(ctx, c.tx, c.Org, provider, action, c.ID, statusForAudit(c.Status), statusForAudit(status)); err != nil {
 		return err
 	}
-	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
-	if status != billing.StatusVoid {
-		return nil
+	if status == billing.StatusWrittenOff {
+		if err := c.bookWriteOff(ctx); err != nil {
+			return err
+		}
 	}
-	_, err := c.tx.Exec(ctx, release, c.ID)
-	return wrap("release what the invoice carried", err)
+	if status == billing.StatusVoid {
+		if err := c.bookVoid(ctx); err != nil {
+			return err
+		}
+		if _, err := c.tx.Exec(ctx, release, c.ID); err != nil {
+			return wrap("release what the invoice carried", err)
+		}
+	}
+	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
+	return nil
 }
 
 // endAttempt ends an attempt that is still open when the invoice is settled

@@ -14,7 +14,7 @@ import (
 
 const invoiceColumns = `
        id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, total,
-       CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid ELSE 0 END, amount_paid,
+       CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid - amount_credited ELSE 0 END, amount_paid,
        due_at, finalized_at, coalesce(stripe_invoice_id, '')`
 
 func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {

@@ -43,18 +43,18 @@ SELECT id, concat_ws(' ', name, starts_at, ends_at), concat_ws(' ', id, period_s
  WHERE (id, period_start, period_end) IS DISTINCT FROM (name, starts_at, ends_at)
  ORDER BY id`
 
-// A total of zero is settled here; less than can be charged is carried; all else
-// is collected, or was. A withdrawn invoice may have had any total.
+// A total of zero is settled here, and one that was credited as a whole; less than
+// can be charged is carried; all else is collected, or was. A withdrawn invoice may have had any total.
 const statusFollowsTheTotal = `
 SELECT id,
-       CASE WHEN total = 0 THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
+       CASE WHEN total = amount_credited THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
            || ' at ' || trim_scale(total),
        status
   FROM invoices
  WHERE org_id = @org
    AND (@period = '' OR period_id = @period)
    AND status <> 'void'
-   AND CASE WHEN total = 0 THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
+   AND CASE WHEN total = amount_credited THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
        <> CASE WHEN status IN ('settled', 'carried') THEN status ELSE 'collected' END
  ORDER BY id`
 
