@@ -26,6 +26,10 @@ func bookIssued(ctx context.Context, tx pgx.Tx, org billing.Organization, invoic
 		switch line.Kind {
 		case billing.KindCarriedForward:
 			b.credit(receivable, strings.TrimPrefix(line.Key, "carried_forward/"), line.Amount.Amount)
+		case billing.KindCredit:
+			b.credit(credits, invoice.ID, line.Amount.Amount)
+		case billing.KindAdjustment:
+			b.credit(rounding, invoice.ID, line.Amount.Amount)
 		default:
 			b.credit(revenue, invoice.ID, line.Amount.Amount)
 		}
@@ -72,6 +76,15 @@ func (c *collecting) bookWriteOff(ctx context.Context) error {
 	b := c.booking(bookedWriteOff, c.ID)
 	b.debit(badDebt, c.ID, c.remaining())
 	b.credit(receivable, c.ID, c.remaining())
+	return b.post(ctx, c.tx)
+}
+
+// bookCreditNote books that less is owed for the charges than they were revenue;
+// or, where the invoice was paid, that as much is owed back.
+func (c *collecting) bookCreditNote(ctx context.Context, number string, amount decimal.Decimal, to account) error {
+	b := c.booking(bookedCreditNote, number)
+	b.debit(revenue, c.ID, amount)
+	b.credit(to, c.ID, amount)
 	return b.post(ctx, c.tx)
 }
 

@@ -73,7 +73,8 @@ type collecting struct {
 	Now               time.Time
 	Installation      string
 
-	last payment // Attempt 0 = none
+	last       payment     // Attempt 0 = none
+	correction *correction // asked for and not carried out yet
 }
 
 // payment is one attempt to collect an invoice.
@@ -130,8 +131,10 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 		return nil, err
 	}
 	c.Now = c.Now.UTC()
-	c.last, _, err = c.payment(ctx, 0)
-	return c, err
+	if c.last, _, err = c.payment(ctx, 0); err != nil {
+		return nil, err
+	}
+	return c, c.readCorrection(ctx)
 }
 
 // payment reads an attempt, or the last one where the number is 0.
@@ -179,12 +182,20 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	switch {
 	case !c.unsettled():
 		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
+	case c.toCorrect() && c.correction.Tried: // what is said of it may be our own doing
+		return billing.StepCorrect, nil
+	case !c.Published && c.toCorrect():
+		return billing.StepCorrect, nil
 	case !c.Published:
 		return billing.StepNone, nil
 	case c.last.inFlight():
 		return billing.StepResolve, c.takeNews(ctx)
 	case c.News, sent && c.Status == billing.StatusOpen, sent && c.RetryRequested:
 		return billing.StepLook, c.takeNews(ctx)
+	case c.toCorrect():
+		return billing.StepCorrect, nil
+	case !c.chargeable():
+		return billing.StepNone, c.dropRetry(ctx)
 	case sent, c.Status == billing.StatusWrittenOff, !c.due():
 		return billing.StepNone, nil
 	}
@@ -197,6 +208,20 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 // unsettled tells whether the invoice may still be paid.
 func (c *collecting) unsettled() bool {
 	return c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue || c.Status == billing.StatusWrittenOff
+}
+
+// chargeable tells whether what remains is enough for the provider to charge.
+func (c *collecting) chargeable() bool {
+	return c.remaining().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
+}
+
+// dropRetry forgets that an attempt was asked for.
+func (c *collecting) dropRetry(ctx context.Context) error {
+	if !c.RetryRequested {
+		return nil
+	}
+	c.RetryRequested = false
+	return c.save(ctx)
 }
 
 // due tells whether to charge now: for the first time, by the dunning table, or
@@ -294,6 +319,9 @@ func (c *collecting) step(ctx context.Context, kind billing.StepKind) (billing.C
 		step.PaymentMethod, step.IdempotencyKey = c.last.PaymentMethod, c.last.IdempotencyKey
 		step.StartedAt, step.AttemptsBefore = c.last.StartedAt.UTC(), c.last.AttemptsBefore
 	}
+	if err == nil && kind == billing.StepCorrect {
+		step.Correction, err = c.beginCorrection(ctx)
+	}
 	return step, err
 }
 
@@ -305,7 +333,7 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 		Attempt: c.last.Attempt, Attempts: len(c.Dunning), Payment: c.last.Status, FailureCode: c.last.FailureCode,
 		TestClock: c.TestClock, Seen: c.seen,
 	}
-	if c.Status == billing.StatusPastDue && c.RetryRequested {
+	if c.Status == billing.StatusPastDue && c.RetryRequested || c.unsettled() && c.correction != nil {
 		state.Status = billing.StatusOpen // there is something to do
 	}
 	if !state.Over() {
@@ -329,6 +357,8 @@ func (c *collecting) remaining() decimal.Decimal {
 // nextStep is when to act again, and what is then done.
 func (c *collecting) nextStep() (at time.Time, what string) {
 	switch {
+	case c.toCorrect():
+		return c.Now, "the correction that was asked for"
 	case !c.Published:
 		return c.Now.Add(lookAgainUnpublished), "the invoice is looked for at the provider"
 	case c.last.Status == billing.PaymentUnknown:

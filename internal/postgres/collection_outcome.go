@@ -114,6 +114,9 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	if err := c.noteNews(ctx); err != nil {
 		return err
 	}
+	if err := c.decideCorrection(ctx); err != nil {
+		return err
+	}
 	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: came})
 }
 
@@ -164,7 +167,7 @@ func (c *collecting) giveBack(p payment) {
 // how the collection then stands.
 func (s *Store) RecordProviderState(ctx context.Context, invoice string, state billing.ProviderInvoiceState) (stands billing.Collection, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		c, err := openCollection(ctx, tx, invoice)
+		c, err := openStanding(ctx, tx, invoice, state)
 		if err != nil {
 			return err
 		}
@@ -187,6 +190,14 @@ func (s *Store) RecordProviderState(ctx context.Context, invoice string, state b
 		return err
 	})
 	return stands, wrap("record the provider's state of "+invoice, err)
+}
+
+// openStanding takes an invoice's lock to record how it stands at the provider.
+func openStanding(ctx context.Context, tx pgx.Tx, invoice string, state billing.ProviderInvoiceState) (*collecting, error) {
+	if state.Status == providerVoid {
+		return openCorrectable(ctx, tx, invoice, billing.CorrectionVoid)
+	}
+	return openCollection(ctx, tx, invoice)
 }
 
 // published notes what the provider says when its invoice becomes final.
@@ -259,9 +270,8 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 }
 
 // endedThere records that somebody withdrew the invoice at the provider, or gave
-// it up. What a withdrawn one carried goes onto the next invoice instead.
+// it up.
 func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatus, action string) error {
-	const release = `UPDATE invoices SET carried_into = NULL WHERE carried_into = $1`
 	if c.Status == status {
 		return nil
 	}
@@ -271,6 +281,16 @@ func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatu
 	if _, err := audit(ctx, c.tx, c.Org, provider, action, c.ID, statusForAudit(c.Status), statusForAudit(status)); err != nil {
 		return err
 	}
+	if err := c.end(ctx, status); err != nil {
+		return err
+	}
+	return c.decideCorrection(ctx)
+}
+
+// end withdraws the invoice or gives it up. What a withdrawn one carried, and the
+// credits that it used, go onto the next invoice instead.
+func (c *collecting) end(ctx context.Context, status billing.InvoiceStatus) error {
+	const release = `UPDATE invoices SET carried_into = NULL WHERE carried_into = $1`
 	if status == billing.StatusWrittenOff {
 		if err := c.bookWriteOff(ctx); err != nil {
 			return err
@@ -282,6 +302,11 @@ func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatu
 		}
 		if _, err := c.tx.Exec(ctx, release, c.ID); err != nil {
 			return wrap("release what the invoice carried", err)
+		}
+		if !c.Published { // whoever makes it known to the provider is to let it go
+			if err := nudge(ctx, c.tx, c.Org, "invoice/"+c.ID); err != nil {
+				return err
+			}
 		}
 	}
 	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil

@@ -55,7 +55,27 @@ func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoi
 		}
 		invoice.Lines = append(invoice.Lines, line)
 	}
-	return invoice, nil
+	invoice.CreditNotes, err = s.creditNotes(ctx, &invoice)
+	return invoice, err
+}
+
+func (s *Store) creditNotes(ctx context.Context, invoice *billing.Invoice) ([]billing.CreditNote, error) {
+	const statement = `
+SELECT number, amount, line_key, to_credit, reason, done_at
+  FROM invoice_corrections
+ WHERE invoice_id = $1 AND number IS NOT NULL
+ ORDER BY id`
+	rows, err := s.pool.Query(ctx, statement, invoice.ID)
+	if err != nil {
+		return nil, wrap("read the credit notes of "+invoice.ID, err)
+	}
+	notes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n billing.CreditNote, err error) {
+		n.Amount.Currency = invoice.Currency
+		err = row.Scan(&n.Number, &n.Amount.Amount, &n.Line, &n.ToCredit, &n.Reason, &n.IssuedAt)
+		n.IssuedAt = n.IssuedAt.UTC()
+		return n, err
+	})
+	return notes, wrap("read the credit notes of "+invoice.ID, err)
 }
 
 // Invoices lists an organisation's issued invoices, the newest period first,

@@ -13,11 +13,11 @@ func invoiceChecks() []check {
 }
 
 // I12: an invoice's total is the sum of its lines; its subtotal leaves out what
-// was carried forward.
+// was carried forward, credited, or rounded.
 const totalsAreTheirLines = `
 WITH sums AS (
     SELECT i.id, i.subtotal, i.total, coalesce(sum(l.amount), 0) AS lines,
-           coalesce(sum(l.amount) FILTER (WHERE l.kind <> 'carried_forward'), 0) AS charges
+           coalesce(sum(l.amount) FILTER (WHERE l.kind NOT IN ('carried_forward', 'credit', 'adjustment')), 0) AS charges
       FROM invoices i
       LEFT JOIN invoice_lines l ON l.invoice_id = i.id
      WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)

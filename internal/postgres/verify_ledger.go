@@ -8,6 +8,9 @@ func ledgerChecks() []check {
 		{"ledger_cash", cashIsWhatCameIn},
 		{"ledger_receivable", receivableIsWhatIsOwed},
 		{"ledger_revenue", revenueIsWhatWasCharged},
+		{"ledger_credits", creditsAreWhatIsLeftOfThem},
+		{"credit_use", creditsAreUsedOnce},
+		{"ledger_rounding", roundingIsOnTheInvoices},
 		{"ledger_bad_debt", badDebtIsWhatWasGivenUp},
 	}
 }
@@ -74,16 +77,64 @@ const receivableIsWhatIsOwed = booked + `, expected AS (
     SELECT id, amount FROM booked WHERE account = 'receivable'
 )` + differing
 
-// Revenue is what live invoices charge. What was carried forward is the revenue
-// of the invoice that it comes from.
+// Revenue is what live invoices charge, less their credit notes. What was carried
+// forward is the revenue of the invoice that it comes from.
 const revenueIsWhatWasCharged = booked + `, expected AS (
+    SELECT i.id,
+           (SELECT coalesce(sum(n.amount), 0) FROM invoice_corrections n WHERE n.invoice_id = i.id AND n.number IS NOT NULL)
+           - (SELECT coalesce(sum(l.amount), 0)
+                FROM invoice_lines l
+               WHERE l.invoice_id = i.id AND l.kind NOT IN ('carried_forward', 'credit', 'adjustment')) AS amount
+      FROM issued i
+     WHERE i.status <> 'void'
+), actual AS (
+    SELECT id, amount FROM booked WHERE account = 'revenue'
+)` + differing
+
+// M08: what is owed to the organisation is its credit notes on paid invoices, less
+// what live invoices have used of them.
+const creditsAreWhatIsLeftOfThem = booked + `, used AS (
+    SELECT i.id, l.key, l.amount
+      FROM issued i
+      JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind = 'credit'
+     WHERE i.status <> 'void'
+), notes AS (
+    SELECT n.invoice_id AS id, n.amount
+      FROM invoice_corrections n
+     WHERE n.org_id = @org AND n.number IS NOT NULL AND n.to_credit
+), expected AS (
+    SELECT id, sum(amount) AS amount
+      FROM (SELECT id, -amount AS amount FROM used UNION ALL SELECT id, -amount FROM notes) x
+     GROUP BY id
+), actual AS (
+    SELECT id, amount FROM booked WHERE account = 'credits'
+)` + differing
+
+// M08: no more of a credit note is used, on live invoices, than it was of; and
+// nothing else is.
+const creditsAreUsedOnce = `
+WITH used AS (
+    SELECT substring(l.key FROM '^credit/(.*)$') AS number, -sum(l.amount) AS amount
+      FROM invoices i
+      JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind = 'credit'
+     WHERE i.org_id = @org AND i.status <> 'void'
+     GROUP BY 1
+)
+SELECT coalesce(u.number, 'a line'), 'at most ' || trim_scale(coalesce(n.amount, 0)), trim_scale(u.amount)::text
+  FROM used u
+  LEFT JOIN invoice_corrections n ON n.org_id = @org AND n.number = u.number AND n.to_credit
+ WHERE u.amount > coalesce(n.amount, 0)
+ ORDER BY 1`
+
+// M12: what was rounded stands on its invoice.
+const roundingIsOnTheInvoices = booked + `, expected AS (
     SELECT i.id, -sum(l.amount) AS amount
       FROM issued i
-      JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind <> 'carried_forward'
+      JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind = 'adjustment'
      WHERE i.status <> 'void'
      GROUP BY i.id
 ), actual AS (
-    SELECT id, amount FROM booked WHERE account = 'revenue'
+    SELECT id, amount FROM booked WHERE account = 'rounding'
 )` + differing
 
 // What was given up is what remains of the invoices that were written off.

@@ -177,15 +177,16 @@ func (g *Gateway) charges(ctx context.Context, intent string, state *billing.Pro
 func stateOf(have *sdk.Invoice) billing.ProviderInvoiceState {
 	c := billing.Currency(strings.ToUpper(string(have.Currency)))
 	state := billing.ProviderInvoiceState{
-		StripeID:   have.ID,
-		Number:     have.Number,
-		Status:     string(have.Status),
-		Total:      billing.FromMinor(have.Total, c),
-		AmountDue:  billing.FromMinor(have.AmountDue, c),
-		AmountPaid: billing.FromMinor(have.AmountPaid, c),
-		Charged:    billing.FromMinor(0, c),
-		DueAt:      instant(have.DueDate),
-		HostedURL:  have.HostedInvoiceURL,
+		StripeID:        have.ID,
+		Number:          have.Number,
+		Status:          string(have.Status),
+		Total:           billing.FromMinor(have.Total, c),
+		AmountDue:       billing.FromMinor(have.AmountDue, c),
+		AmountPaid:      billing.FromMinor(have.AmountPaid, c),
+		AmountRemaining: billing.FromMinor(have.AmountRemaining, c),
+		Charged:         billing.FromMinor(0, c),
+		DueAt:           instant(have.DueDate),
+		HostedURL:       have.HostedInvoiceURL,
 	}
 	if have.StatusTransitions != nil {
 		state.PaidAt = instant(have.StatusTransitions.PaidAt)

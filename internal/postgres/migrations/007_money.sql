@@ -101,3 +101,34 @@ BEGIN
 END $$;
 CREATE TRIGGER invoices_move_forward BEFORE UPDATE OF status ON invoices
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION refuse_transition();
+
+-- Corrections of issued invoices: asked for by people, carried out at the provider
+-- by the invoice's collection, one at a time. A credit note is one that was
+-- carried out; its number is drawn then, so numbers have no gaps.
+ALTER TABLE installation ADD COLUMN last_credit_note_number bigint NOT NULL DEFAULT 0;
+CREATE TABLE invoice_corrections (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    org_id       text COLLATE "C" NOT NULL,
+    invoice_id   text COLLATE "C" NOT NULL,
+    kind         text        NOT NULL CHECK (kind IN ('void', 'write_off', 'settlement', 'credit_note')),
+    status       text        NOT NULL CHECK (status IN ('requested', 'done', 'refused')),
+    amount       numeric     CHECK (amount > 0 AND amount < 'Infinity'),
+    to_credit    boolean     NOT NULL DEFAULT false, -- the invoice was paid: the amount is owed to the organisation
+    line_key     text        NOT NULL DEFAULT '',    -- the charge line that a credit note is about
+    reference    text        NOT NULL DEFAULT '' CHECK (length(reference) <= 200), -- of a settlement, such as a bank's
+    number       text        UNIQUE,
+    actor        text        NOT NULL,
+    reason       text        NOT NULL,
+    failure      text        NOT NULL DEFAULT '',
+    requested_at timestamptz NOT NULL,               -- the organisation's time
+    tried_at     timestamptz,                        -- wall clock: a first call may have got through
+    stripe_id    text        UNIQUE,                 -- the provider's credit note
+    done_at      timestamptz,                        -- the organisation's time
+    FOREIGN KEY (org_id, invoice_id) REFERENCES invoices (org_id, id),
+    CHECK ((amount IS NULL) = (kind IN ('void', 'write_off'))),
+    CHECK ((number IS NOT NULL) = (kind = 'credit_note' AND status = 'done')),
+    CHECK ((done_at IS NOT NULL) = (status <> 'requested'))
+);
+CREATE UNIQUE INDEX invoice_corrections_one_requested ON invoice_corrections (invoice_id) WHERE status = 'requested';
+CREATE INDEX invoice_corrections_invoice ON invoice_corrections (invoice_id);
+CREATE INDEX invoice_corrections_credits ON invoice_corrections (org_id, id) WHERE to_credit;
