@@ -97,7 +97,7 @@ func (s *Store) CorrectInvoice(ctx context.Context, invoice string, want Correct
 		if err != nil {
 			return err
 		}
-		asked := findSame(known, want, by)
+		asked := findSame(known, want, by, !c.unsettled())
 		if asked == nil {
 			if asked, err = c.ask(ctx, want, by); err != nil {
 				return err
@@ -122,15 +122,15 @@ func openCorrectable(ctx context.Context, tx pgx.Tx, invoice string, kind billin
 
 // findSame returns the correction that a request repeats. There is one void and
 // one write-off; a settlement is told from another by its amount and reference,
-// a credit note by its amount, line and reason. What remains is asked for anew
-// each time, and is nothing once it was settled.
-func findSame(known []correction, want CorrectionRequest, by By) *correction {
+// a credit note by its amount, line and reason. What remains is no other payment
+// while one is under way, and none once the invoice is settled.
+func findSame(known []correction, want CorrectionRequest, by By, settled bool) *correction {
 	for i := range known {
 		k := &known[i]
 		same := k.Kind == want.Kind
 		switch want.Kind {
 		case billing.CorrectionSettlement:
-			rest := !want.Amount.Valid && k.Status == correctionRequested
+			rest := !want.Amount.Valid && (settled || k.Status == correctionRequested)
 			same = same && k.Reference == want.Reference && (rest || equal(k.Amount, want.Amount))
 		case billing.CorrectionCreditNote:
 			same = same && k.Line == want.Line && k.Reason == by.Reason && equal(k.Amount, want.Amount)

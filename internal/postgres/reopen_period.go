@@ -65,7 +65,7 @@ SELECT p.closed_at IS NOT NULL, p.revision,
 func (c *collecting) reopenPeriod(ctx context.Context) error {
 	const reopen = `
 UPDATE periods p
-   SET revision = p.revision + 1, closed_at = NULL, price_revision = NULL, parked_reason = '', draft_until = @now + o.draft_window
+   SET revision = p.revision + 1, closed_at = NULL, price_revision = NULL, parked_reason = '', draft_until = @now::timestamptz + o.draft_window
   FROM organizations o
  WHERE o.id = p.org_id AND p.org_id = @org AND p.id = @period AND p.revision = @revision AND p.closed_at IS NOT NULL`
 	if err := c.checkReopening(ctx); errors.Is(err, billing.ErrConflict) {

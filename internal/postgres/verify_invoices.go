@@ -97,9 +97,9 @@ WITH items AS (
      GROUP BY i.id
 )
 SELECT id,
-       CASE WHEN status IN ('carried', 'settled') THEN 'nothing' ELSE trim_scale(total)::text END,
+       CASE WHEN status = 'carried' OR total = 0 THEN 'nothing' ELSE trim_scale(total)::text END,
        concat_ws(' ', trim_scale(amount), 'in', items, 'items', stripe_invoice_id)
   FROM items
- WHERE CASE WHEN status IN ('carried', 'settled') THEN items > 0 OR stripe_invoice_id IS NOT NULL ELSE amount <> total END
+ WHERE CASE WHEN status = 'carried' OR total = 0 THEN items > 0 OR stripe_invoice_id IS NOT NULL ELSE amount <> total END
     OR items > 250
  ORDER BY id`
