@@ -45,6 +45,8 @@ func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing
 			return billing.Collection{}, err
 		}
 		return a.store.RecordProviderState(ctx, step.Invoice, state)
+	case billing.StepCorrect:
+		return a.correct(ctx, step)
 	}
 	return billing.Collection{}, fmt.Errorf("collect %s: unknown step %q", step.Invoice, step.Do)
 }

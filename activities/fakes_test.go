@@ -81,6 +81,7 @@ type books struct {
 	collection billing.Collection
 	charge     billing.ChargeResult // recorded
 	state      billing.ProviderInvoiceState
+	corrected  billing.CorrectionResult
 
 	notices        []billing.Notice
 	paymentNotices []billing.PaymentNotice
@@ -185,6 +186,11 @@ func (b *books) RecordProviderState(_ context.Context, _ string, s billing.Provi
 	return b.collection, b.do("RecordProviderState", s.Status)
 }
 
+func (b *books) RecordCorrection(_ context.Context, _ string, _ int64, r billing.CorrectionResult) (billing.Collection, error) {
+	b.corrected = r
+	return b.collection, b.do("RecordCorrection")
+}
+
 func (b *books) PendingPaymentNotices(context.Context, string) ([]billing.PaymentNotice, error) {
 	return b.paymentNotices, b.do("PendingPaymentNotices")
 }
@@ -273,6 +279,14 @@ func (p *provider) Invoice(context.Context, string) (state billing.ProviderInvoi
 func (p *provider) Pay(_ context.Context, step billing.ChargeStep) (billing.ChargeResult, error) {
 	p.paid = append(p.paid, step)
 	return p.result, p.do("Pay")
+}
+
+func (p *provider) Correct(context.Context, billing.ChargeStep) (string, error) {
+	return p.created, p.do("Correct")
+}
+
+func (p *provider) FindCreditNote(context.Context, billing.ChargeStep) (string, bool, error) {
+	return p.found, p.found != "", p.do("FindCreditNote")
 }
 
 // channel takes messages, but for those that are to fail.

@@ -55,6 +55,10 @@ type Store interface {
 	BeginCollection(ctx context.Context, invoice string) (billing.ChargeStep, error)
 	RecordCharge(ctx context.Context, invoice string, attempt int, result billing.ChargeResult) (billing.Collection, error)
 	RecordProviderState(ctx context.Context, invoice string, state billing.ProviderInvoiceState) (billing.Collection, error)
+	// RecordCorrection records what came of a StepCorrect, and returns how the
+	// collection then stands. One that is neither done nor refused was overtaken:
+	// the invoice stands otherwise at the provider, as the result's state says.
+	RecordCorrection(ctx context.Context, invoice string, correction int64, result billing.CorrectionResult) (billing.Collection, error)
 
 	// The same for the payment notices of an invoice.
 	PendingPaymentNotices(ctx context.Context, invoice string) ([]billing.PaymentNotice, error)
@@ -93,4 +97,9 @@ type Provider interface {
 	// the invoice is paid otherwise or cannot be paid any more; any other error that
 	// the outcome is unknown, or that the call was refused before it did anything.
 	Pay(ctx context.Context, step billing.ChargeStep) (billing.ChargeResult, error)
+	// Correct carries out a correction of an invoice: withdraws it (a draft is
+	// deleted), gives it up, marks it paid elsewhere, or makes a credit note, whose
+	// id it returns. FindCreditNote looks for one that an earlier call may have made.
+	Correct(ctx context.Context, step billing.ChargeStep) (creditNote string, err error)
+	FindCreditNote(ctx context.Context, step billing.ChargeStep) (creditNote string, found bool, err error)
 }

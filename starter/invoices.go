@@ -15,7 +15,8 @@ import (
 
 func newInvoicesCmd(a *app) *cobra.Command {
 	return newGroup("invoices", "Invoices: what was billed, line by line and member by member", "",
-		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesFinalizeCmd(a))
+		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesFinalizeCmd(a),
+		newInvoicesVoidCmd(a), newInvoicesCreditCmd(a), newInvoicesMarkPaidCmd(a), newInvoicesWriteOffCmd(a))
 }
 
 func newInvoicesListCmd(a *app) *cobra.Command {
@@ -72,7 +73,7 @@ func addLines(ctx context.Context, store *postgres.Store, invoices []billing.Inv
 		if err != nil {
 			return err
 		}
-		invoices[i].Lines = full.Lines
+		invoices[i].Lines, invoices[i].CreditNotes = full.Lines, full.CreditNotes
 	}
 	return nil
 }
@@ -236,6 +237,13 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 	if i.AmountPaid.Amount.IsPositive() {
 		rows = append(rows, invoiceRow{what: "Paid", amount: i.AmountPaid.String()})
 	}
+	for _, note := range i.CreditNotes {
+		row := invoiceRow{what: "Credit note " + note.Number + ": " + note.Reason, amount: note.Amount.String()}
+		if note.ToCredit {
+			row.what += " (onto the next invoices)"
+		}
+		rows = append(rows, row)
+	}
 	if i.AmountDue.Amount.IsPositive() {
 		rows = append(rows, invoiceRow{what: "Due", amount: i.AmountDue.String()})
 	}
@@ -257,7 +265,7 @@ func rowOf(l billing.Line) invoiceRow {
 		row.price = fmt.Sprintf("%s per month", l.UnitPrice)
 	case l.Kind == billing.KindUsage && l.Per > 1:
 		row.price = fmt.Sprintf("%s per %s", l.UnitPrice, showPer(l.Per))
-	case l.Kind == billing.KindCarriedForward:
+	case l.Kind == billing.KindCarriedForward || l.Kind == billing.KindCredit || l.Kind == billing.KindAdjustment:
 		row.quantity = ""
 	default:
 		row.price = l.UnitPrice.String()

@@ -98,7 +98,7 @@ everything on this machine and writes that environment down.`,
 		newDemoCmd(a), newDevCmd(a), newServeCmd(a), newMigrateCmd(a),
 		newOrgCmd(a), newSeatsCmd(a), newPricesCmd(a), newLimitsCmd(a), newUsageCmd(a),
 		newCycleCmd(a), newClockCmd(a), newInvoicesCmd(a), newPaymentsCmd(a),
-		newNoticesCmd(a), newWebhooksCmd(a), newKeysCmd(a), newAuditCmd(a), newVerifyCmd(a),
+		newNoticesCmd(a), newWebhooksCmd(a), newKeysCmd(a), newLedgerCmd(a), newAuditCmd(a), newVerifyCmd(a),
 	)
 	root.Example = `  starter demo --exit                          # a whole month, from nothing to two paid invoices
   starter dev --env-file .env                  # everything on this machine, until Ctrl-C

@@ -74,13 +74,15 @@ func TestOperatingARealStack(t *testing.T) {
 	s.ok("prices", "load", "anthropic-2026-01")
 	s.ok("org", "create", "acme", "--test-clock", "2026-10-10", "--start", "2026-10-01", "--payment-method", "pm_card_visa")
 	s.ok("org", "create", "globex", "--test-clock", "2026-10-10", "--start", "2026-10-01", "--payment-method", "pm_card_chargeCustomerFail")
-	for _, org := range []string{"acme", "globex"} {
+	s.ok("org", "create", "initech", "--test-clock", "2026-10-10", "--start", "2026-10-01", "--payment-method", "pm_card_chargeCustomerFail")
+	for _, org := range []string{"acme", "globex", "initech"} {
 		s.ok("seats", "assign", org, "alice", "--tier", "chat", "--at", "2026-10-01")
 	}
 	t.Run("a cycle is started, paused and resumed", s.startsAndPauses)
 	t.Run("a period is closed early, and its invoice paid", s.closesEarly)
 	t.Run("what was lost is started again", s.repairs)
 	t.Run("a declined card is dunned to the end, and a new one pays", s.duns)
+	t.Run("an issued invoice is voided, credited and paid by bank", s.corrects)
 	s.ok("verify")
 
 	require.NoError(t, dev.Process.Signal(syscall.SIGINT))
@@ -94,7 +96,7 @@ func (s *shell) startsAndPauses(t *testing.T) {
 	again := into[startedView](s, "cycle", "start", "acme")
 	require.Empty(t, again.Started)
 	require.Equal(t, []string{"billing-cycle/acme"}, again.Running)
-	require.Len(t, into[[]startedView](s, "cycle", "start", "--all"), 2)
+	require.Len(t, into[[]startedView](s, "cycle", "start", "--all"), 3)
 
 	status := into[cycleView](s, "cycle", "status", "acme")
 	require.Equal(t, "accruing", status.Stage)
@@ -109,7 +111,7 @@ func (s *shell) startsAndPauses(t *testing.T) {
 	require.Contains(t, s.ok("cycle", "resume", "acme"), "goes on with the period 2026-10-01")
 	require.Contains(t, s.ok("cycle", "resume", "acme"), "is not paused; nothing changed")
 	require.Contains(t, s.ok("audit", "acme"), "cycle.pause")
-	require.Len(t, into[[]cycleView](s, "cycle", "list"), 2)
+	require.Len(t, into[[]cycleView](s, "cycle", "list"), 3)
 	require.Contains(t, s.fails(exitFailed, "cycle", "status", "nobody"), "does not exist")
 }
 
@@ -161,6 +163,51 @@ func (s *shell) duns(t *testing.T) {
 	require.Equal(t, []string{"globex/2026-10-01"}, into[methodView](s, "payments", "set-method", "globex", "pm_card_visa").Retried)
 	require.Equal(t, billing.StatusPaid, into[billing.Invoice](s, "invoices", "show", "globex/2026-10-01").Status)
 	require.Contains(t, s.fails(exitFailed, "payments", "retry", "globex/2026-10-01"), "is paid")
+}
+
+func (s *shell) corrects(t *testing.T) {
+	by := []string{"--as", "finance", "--reason", "wrong seats"}
+	correct := func(args ...string) correctedView {
+		return into[correctedView](s, append(append([]string{"invoices"}, args...), by...)...)
+	}
+	s.ok("clock", "advance", "initech", "--to", "2026-11-03")
+	const first, second = "initech/2026-10-01", "initech/2026-10-01/2"
+	require.Equal(t, billing.StatusOpen, into[billing.Invoice](s, "invoices", "show", first).Status)
+	void := correct("void", first)
+	require.Equal(t, billing.StatusVoid, void.Status)
+	require.Equal(t, "done", void.Correction.Status)
+	require.Equal(t, void, correct("void", first), "twice is once")
+	require.Equal(t, billing.StatusDraft, into[billing.Invoice](s, "invoices", "show", second).Status)
+	s.ok("verify", "initech")
+
+	s.ok("clock", "advance", "initech", "--to", "2026-11-05")
+	require.Equal(t, billing.StatusOpen, into[billing.Invoice](s, "invoices", "show", second).Status)
+	part := correct("mark-paid", second, "--amount", "6.00", "--reference", "SEPA 1")
+	require.Equal(t, "14.00 USD", part.AmountDue.String())
+	require.Equal(t, part, correct("mark-paid", second, "--amount", "6.00", "--reference", "SEPA 1"))
+	require.Equal(t, "10.00 USD", correct("credit", second, "--amount", "4.00").AmountDue.String())
+	require.Contains(t, s.fails(exitFailed, "invoices", "void", second), "6.00 USD was paid")
+	s.ok("verify", "initech")
+
+	s.ok("payments", "set-method", "initech", "pm_card_visa")
+	paid := into[billing.Invoice](s, "invoices", "show", second)
+	require.Equal(t, billing.StatusPaid, paid.Status)
+	require.Equal(t, "CN-000001", paid.CreditNotes[0].Number)
+	payments := into[[]postgres.Payment](s, "payments", "list", "initech")
+	require.Equal(t, "10.00 USD", payments[len(payments)-1].Amount.String(), "exactly the rest is charged")
+	require.True(t, correct("credit", second, "--amount", "3.00").Correction.ToCredit)
+
+	s.ok("clock", "advance", "initech", "--to", "2026-12-03")
+	next := into[[]billing.Invoice](s, "invoices", "list", "initech")[0]
+	require.Equal(t, billing.KindCredit, next.Lines[len(next.Lines)-1].Kind)
+	require.Equal(t, "17.00 USD", next.Total.String())
+	require.Equal(t, billing.StatusPaid, next.Status)
+	require.Contains(t, s.ok("invoices", "show", second), "Credit note CN-000002")
+	require.Contains(t, s.ok("ledger", "initech"), "settlements")
+	entries := into[[]postgres.LedgerEntry](s, "ledger", "initech", "--account", "credits")
+	require.Equal(t, "0.00 USD", entries[len(entries)-1].Balance.String())
+	require.Contains(t, s.ok("audit", "initech"), "invoices.mark_paid")
+	require.Contains(t, s.fails(exitFailed, "ledger", "initech", "--account", "profit"), "receivable")
 }
 
 // TestDemo is the newcomer's command.

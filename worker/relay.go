@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/workflows"
 )
@@ -126,7 +127,8 @@ func (r *relay) batch(ctx context.Context) (more bool) {
 }
 
 // deliver nudges one workflow. One that does not run needs no news: whenever it
-// starts, it begins by looking. Only a collection has nobody else to start it.
+// starts, it begins by looking. Only a collection, and the invoicing of a period
+// whose invoice was withdrawn, have nobody else to start them.
 func (r *relay) deliver(ctx context.Context, workflowID string) error {
 	ctx, cancel := context.WithTimeout(ctx, signalTimeout)
 	defer cancel()
@@ -144,8 +146,11 @@ func (r *relay) nudge(ctx context.Context, workflowID string) error {
 			return err
 		}
 		if expected {
-			return r.nudgeOrStart(ctx, in)
+			return r.nudgeOrStart(ctx, workflows.CollectStartOptions(in), workflows.CollectPayment, in)
 		}
+	}
+	if started, err := r.invoiceAnew(ctx, workflowID); started || err != nil {
+		return err
 	}
 	err := r.temporal.SignalWorkflow(ctx, workflowID, "", workflows.Nudge, nil)
 	if gone := (*serviceerror.NotFound)(nil); !errors.As(err, &gone) {
@@ -175,6 +180,31 @@ func (r *relay) missed(ctx context.Context, workflowID string, err error) error 
 	return nil
 }
 
+// invoiceAnew nudges or starts the invoicing of a period whose invoice was
+// withdrawn: its cycle has gone on long ago. It tells whether that is what it is.
+func (r *relay) invoiceAnew(ctx context.Context, workflowID string) (bool, error) {
+	invoice, ok := strings.CutPrefix(workflowID, "invoice/")
+	organization, _, revision, err := billing.ParseInvoiceID(invoice)
+	if !ok || err != nil || revision == 1 {
+		return false, nil
+	}
+	all, err := r.outbox.ExpectedWorkflows(ctx, organization)
+	if err != nil {
+		return false, fmt.Errorf("what should run for %s: %w", organization, err)
+	}
+	for _, e := range all {
+		if e.ID != workflowID {
+			continue
+		}
+		in := workflows.InvoiceInput{
+			InvoiceRef: workflows.InvoiceRef{Organization: organization, Period: e.Period, Revision: e.Revision},
+			DraftUntil: e.DraftUntil, TestClock: e.TestClock,
+		}
+		return true, r.nudgeOrStart(ctx, workflows.InvoiceStartOptions(in), workflows.InvoicePeriod, in)
+	}
+	return false, nil
+}
+
 // expectedCollection tells whether an invoice is still to be collected.
 func (r *relay) expectedCollection(ctx context.Context, workflowID string) (in workflows.CollectInput, expected bool, err error) {
 	invoice := strings.TrimPrefix(workflowID, workflows.CollectPaymentID(""))
@@ -191,10 +221,9 @@ func (r *relay) expectedCollection(ctx context.Context, workflowID string) (in w
 	return in, false, nil
 }
 
-func (r *relay) nudgeOrStart(ctx context.Context, in workflows.CollectInput) error {
-	options := workflows.CollectStartOptions(in)
+func (r *relay) nudgeOrStart(ctx context.Context, options client.StartWorkflowOptions, workflow, in any) error {
 	options.WorkflowIDConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
 	options.WorkflowExecutionErrorWhenAlreadyStarted = false
-	_, err := r.temporal.SignalWithStartWorkflow(ctx, options.ID, workflows.Nudge, nil, options, workflows.CollectPayment, in)
+	_, err := r.temporal.SignalWithStartWorkflow(ctx, options.ID, workflows.Nudge, nil, options, workflow, in)
 	return err
 }

@@ -106,6 +106,7 @@ func (f *fakeTemporal) SignalWithStartWorkflow(
 func TestNudges(t *testing.T) {
 	t.Parallel()
 	const cycle, invoice, collect = "billing-cycle/acme", "invoice/acme/2026-10-01", "collect/acme/2026-10-01"
+	const anew = "invoice/acme/2026-10-01/2"
 	expected := []postgres.ExpectedWorkflow{{ID: collect, Kind: postgres.WorkflowCollect, Organization: "acme", Period: "2026-10-01", Invoice: "acme/2026-10-01"}}
 	for name, c := range map[string]struct {
 		id       string
@@ -123,6 +124,10 @@ func TestNudges(t *testing.T) {
 		"a collection that is over is left alone":      {id: collect},
 		"what could not be delivered is tried again":   {id: cycle, running: true, down: true, retried: true},
 		"a lost collection's outage is tried again as": {id: collect, down: true, retried: true},
+		"a period that is billed anew is started": {id: anew, did: []string{"signal or start " + anew}, expected: []postgres.ExpectedWorkflow{
+			{ID: anew, Kind: postgres.WorkflowInvoice, Organization: "acme", Period: "2026-10-01", Revision: 2},
+		}},
+		"one that was billed anew is left alone": {id: anew},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

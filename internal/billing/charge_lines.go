@@ -35,6 +35,7 @@ type Statement struct {
 	Seats    []SeatAssignment // those in force at any time within the period
 	Usage    []UsageTotal
 	Carried  []Carried
+	Credits  []Credit // of the organisation, the oldest first
 }
 
 // Lines computes the charge lines, in invoice order. The order of its input
@@ -53,6 +54,7 @@ func (s *Statement) Lines() ([]Line, error) {
 			Quantity:    decimal.NewFromInt(1), UnitPrice: amount, Per: 1, Exact: amount, Amount: amount,
 		})
 	}
+	lines = append(lines, s.creditLines(Add(lines))...)
 	for i := range lines {
 		if lines[i].PeriodOfOrigin == "" {
 			lines[i].PeriodOfOrigin = s.PeriodID
@@ -62,8 +64,27 @@ func (s *Statement) Lines() ([]Line, error) {
 	return lines, nil
 }
 
+// creditLines uses up the organisation's credits, the oldest first, as far as
+// there is something to pay: never below zero. What is left stays for the next
+// invoice.
+func (s *Statement) creditLines(toPay decimal.Decimal) (lines []Line) {
+	for _, credit := range s.Credits {
+		used := s.money(decimal.Min(toPay, credit.Amount.Amount).Neg())
+		if !used.Amount.IsNegative() {
+			continue
+		}
+		toPay = toPay.Add(used.Amount)
+		lines = append(lines, Line{
+			Key: "credit/" + credit.Number, Kind: KindCredit,
+			Description: "Credit note " + credit.Number + " on invoice " + credit.Invoice,
+			Quantity:    decimal.NewFromInt(1), UnitPrice: used, Per: 1, Exact: used, Amount: used,
+		})
+	}
+	return lines
+}
+
 func compareLines(a, z Line) int {
-	order := []LineKind{KindSeat, KindSurcharge, KindUsage, KindCarriedForward}
+	order := []LineKind{KindSeat, KindSurcharge, KindUsage, KindCarriedForward, KindCredit, KindAdjustment}
 	return cmp.Or(
 		cmp.Compare(slices.Index(order, a.Kind), slices.Index(order, z.Kind)),
 		cmp.Compare(a.PeriodOfOrigin, z.PeriodOfOrigin),

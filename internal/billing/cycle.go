@@ -197,13 +197,15 @@ type ProviderInvoiceState struct {
 	Total           Money
 	AmountDue       Money
 	AmountPaid      Money
+	AmountRemaining Money
 	AttemptCount    int64
 	DueAt           time.Time
 	PaidAt          time.Time
 	PaymentIntentID string
 	PaymentStatus   PaymentStatus // of its payment intent; "" = none yet
 	FailureCode     string
-	Charges         int // how many of its charges succeeded
+	Charges         int   // how many of its charges succeeded
+	Charged         Money // what those came to
 	HostedURL       string
 }
 
@@ -219,6 +221,7 @@ type ChargeStep struct {
 	IdempotencyKey string
 	StartedAt      time.Time // of the attempt, by the wall clock
 	AttemptsBefore int64     // the provider's count of attempts before this one
+	Correction     InvoiceCorrection
 	State          Collection
 }
 
@@ -231,6 +234,7 @@ const (
 	StepCharge  StepKind = "charge"  // a new attempt was recorded as unknown: make it
 	StepResolve StepKind = "resolve" // an attempt is unknown or processing: ask the provider
 	StepLook    StepKind = "look"    // a sent invoice: ask whether it was paid
+	StepCorrect StepKind = "correct" // a correction was asked for: carry it out
 )
 
 // Failure codes of our own, beside the provider's, by which storage, activities

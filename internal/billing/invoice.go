@@ -35,6 +35,8 @@ const (
 	KindSurcharge      LineKind = "surcharge"
 	KindUsage          LineKind = "usage"
 	KindCarriedForward LineKind = "carried_forward"
+	KindCredit         LineKind = "credit"     // a credit of the organisation that is used up here
+	KindAdjustment     LineKind = "adjustment" // rounding to what can be charged
 )
 
 // Invoice is the bill of one period, in arrears.
@@ -56,6 +58,7 @@ type Invoice struct {
 	DueAt           *time.Time    `json:"due_at"`
 	FinalizedAt     *time.Time    `json:"finalized_at"`
 	StripeInvoiceID string        `json:"stripe_invoice_id"`
+	CreditNotes     []CreditNote  `json:"credit_notes,omitempty"`
 	Lines           []Line        `json:"lines"`
 }
 

@@ -53,6 +53,7 @@ type collecting struct {
 	Total             decimal.Decimal
 	AmountPaid        decimal.Decimal
 	AmountSettled     decimal.Decimal // of it, paid otherwise than by a payment of ours
+	AmountCredited    decimal.Decimal // by credit notes before it was paid
 	Collection        string
 	NetDays           int
 	FinalizedAt       time.Time
@@ -72,7 +73,8 @@ type collecting struct {
 	Now               time.Time
 	Installation      string
 
-	last payment // Attempt 0 = none
+	last       payment     // Attempt 0 = none
+	correction *correction // asked for and not carried out yet
 }
 
 // payment is one attempt to collect an invoice.
@@ -100,7 +102,7 @@ func (p payment) inFlight() bool {
 func openCollection(ctx context.Context, tx pgx.Tx, invoice string) (*collecting, error) {
 	const lock = `SELECT id FROM invoices WHERE id = $1 FOR NO KEY UPDATE`
 	const facts = `
-SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_settled, i.collection, i.net_days,
+SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_settled, i.amount_credited, i.collection, i.net_days,
        i.finalized_at, i.due_at, i.paid_at, coalesce(i.stripe_invoice_id, ''), i.stripe_finalized_at IS NOT NULL,
        i.stripe_attempts, i.first_attempt_at, i.next_attempt_at, i.scheduled_attempts, i.retry_requested,
        EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL),
@@ -122,15 +124,17 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 		return nil, err
 	}
 	err = tx.QueryRow(ctx, facts, invoice).Scan(&c.ID, &c.Org, &c.Status, &c.Currency, &c.Total, &c.AmountPaid,
-		&c.AmountSettled, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
+		&c.AmountSettled, &c.AmountCredited, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
 		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested, &c.News,
 		&c.PaymentMethod, &c.Dunning, &c.TestClock, &c.Now, &c.Installation)
 	if err != nil {
 		return nil, err
 	}
 	c.Now = c.Now.UTC()
-	c.last, _, err = c.payment(ctx, 0)
-	return c, err
+	if c.last, _, err = c.payment(ctx, 0); err != nil {
+		return nil, err
+	}
+	return c, c.readCorrection(ctx)
 }
 
 // payment reads an attempt, or the last one where the number is 0.
@@ -178,12 +182,20 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	switch {
 	case !c.unsettled():
 		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
+	case c.toCorrect() && c.correction.Tried: // what is said of it may be our own doing
+		return billing.StepCorrect, nil
+	case !c.Published && c.toCorrect():
+		return billing.StepCorrect, nil
 	case !c.Published:
 		return billing.StepNone, nil
 	case c.last.inFlight():
 		return billing.StepResolve, c.takeNews(ctx)
 	case c.News, sent && c.Status == billing.StatusOpen, sent && c.RetryRequested:
 		return billing.StepLook, c.takeNews(ctx)
+	case c.toCorrect():
+		return billing.StepCorrect, nil
+	case !c.chargeable():
+		return billing.StepNone, c.dropRetry(ctx)
 	case sent, c.Status == billing.StatusWrittenOff, !c.due():
 		return billing.StepNone, nil
 	}
@@ -196,6 +208,20 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 // unsettled tells whether the invoice may still be paid.
 func (c *collecting) unsettled() bool {
 	return c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue || c.Status == billing.StatusWrittenOff
+}
+
+// chargeable tells whether what remains is enough for the provider to charge.
+func (c *collecting) chargeable() bool {
+	return c.remaining().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
+}
+
+// dropRetry forgets that an attempt was asked for.
+func (c *collecting) dropRetry(ctx context.Context) error {
+	if !c.RetryRequested {
+		return nil
+	}
+	c.RetryRequested = false
+	return c.save(ctx)
 }
 
 // due tells whether to charge now: for the first time, by the dunning table, or
@@ -245,7 +271,7 @@ VALUES (@invoice, @attempt, @status, @amount, @failure, @method, @key,
         @intent, @charge, @attempts_before, @scheduled, @now)
 RETURNING started_at`
 	p.Attempt = c.last.Attempt + 1
-	p.Amount = c.Total.Sub(c.AmountPaid)
+	p.Amount = c.remaining()
 	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt)
 	p.AttemptsBefore = c.StripeAttempts
 	err := c.tx.QueryRow(ctx, statement, pgx.NamedArgs{
@@ -264,6 +290,7 @@ UPDATE invoices
    SET status             = @status,
        amount_paid        = @amount_paid,
        amount_settled     = @amount_settled,
+       amount_credited    = @amount_credited,
        due_at             = @due_at,
        paid_at            = @paid_at,
        stripe_attempts    = @stripe_attempts,
@@ -274,7 +301,8 @@ UPDATE invoices
  WHERE id = @invoice`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "status": c.Status, "amount_paid": c.AmountPaid, "amount_settled": c.AmountSettled,
-		"due_at": c.DueAt, "paid_at": c.PaidAt, "stripe_attempts": c.StripeAttempts, "first_attempt_at": c.FirstAttemptAt,
+		"amount_credited": c.AmountCredited,
+		"due_at":          c.DueAt, "paid_at": c.PaidAt, "stripe_attempts": c.StripeAttempts, "first_attempt_at": c.FirstAttemptAt,
 		"next_attempt_at": c.NextAttemptAt, "scheduled_attempts": c.ScheduledAttempts, "retry_requested": c.RetryRequested,
 	})
 	return wrap("save the collection", err)
@@ -291,6 +319,9 @@ func (c *collecting) step(ctx context.Context, kind billing.StepKind) (billing.C
 		step.PaymentMethod, step.IdempotencyKey = c.last.PaymentMethod, c.last.IdempotencyKey
 		step.StartedAt, step.AttemptsBefore = c.last.StartedAt.UTC(), c.last.AttemptsBefore
 	}
+	if err == nil && kind == billing.StepCorrect {
+		step.Correction, err = c.beginCorrection(ctx)
+	}
 	return step, err
 }
 
@@ -302,7 +333,7 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 		Attempt: c.last.Attempt, Attempts: len(c.Dunning), Payment: c.last.Status, FailureCode: c.last.FailureCode,
 		TestClock: c.TestClock, Seen: c.seen,
 	}
-	if c.Status == billing.StatusPastDue && c.RetryRequested {
+	if c.Status == billing.StatusPastDue && c.RetryRequested || c.unsettled() && c.correction != nil {
 		state.Status = billing.StatusOpen // there is something to do
 	}
 	if !state.Over() {
@@ -313,14 +344,21 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 
 func (c *collecting) amountDue() decimal.Decimal {
 	if c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue {
-		return c.Total.Sub(c.AmountPaid)
+		return c.remaining()
 	}
 	return decimal.Zero
+}
+
+// remaining is what was neither paid nor credited of the invoice.
+func (c *collecting) remaining() decimal.Decimal {
+	return c.Total.Sub(c.AmountPaid).Sub(c.AmountCredited)
 }
 
 // nextStep is when to act again, and what is then done.
 func (c *collecting) nextStep() (at time.Time, what string) {
 	switch {
+	case c.toCorrect():
+		return c.Now, "the correction that was asked for"
 	case !c.Published:
 		return c.Now.Add(lookAgainUnpublished), "the invoice is looked for at the provider"
 	case c.last.Status == billing.PaymentUnknown:

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,6 +36,23 @@ func newPublished(t *testing.T, change ...func(*billing.Organization)) *fixture 
 	f := newIssued(t, change...)
 	f.publish(octoberInvoice, "in_1")
 	return f
+}
+
+// issueNovember ends November and issues its invoice.
+func (f *fixture) issueNovember() billing.Issued {
+	f.t.Helper()
+	f.clock(october.AddDate(0, 2, 1))
+	_, err := f.Accrue(f.ctx, "acme", "2026-11-01")
+	require.NoError(f.t, err)
+	f.clock(october.AddDate(0, 2, 2))
+	issued, err := f.IssueInvoice(f.ctx, "acme", "2026-11-01", 1)
+	require.NoError(f.t, err)
+	return issued
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return list
 }
 
 func bySend(days int) func(*billing.Organization) {

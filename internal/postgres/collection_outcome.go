@@ -69,6 +69,9 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 	}
 	switch {
 	case p.Status == billing.PaymentSucceeded:
+		if err := c.bookPayment(ctx, p); err != nil {
+			return err
+		}
 		return c.pay(ctx, p.Attempt, time.Time{})
 	case c.Status != billing.StatusOpen || p.Status == billing.PaymentProcessing:
 		return nil // nothing to be done about it
@@ -105,12 +108,16 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	if at.IsZero() || at.After(c.Now) || at.Before(c.FinalizedAt) {
 		at = c.Now // the provider's clock is not the organisation's
 	}
-	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.Total, &at
+	came := c.remaining()
+	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.AmountPaid.Add(came), &at
 	c.RetryRequested, c.NextAttemptAt = false, nil
 	if err := c.noteNews(ctx); err != nil {
 		return err
 	}
-	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: c.Total})
+	if err := c.decideCorrection(ctx); err != nil {
+		return err
+	}
+	return c.noticeIfWritten(ctx, paymentNews{kind: billing.NoticePaid, attempt: attempt, amount: came})
 }
 
 // dun decides what follows an attempt that brought no money: another one on the
@@ -160,7 +167,7 @@ func (c *collecting) giveBack(p payment) {
 // how the collection then stands.
 func (s *Store) RecordProviderState(ctx context.Context, invoice string, state billing.ProviderInvoiceState) (stands billing.Collection, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		c, err := openCollection(ctx, tx, invoice)
+		c, err := openStanding(ctx, tx, invoice, state)
 		if err != nil {
 			return err
 		}
@@ -183,6 +190,14 @@ func (s *Store) RecordProviderState(ctx context.Context, invoice string, state b
 		return err
 	})
 	return stands, wrap("record the provider's state of "+invoice, err)
+}
+
+// openStanding takes an invoice's lock to record how it stands at the provider.
+func openStanding(ctx context.Context, tx pgx.Tx, invoice string, state billing.ProviderInvoiceState) (*collecting, error) {
+	if state.Status == providerVoid {
+		return openCorrectable(ctx, tx, invoice, billing.CorrectionVoid)
+	}
+	return openCollection(ctx, tx, invoice)
 }
 
 // published notes what the provider says when its invoice becomes final.
@@ -236,12 +251,18 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 		if err := c.insertPayment(ctx, success); err != nil {
 			return err
 		}
+		if err := c.bookPayment(ctx, c.last); err != nil {
+			return err
+		}
 		return c.pay(ctx, c.last.Attempt, state.PaidAt)
 	}
 	if err := c.endAttempt(ctx); err != nil {
 		return err
 	}
-	c.AmountSettled = c.Total.Sub(c.AmountPaid).Add(c.AmountSettled)
+	if err := c.bookSettlement(ctx, c.ID, c.remaining()); err != nil {
+		return err
+	}
+	c.AmountSettled = c.AmountSettled.Add(c.remaining())
 	if _, err := audit(ctx, c.tx, c.Org, provider, "invoices.paid", c.ID, statusForAudit(c.Status), statusForAudit(billing.StatusPaid)); err != nil {
 		return err
 	}
@@ -249,9 +270,8 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 }
 
 // endedThere records that somebody withdrew the invoice at the provider, or gave
-// it up. What a withdrawn one carried goes onto the next invoice instead.
+// it up.
 func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatus, action string) error {
-	const release = `UPDATE invoices SET carried_into = NULL WHERE carried_into = $1`
 	if c.Status == status {
 		return nil
 	}
@@ -261,12 +281,36 @@ func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatu
 	if _, err := audit(ctx, c.tx, c.Org, provider, action, c.ID, statusForAudit(c.Status), statusForAudit(status)); err != nil {
 		return err
 	}
-	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
-	if status != billing.StatusVoid {
-		return nil
+	if err := c.end(ctx, status); err != nil {
+		return err
 	}
-	_, err := c.tx.Exec(ctx, release, c.ID)
-	return wrap("release what the invoice carried", err)
+	return c.decideCorrection(ctx)
+}
+
+// end withdraws the invoice or gives it up. What a withdrawn one carried, and the
+// credits that it used, go onto the next invoice instead.
+func (c *collecting) end(ctx context.Context, status billing.InvoiceStatus) error {
+	const release = `UPDATE invoices SET carried_into = NULL WHERE carried_into = $1`
+	if status == billing.StatusWrittenOff {
+		if err := c.bookWriteOff(ctx); err != nil {
+			return err
+		}
+	}
+	if status == billing.StatusVoid {
+		if err := c.bookVoid(ctx); err != nil {
+			return err
+		}
+		if _, err := c.tx.Exec(ctx, release, c.ID); err != nil {
+			return wrap("release what the invoice carried", err)
+		}
+		if !c.Published { // whoever makes it known to the provider is to let it go
+			if err := nudge(ctx, c.tx, c.Org, "invoice/"+c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
+	return nil
 }
 
 // endAttempt ends an attempt that is still open when the invoice is settled

@@ -14,7 +14,7 @@ import (
 
 const invoiceColumns = `
        id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, total,
-       CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid ELSE 0 END, amount_paid,
+       CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid - amount_credited ELSE 0 END, amount_paid,
        due_at, finalized_at, coalesce(stripe_invoice_id, '')`
 
 func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
@@ -55,7 +55,27 @@ func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoi
 		}
 		invoice.Lines = append(invoice.Lines, line)
 	}
-	return invoice, nil
+	invoice.CreditNotes, err = s.creditNotes(ctx, &invoice)
+	return invoice, err
+}
+
+func (s *Store) creditNotes(ctx context.Context, invoice *billing.Invoice) ([]billing.CreditNote, error) {
+	const statement = `
+SELECT number, amount, line_key, to_credit, reason, done_at
+  FROM invoice_corrections
+ WHERE invoice_id = $1 AND number IS NOT NULL
+ ORDER BY id`
+	rows, err := s.pool.Query(ctx, statement, invoice.ID)
+	if err != nil {
+		return nil, wrap("read the credit notes of "+invoice.ID, err)
+	}
+	notes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n billing.CreditNote, err error) {
+		n.Amount.Currency = invoice.Currency
+		err = row.Scan(&n.Number, &n.Amount.Amount, &n.Line, &n.ToCredit, &n.Reason, &n.IssuedAt)
+		n.IssuedAt = n.IssuedAt.UTC()
+		return n, err
+	})
+	return notes, wrap("read the credit notes of "+invoice.ID, err)
 }
 
 // Invoices lists an organisation's issued invoices, the newest period first,

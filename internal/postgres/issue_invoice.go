@@ -192,7 +192,10 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Usage, err = readTotals(ctx, q, org.ID, p.ID, billing.NewRater(statement.Book, rates)); err != nil {
 		return nil, err
 	}
-	statement.Carried, err = readCarried(ctx, q, org.ID, p.Start)
+	if statement.Carried, err = readCarried(ctx, q, org.ID, p.Start); err != nil {
+		return nil, err
+	}
+	statement.Credits, err = readCredits(ctx, q, org)
 	return statement, err
 }
 
@@ -233,6 +236,32 @@ SELECT id, number, total
 	}
 	carried, err := pgx.CollectRows(rows, pgx.RowToStructByPos[billing.Carried])
 	return carried, wrap("read carried invoices", err)
+}
+
+// readCredits lists what is left of the organisation's credits, the oldest first.
+func readCredits(ctx context.Context, q querier, org billing.Organization) ([]billing.Credit, error) {
+	const statement = `
+SELECT number, invoice, remaining
+  FROM (SELECT n.id, n.number, i.number AS invoice,
+               n.amount + (SELECT coalesce(sum(l.amount), 0)
+                             FROM invoice_lines l
+                             JOIN invoices u ON u.id = l.invoice_id AND u.status <> 'void'
+                            WHERE u.org_id = n.org_id AND l.kind = 'credit' AND l.key = 'credit/' || n.number) AS remaining
+          FROM invoice_corrections n
+          JOIN invoices i ON i.id = n.invoice_id
+         WHERE n.org_id = $1 AND n.to_credit) c
+ WHERE remaining > 0
+ ORDER BY id`
+	rows, err := q.Query(ctx, statement, org.ID)
+	if err != nil {
+		return nil, wrap("read credits", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c billing.Credit, err error) {
+		c.Amount.Currency = org.Currency
+		err = row.Scan(&c.Number, &c.Invoice, &c.Amount.Amount)
+		return c, err
+	})
+	return list, wrap("read credits", err)
 }
 
 // FinalizeInvoice ends the draft window of a period early. Doing it again, or

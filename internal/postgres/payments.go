@@ -64,6 +64,8 @@ func (s *Store) RequestRetry(ctx context.Context, invoice string, by By) error {
 			return billing.Conflict("invoice %q is %s; only one that is open or past due can be collected", invoice, c.Status)
 		case c.Collection == billing.ChargeAutomatically && c.PaymentMethod == "":
 			return billing.Conflict("organization %q has no payment method; set one with starter payments set-method %s PM", c.Org, c.Org)
+		case !c.chargeable():
+			return billing.Conflict("invoice %q: %s remains, less than can be charged; write it off, credit it or mark it paid", c.ID, c.money(c.remaining()))
 		case c.RetryRequested:
 			return nil
 		}

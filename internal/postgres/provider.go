@@ -234,7 +234,7 @@ UPDATE invoices
        stripe_hosted_url   = @hosted_url
  WHERE id = @invoice`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		c, err := openCollection(ctx, tx, invoice)
+		c, err := openStanding(ctx, tx, invoice, state)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,8 @@ func (s *Store) StartCycle(ctx context.Context, orgID string, by By) error {
 
 // ExpectedWorkflows lists what must be running for an organisation: its cycle,
 // the invoicing of every period that is over and not yet published, and the
-// collection of every invoice that is open, or of which there is news. Repair starts what of it is missing.
+// collection of every invoice that is open, or of which there is news, or which is to
+// be corrected. Repair starts what of it is missing.
 func (s *Store) ExpectedWorkflows(ctx context.Context, orgID string) (expected []ExpectedWorkflow, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
@@ -80,8 +81,9 @@ SELECT 'invoice/' || ref.id, 'invoice', p.id, p.revision, ref.id, p.draft_until
 SELECT 'collect/' || i.id, 'collect', i.period_id, i.revision, i.id, NULL
   FROM invoices i
  WHERE i.org_id = @org
-   AND i.stripe_finalized_at IS NOT NULL
-   AND (i.status = 'open'
+   AND (i.stripe_finalized_at IS NOT NULL OR i.status = 'open')
+   AND (i.status = 'open' AND i.stripe_finalized_at IS NOT NULL
+        OR EXISTS (SELECT FROM invoice_corrections x WHERE x.invoice_id = i.id AND x.status = 'requested')
         OR i.status = 'past_due' AND i.retry_requested
         OR i.status IN ('past_due', 'written_off')
            AND EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL))`

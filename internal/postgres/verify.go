@@ -185,7 +185,7 @@ SELECT id, period_start, period_end
 
 // runAll runs every check of an organisation.
 func (v *verification) runAll(ctx context.Context) error {
-	for _, checks := range [][]check{usageChecks(), periodChecks(), invoiceChecks(), lineChecks(), paymentChecks(), noticeChecks()} {
+	for _, checks := range [][]check{usageChecks(), periodChecks(), invoiceChecks(), lineChecks(), paymentChecks(), ledgerChecks(), noticeChecks()} {
 		if err := v.run(ctx, checks); err != nil {
 			return err
 		}
@@ -248,12 +248,15 @@ SELECT coalesce(used.id, 'number ' || drawn.n),
  WHERE drawn.n IS NULL OR used.n IS NULL
  ORDER BY coalesce(drawn.n, used.n)`
 
-// What was issued, and the audit trail, is kept from changing by triggers; one
-// that is off or gone has left the door open (I15).
+// What was issued, the ledger and the audit trail are kept from changing by
+// triggers, the ledger from losing its balance, and invoices from going back; one
+// that is off or gone has left the door open (I15, I25, I31, J12).
 const finalRowsAreGuarded = `
 SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
-               ('invoice_line_members_are_final'), ('audit_log_is_final')) AS guard (trigger_name)
+               ('invoice_line_members_are_final'), ('audit_log_is_final'),
+               ('invoices_move_forward'), ('ledger_transactions_are_final'), ('ledger_entries_are_final'),
+               ('ledger_transactions_balance'), ('ledger_entries_balance')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
  ORDER BY 1`

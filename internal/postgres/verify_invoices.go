@@ -13,11 +13,11 @@ func invoiceChecks() []check {
 }
 
 // I12: an invoice's total is the sum of its lines; its subtotal leaves out what
-// was carried forward.
+// was carried forward, credited, or rounded.
 const totalsAreTheirLines = `
 WITH sums AS (
     SELECT i.id, i.subtotal, i.total, coalesce(sum(l.amount), 0) AS lines,
-           coalesce(sum(l.amount) FILTER (WHERE l.kind <> 'carried_forward'), 0) AS charges
+           coalesce(sum(l.amount) FILTER (WHERE l.kind NOT IN ('carried_forward', 'credit', 'adjustment')), 0) AS charges
       FROM invoices i
       LEFT JOIN invoice_lines l ON l.invoice_id = i.id
      WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
@@ -43,18 +43,18 @@ SELECT id, concat_ws(' ', name, starts_at, ends_at), concat_ws(' ', id, period_s
  WHERE (id, period_start, period_end) IS DISTINCT FROM (name, starts_at, ends_at)
  ORDER BY id`
 
-// A total of zero is settled here; less than can be charged is carried; all else
-// is collected, or was. A withdrawn invoice may have had any total.
+// A total of zero is settled here, and one that was credited as a whole; less than
+// can be charged is carried; all else is collected, or was. A withdrawn invoice may have had any total.
 const statusFollowsTheTotal = `
 SELECT id,
-       CASE WHEN total = 0 THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
+       CASE WHEN total = amount_credited THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
            || ' at ' || trim_scale(total),
        status
   FROM invoices
  WHERE org_id = @org
    AND (@period = '' OR period_id = @period)
    AND status <> 'void'
-   AND CASE WHEN total = 0 THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
+   AND CASE WHEN total = amount_credited THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
        <> CASE WHEN status IN ('settled', 'carried') THEN status ELSE 'collected' END
  ORDER BY id`
 
@@ -97,9 +97,9 @@ WITH items AS (
      GROUP BY i.id
 )
 SELECT id,
-       CASE WHEN status IN ('carried', 'settled') THEN 'nothing' ELSE trim_scale(total)::text END,
+       CASE WHEN status = 'carried' OR total = 0 THEN 'nothing' ELSE trim_scale(total)::text END,
        concat_ws(' ', trim_scale(amount), 'in', items, 'items', stripe_invoice_id)
   FROM items
- WHERE CASE WHEN status IN ('carried', 'settled') THEN items > 0 OR stripe_invoice_id IS NOT NULL ELSE amount <> total END
+ WHERE CASE WHEN status = 'carried' OR total = 0 THEN items > 0 OR stripe_invoice_id IS NOT NULL ELSE amount <> total END
     OR items > 250
  ORDER BY id`

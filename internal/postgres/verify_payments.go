@@ -18,25 +18,29 @@ WITH collected AS (
      WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
 )`
 
-// I17: no more came in than was asked for.
+// I17: no more came in than was asked for, less what was credited.
 const paymentsStayWithinTheTotal = collected + `
-SELECT id, 'at most ' || trim_scale(greatest(total, 0)), trim_scale(payments + amount_settled)::text
+SELECT id, 'at most ' || trim_scale(greatest(total - amount_credited, 0)), trim_scale(payments + amount_settled)::text
   FROM collected
- WHERE payments + amount_settled > greatest(total, 0)
+ WHERE payments + amount_settled > greatest(total - amount_credited, 0)
  ORDER BY id`
 
 // I19 and I20: an invoice is paid, and says when, if and only if what came in for
-// it is its total; its amount paid is what came in. Nothing comes in for one that
-// is carried, settled or void.
+// it is its total, less what was credited; its amount paid is what came in. One
+// that was credited as a whole is settled. Nothing comes in for one that is
+// carried, settled or void.
 const paidIsCollected = collected + `
 SELECT id,
-       CASE WHEN payments + amount_settled = total AND total > 0 THEN 'paid ' ELSE 'not paid ' END || trim_scale(payments + amount_settled),
+       CASE WHEN payments + amount_settled = total - amount_credited AND total > amount_credited THEN 'paid ' ELSE 'not paid ' END
+           || trim_scale(payments + amount_settled),
        concat_ws(' ', status, trim_scale(amount_paid), 'at ' || paid_at)
   FROM collected
- WHERE (status = 'paid') <> (payments + amount_settled = total AND total > 0)
+ WHERE (status = 'paid') <> (payments + amount_settled = total - amount_credited AND total > amount_credited)
     OR (status = 'paid') <> (paid_at IS NOT NULL)
     OR amount_paid <> payments + amount_settled
     OR (status IN ('carried', 'settled', 'void') AND payments + amount_settled > 0)
+    OR (status IN ('open', 'past_due') AND payments + amount_settled + amount_credited >= total)
+    OR (status = 'carried' AND amount_credited > 0)
  ORDER BY id`
 
 // I21: attempts are numbered from 1 without a gap, and each has the key that its

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -19,8 +20,10 @@ type publishedInvoice struct {
 	Status    billing.InvoiceStatus
 	Finalized bool
 	Total     billing.Money
-	Payments  int  // that succeeded
-	InFlight  bool // an attempt is under way: what it comes to is open
+	Payments  int             // that succeeded
+	Cash      decimal.Decimal // that the ledger has of it
+	Remaining decimal.Decimal // that the ledger still has to come in
+	InFlight  bool            // an attempt is under way: what it comes to is open
 }
 
 // VerifyProvider holds every invoice that the provider was told of against what
@@ -62,6 +65,8 @@ func (s *Store) publishedInvoices(ctx context.Context, org, invoice string) ([]p
 	const statement = `
 SELECT i.id, i.org_id, coalesce(i.stripe_invoice_id, ''), i.status, i.stripe_finalized_at IS NOT NULL, i.total, i.currency,
        (SELECT count(*) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded'),
+       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'cash'),
+       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'receivable'),
        EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id AND p.status IN ('unknown', 'processing'))
   FROM invoices i
  WHERE (@org = '' OR i.org_id = @org)
@@ -73,7 +78,7 @@ SELECT i.id, i.org_id, coalesce(i.stripe_invoice_id, ''), i.status, i.stripe_fin
 		return nil, wrap("list the published invoices", err)
 	}
 	invoices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i publishedInvoice, err error) {
-		err = row.Scan(&i.ID, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.InFlight)
+		err = row.Scan(&i.ID, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.Cash, &i.Remaining, &i.InFlight)
 		return i, err
 	})
 	return invoices, wrap("list the published invoices", err)
@@ -110,6 +115,12 @@ func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(
 	if theirs.Charges != ours.Payments {
 		found = append(found, differ("provider_charges", fmt.Sprintf("%d succeeded", ours.Payments), fmt.Sprintf("%d succeeded", theirs.Charges)))
 	}
+	if !theirs.Charged.Amount.Equal(ours.Cash) {
+		found = append(found, differ("provider_cash", ours.Cash.String()+" in the ledger", theirs.Charged.Amount.String()+" charged"))
+	}
+	if theirs.Status == providerOpen && !theirs.AmountRemaining.Amount.Equal(ours.Remaining) {
+		found = append(found, differ("provider_remaining", ours.Remaining.String()+" in the ledger", theirs.AmountRemaining.Amount.String()+" to be paid"))
+	}
 	return found, nil
 }
 
@@ -117,7 +128,7 @@ func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(
 // first.
 func providerStatuses(ours publishedInvoice) []string {
 	switch {
-	case ours.Status == billing.StatusPaid:
+	case ours.Status == billing.StatusPaid, ours.Status == billing.StatusSettled:
 		return []string{providerPaid}
 	case ours.Status == billing.StatusVoid:
 		return []string{providerVoid}

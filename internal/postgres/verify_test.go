@@ -134,6 +134,17 @@ func TestX05_EverySeededCorruptionIsCaught(t *testing.T) {
 		"I28 a limit that was cut by hand":      {"notice_missing", `UPDATE limits SET amount = 0.01 WHERE scope = 'user'`},
 		"I28 a notice below its threshold":      {"notice_unsound", `UPDATE notices SET spent = 0.01 WHERE scope = 'organization' AND threshold = 75`},
 		"I28 a notice of what was never spent":  {"notice_unsound", `UPDATE notices SET subject = 'u8' WHERE scope = 'seat_tier' AND subject = 'u1'`},
+		"I25 an entry is lost":                  {"ledger_balance", `DELETE FROM ledger_entries WHERE account = 'cash'`},
+		"I25 an entry is changed":               {"ledger_balance ledger_revenue", `UPDATE ledger_entries SET amount = amount + 0.01 WHERE account = 'revenue'`},
+		"I25 a transaction of nothing":          {"ledger_balance ledger_cash", `DELETE FROM ledger_entries WHERE transaction_id IN (SELECT id FROM ledger_transactions WHERE kind = 'payment')`},
+		"I24 cash that never came":              {"ledger_cash", `UPDATE payments SET status = 'failed' WHERE status = 'succeeded'`},
+		"I24 money in another's name":           {"ledger_cash", `UPDATE ledger_entries SET invoice_id = 'acme/2026-11-01' WHERE account = 'cash'`},
+		"I26 a booking of an invoice is lost":   {"ledger_receivable ledger_revenue", `DELETE FROM ledger_entries WHERE invoice_id = 'acme/2026-11-01'; DELETE FROM ledger_transactions WHERE invoice_id = 'acme/2026-11-01'`},
+		"I26 what was carried is owed twice":    {"ledger_receivable", `UPDATE ledger_entries SET invoice_id = 'beta/2026-10-31' WHERE invoice_id = 'beta/2026-10-04' AND amount < 0 AND account = 'receivable'`},
+		"I26 given up in the ledger alone":      {"ledger_receivable ledger_bad_debt", `UPDATE ledger_entries SET account = 'bad_debt' WHERE invoice_id = 'acme/2026-11-01' AND account = 'receivable'`},
+		"I31 the guard of edges is off":         {"final_rows", `ALTER TABLE invoices DISABLE TRIGGER invoices_move_forward`},
+		"J12 the guard of the ledger is off":    {"final_rows", `ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_are_final`},
+		"J12 the balance is not watched":        {"final_rows", `ALTER TABLE ledger_entries DISABLE TRIGGER ledger_entries_balance`},
 		"R73 a number is missing":               {"invoice_numbers", `UPDATE installation SET last_invoice_number = last_invoice_number + 1`},
 		"R73 a number was never drawn":          {"invoice_numbers", `UPDATE invoices SET number = 'INV-000099' WHERE id = 'acme/2026-10-01'`},
 		"I15 the guard of lines is off":         {"final_rows", `ALTER TABLE invoice_lines DISABLE TRIGGER invoice_lines_are_final`},
@@ -208,6 +219,9 @@ func (f *fixture) restore(spoilt string) {
 		`CREATE UNIQUE INDEX IF NOT EXISTS payments_one_in_flight ON payments (invoice_id) WHERE status IN ('unknown', 'processing')`,
 		`CREATE UNIQUE INDEX IF NOT EXISTS payments_one_success ON payments (invoice_id) WHERE status = 'succeeded'`,
 		`ALTER TABLE invoice_lines ENABLE TRIGGER invoice_lines_are_final`,
+		`ALTER TABLE invoices ENABLE TRIGGER invoices_move_forward`,
+		`ALTER TABLE ledger_entries ENABLE TRIGGER ledger_entries_are_final`,
+		`ALTER TABLE ledger_entries ENABLE TRIGGER ledger_entries_balance`,
 		`CREATE OR REPLACE TRIGGER invoices_are_final BEFORE UPDATE OF total ON invoices FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()`,
 	} {
 		_, err := f.pool.Exec(f.ctx, statement)
@@ -281,8 +295,8 @@ func TestI30_OurInvoicesAreHeldAgainstTheProviders(t *testing.T) {
 		return state, nil
 	}
 	sound := func() {
-		theirs["in_1"] = billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice), Charges: 1}
-		theirs["in_2"] = billing.ProviderInvoiceState{Status: "paid", Total: usd("acme/2026-11-01"), Charges: 1} // our attempt is still unknown
+		theirs["in_1"] = billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice), Charges: 1, Charged: usd(octoberInvoice)}
+		theirs["in_2"] = billing.ProviderInvoiceState{Status: "paid", Total: usd("acme/2026-11-01"), Charges: 1, Charged: usd("acme/2026-11-01")} // our attempt is still unknown
 		theirs["in_3"] = billing.ProviderInvoiceState{Status: "paid", Total: usd("acme/2026-11-01.2")}
 	}
 	verify := func() []postgres.Difference {
@@ -298,12 +312,13 @@ func TestI30_OurInvoicesAreHeldAgainstTheProviders(t *testing.T) {
 		check string
 		state billing.ProviderInvoiceState
 	}{
-		"I30 unpaid there":          {"provider_status", billing.ProviderInvoiceState{Status: "open", Total: usd(octoberInvoice), Charges: 1}},
-		"I22 over another total":    {"provider_total", billing.ProviderInvoiceState{Status: "paid", Total: usd("acme/2026-11-01"), Charges: 1}},
-		"I24 charged twice":         {"provider_charges", billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice), Charges: 2}},
-		"I24 paid and not charged":  {"provider_charges", billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice)}},
-		"I22 in another currency":   {"provider_total", billing.ProviderInvoiceState{Status: "paid", Total: billing.Money{Amount: usd(octoberInvoice).Amount, Currency: "EUR"}, Charges: 1}},
-		"I30 withdrawn there alone": {"provider_status", billing.ProviderInvoiceState{Status: "void", Total: usd(octoberInvoice), Charges: 1}},
+		"I30 unpaid there":           {"provider_status", billing.ProviderInvoiceState{Status: "open", Total: usd(octoberInvoice), Charges: 1, Charged: usd(octoberInvoice)}},
+		"I22 over another total":     {"provider_total", billing.ProviderInvoiceState{Status: "paid", Total: usd("acme/2026-11-01"), Charges: 1, Charged: usd(octoberInvoice)}},
+		"I24 charged twice":          {"provider_charges", billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice), Charges: 2, Charged: usd(octoberInvoice)}},
+		"I24 paid and not charged":   {"provider_charges", billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice), Charged: usd(octoberInvoice)}},
+		"I22 in another currency":    {"provider_total", billing.ProviderInvoiceState{Status: "paid", Total: billing.Money{Amount: usd(octoberInvoice).Amount, Currency: "EUR"}, Charges: 1, Charged: usd(octoberInvoice)}},
+		"I24 charged another amount": {"provider_cash", billing.ProviderInvoiceState{Status: "paid", Total: usd(octoberInvoice), Charges: 1, Charged: usd("acme/2026-11-01")}},
+		"I30 withdrawn there alone":  {"provider_status", billing.ProviderInvoiceState{Status: "void", Total: usd(octoberInvoice), Charges: 1, Charged: usd(octoberInvoice)}},
 	} {
 		theirs["in_1"] = c.state
 		found := verify()

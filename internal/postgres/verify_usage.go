@@ -116,7 +116,7 @@ SELECT 'event ' || e.event_id,
  ORDER BY 1`
 
 // I08: an event lies in the period in which it occurred; or, marked with that
-// one, in another, if that one was closed.
+// one, in another, if that one was closed; it may have been opened again.
 const eventsLieInTheirPeriod = `
 SELECT 'event ' || e.event_id,
        'the period of ' || e.occurred_at || CASE WHEN e.origin_id IS NULL THEN '' ELSE ', closed, as its origin' END,
@@ -130,7 +130,7 @@ SELECT 'event ' || e.event_id,
    AND NOT coalesce(CASE WHEN e.origin_id IS NULL
                          THEN e.occurred_at >= p.starts_at AND e.occurred_at < p.ends_at
                          ELSE e.occurred_at >= o.starts_at AND e.occurred_at < o.ends_at
-                              AND o.closed_at IS NOT NULL AND p.id IS NOT NULL AND o.id <> p.id END, false)
+                              AND (o.closed_at IS NOT NULL OR o.revision > 1) AND p.id IS NOT NULL AND o.id <> p.id END, false)
  ORDER BY 1`
 
 // listPrice is what the quantities s cost at the rate r, exactly: a division by a

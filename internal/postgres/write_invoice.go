@@ -39,8 +39,10 @@ UPDATE periods
 UPDATE invoices
    SET carried_into = $2
  WHERE org_id = $1 AND status = 'carried' AND carried_into IS NULL AND id <> $2 AND period_start < $3`
-	_, err = tx.Exec(ctx, consume, org.ID, invoice.ID, p.Start)
-	return items, wrap("carry invoices forward", err)
+	if _, err := tx.Exec(ctx, consume, org.ID, invoice.ID, p.Start); err != nil {
+		return 0, wrap("carry invoices forward", err)
+	}
+	return items, bookIssued(ctx, tx, org, invoice)
 }
 
 func copyProviderItems(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice) (int, error) {

@@ -167,6 +167,7 @@ const (
 	metaOrganization = "arrears_organization"
 	metaInvoice      = "arrears_invoice"
 	metaLine         = "arrears_line"
+	metaCorrection   = "arrears_correction"
 )
 
 // carries tells whether an object's metadata names it as the one wanted.

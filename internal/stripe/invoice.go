@@ -139,7 +139,7 @@ func (g *Gateway) Invoice(ctx context.Context, stripeID string) (billing.Provide
 	}
 	state := stateOf(have)
 	if intent := have.PaymentIntent; intent != nil && intent.LatestCharge != nil {
-		state.AttemptCount, state.Charges, err = g.charges(ctx, intent.ID)
+		err = g.charges(ctx, intent.ID, &state)
 	}
 	return state, err
 }
@@ -156,31 +156,37 @@ func (g *Gateway) retrieve(ctx context.Context, stripeID string, expand ...strin
 	return have, failure(err, "retrieve %s", stripeID)
 }
 
-// charges counts how often an invoice was charged, and how often that succeeded.
-// Stripe's own attempt_count leaves out attempts that are made by hand, as all of
-// ours are, but for the first.
-func (g *Gateway) charges(ctx context.Context, intent string) (tried int64, succeeded int, err error) {
+// charges counts how often an invoice was charged, how often that succeeded, and
+// what it came to. Stripe's own attempt_count leaves out attempts that are made by
+// hand, as all of ours are, but for the first.
+func (g *Gateway) charges(ctx context.Context, intent string, state *billing.ProviderInvoiceState) error {
+	var succeeded int64
+	state.AttemptCount, state.Charges = 0, 0
 	charges := g.api.Charges.List(&sdk.ChargeListParams{ListParams: listParams(ctx), PaymentIntent: sdk.String(intent)})
 	for charges.Next() {
-		tried++
+		state.AttemptCount++
 		if charges.Charge().Status == sdk.ChargeStatusSucceeded {
-			succeeded++
+			state.Charges++
+			succeeded += charges.Charge().Amount
 		}
 	}
-	return tried, succeeded, failure(charges.Err(), "list the charges of %s", intent)
+	state.Charged = billing.FromMinor(succeeded, state.Total.Currency)
+	return failure(charges.Err(), "list the charges of %s", intent)
 }
 
 func stateOf(have *sdk.Invoice) billing.ProviderInvoiceState {
 	c := billing.Currency(strings.ToUpper(string(have.Currency)))
 	state := billing.ProviderInvoiceState{
-		StripeID:   have.ID,
-		Number:     have.Number,
-		Status:     string(have.Status),
-		Total:      billing.FromMinor(have.Total, c),
-		AmountDue:  billing.FromMinor(have.AmountDue, c),
-		AmountPaid: billing.FromMinor(have.AmountPaid, c),
-		DueAt:      instant(have.DueDate),
-		HostedURL:  have.HostedInvoiceURL,
+		StripeID:        have.ID,
+		Number:          have.Number,
+		Status:          string(have.Status),
+		Total:           billing.FromMinor(have.Total, c),
+		AmountDue:       billing.FromMinor(have.AmountDue, c),
+		AmountPaid:      billing.FromMinor(have.AmountPaid, c),
+		AmountRemaining: billing.FromMinor(have.AmountRemaining, c),
+		Charged:         billing.FromMinor(0, c),
+		DueAt:           instant(have.DueDate),
+		HostedURL:       have.HostedInvoiceURL,
 	}
 	if have.StatusTransitions != nil {
 		state.PaidAt = instant(have.StatusTransitions.PaidAt)

@@ -24,19 +24,24 @@ import (
 // everyRequest lists each kind of request that the product makes of Stripe. A new
 // one is added here, so that it is checked against the API's own schema.
 var everyRequest = []string{
+	"DELETE /v1/invoices/*",
 	"GET /v1/charges",
+	"GET /v1/credit_notes",
 	"GET /v1/invoiceitems",
 	"GET /v1/invoices",
 	"GET /v1/invoices/*",
 	"GET /v1/payment_methods/*",
 	"GET /v1/test_helpers/test_clocks",
 	"GET /v1/test_helpers/test_clocks/*",
+	"POST /v1/credit_notes",
 	"POST /v1/customers",
 	"POST /v1/customers/*",
 	"POST /v1/invoiceitems",
 	"POST /v1/invoices",
 	"POST /v1/invoices/*/finalize",
+	"POST /v1/invoices/*/mark_uncollectible",
 	"POST /v1/invoices/*/pay",
+	"POST /v1/invoices/*/void",
 	"POST /v1/payment_methods/*/attach",
 	"POST /v1/test_helpers/test_clocks",
 	"POST /v1/test_helpers/test_clocks/*/advance",
@@ -55,14 +60,14 @@ func TestTheAPIsSchemaAcceptsEveryRequest(t *testing.T) {
 		list    = `{"object":"list","data":[],"has_more":false}`
 	)
 	var mu sync.Mutex
-	var asked []string
-	advanced := "100"
+	var requests []string
+	advanced, invoiceStatus := "100", "open"
 	var refuse string // the kind of request that is refused next
 	s := scripted(t, func(w http.ResponseWriter, r *http.Request, _ int) {
 		mu.Lock()
 		defer mu.Unlock()
 		kind := kindOf(r)
-		asked = append(asked, kind)
+		requests = append(requests, kind)
 		if kind == refuse {
 			refuse = ""
 			body := refusal
@@ -88,7 +93,7 @@ func TestTheAPIsSchemaAcceptsEveryRequest(t *testing.T) {
 		case r.Method == http.MethodGet && path.Base(kind) != "*":
 			reply(200, list)(w, r, 0)
 		default:
-			reply(200, invoice)(w, r, 0)
+			reply(200, strings.Replace(invoice, "open", invoiceStatus, 1))(w, r, 0)
 		}
 	}, through(t, mock))
 
@@ -137,6 +142,23 @@ func TestTheAPIsSchemaAcceptsEveryRequest(t *testing.T) {
 		one(err)
 	}
 
+	for _, correction := range []billing.InvoiceCorrection{
+		asked(billing.CorrectionVoid, "", false), asked(billing.CorrectionWriteOff, "", false),
+		asked(billing.CorrectionSettlement, "5", true), asked(billing.CorrectionCreditNote, "5", false),
+	} {
+		step := attempt(charged, 1, 0)
+		step.Correction = correction
+		_, err = s.Correct(ctx, step)
+		one(err)
+		_, _, err = s.FindCreditNote(ctx, step)
+		one(err)
+	}
+	invoiceStatus = "draft"
+	step := attempt(charged, 1, 0)
+	step.Correction = asked(billing.CorrectionVoid, "", false)
+	_, err = s.Correct(ctx, step)
+	one(err)
+
 	wrong, err := http.NewRequestWithContext(ctx, http.MethodPost, mock+"/v1/invoices", nil)
 	one(err)
 	wrong.SetBasicAuth(testKey, "")
@@ -144,15 +166,15 @@ func TestTheAPIsSchemaAcceptsEveryRequest(t *testing.T) {
 	status, _ := forward(t, mock, wrong, []byte("colour=blue"))
 	require.Equal(t, http.StatusBadRequest, status, "the schema refuses what is wrong")
 
-	slices.Sort(asked)
-	require.Equal(t, everyRequest, slices.Compact(asked))
+	slices.Sort(requests)
+	require.Equal(t, everyRequest, slices.Compact(requests))
 }
 
 // kindOf is a request's method and path with its ids left out.
 func kindOf(r *http.Request) string {
 	parts := strings.Split(r.URL.Path, "/")
 	for i, part := range parts {
-		if strings.ContainsAny(part, "_") && part != "payment_methods" && part != "test_helpers" && part != "test_clocks" {
+		if strings.ContainsAny(part, "_") && part != "payment_methods" && part != "credit_notes" && part != "mark_uncollectible" && part != "test_helpers" && part != "test_clocks" {
 			parts[i] = "*"
 		}
 	}

@@ -1,0 +1,199 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// ledger lists acme's entries: what was booked, the account, and the amount; of
+// other invoices than October's with the invoice.
+func (f *fixture) ledger() []string {
+	f.t.Helper()
+	entries, err := f.Ledger(f.ctx, "acme", "")
+	require.NoError(f.t, err)
+	list := []string{}
+	for _, e := range entries {
+		text := e.Kind + " " + e.Account + " " + e.Amount.Amount.String()
+		if e.Invoice != octoberInvoice {
+			text += " of " + e.Invoice
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// balance is what an account of acme's stands at.
+func (f *fixture) balance(account string) string {
+	f.t.Helper()
+	entries, err := f.Ledger(f.ctx, "acme", account)
+	require.NoError(f.t, err)
+	if len(entries) == 0 {
+		return "0"
+	}
+	return entries[len(entries)-1].Balance.Amount.String()
+}
+
+func TestI26_APaidInvoiceIsRevenueOwedAndThenCash(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	issued := []string{"invoice receivable 20", "invoice revenue -20"}
+	require.Equal(t, issued, f.ledger())
+	f.charge(insufficient)
+	require.Equal(t, issued, f.ledger(), "a decline moves nothing")
+	f.clock(issuedAt.Add(day))
+	f.charge(succeeded)
+	want := append(issued, "payment cash 20", "payment receivable -20")
+	require.Equal(t, want, f.ledger())
+	f.answer(2, succeeded)
+	require.Equal(t, want, f.ledger(), "K10: the same answer again books nothing")
+	require.Equal(t, "0", f.balance("receivable"))
+
+	entries, err := f.Ledger(f.ctx, "acme", "cash")
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.Equal(t, "20.00 USD", entries[0].Balance.String())
+	require.Equal(t, octoberInvoice+"/2", entries[0].Reference)
+	require.Equal(t, issuedAt.Add(day), entries[0].At, "in the organisation's time")
+	_, err = f.Ledger(f.ctx, "acme", "profit")
+	require.ErrorIs(t, err, billing.ErrInvalid)
+	require.ErrorContains(t, err, "receivable")
+	_, err = f.Ledger(f.ctx, "nobody", "")
+	require.ErrorIs(t, err, billing.ErrNotFound)
+	f.clean()
+}
+
+func TestI26_WhatIsCarriedMovesToTheInvoiceThatCarriesIt(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.store(use("a", "u1", october, 60_000)) // 0.30, too small to be charged
+	f.endOctober()
+	require.Equal(t, billing.StatusCarried, f.issueOctober().Status)
+	require.Equal(t, []string{"invoice receivable 0.3", "invoice revenue -0.3"}, f.ledger())
+	f.clean()
+	f.store(use("b", "u1", f.now(), 100_000)) // 0.50
+	f.issueNovember()
+	require.Equal(t, []string{
+		"invoice receivable -0.3", "invoice receivable 0.8 of acme/2026-11-01", "invoice revenue -0.5 of acme/2026-11-01",
+	}, sorted(f.ledger()[2:]))
+	f.clean()
+
+	f.publish("acme/2026-11-01", "in_2")
+	_, err := f.RecordProviderState(f.ctx, "acme/2026-11-01", billing.ProviderInvoiceState{StripeID: "in_2", Status: "void"})
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"void receivable -0.8 of acme/2026-11-01", "void receivable 0.3", "void revenue 0.5 of acme/2026-11-01",
+	}, sorted(f.ledger()[5:]), "a void is the exact reverse: what it carried is owed on the first again")
+	require.Equal(t, "0.3", f.balance("receivable"))
+}
+
+func TestAZeroInvoiceBooksNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.endOctober()
+	require.Equal(t, billing.StatusSettled, f.issueOctober().Status)
+	require.Empty(t, f.ledger())
+	f.clean()
+}
+
+func TestWhatIsGivenUpIsBadDebtUntilItIsPaidAfterAll(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.provider(billing.ProviderInvoiceState{Status: "uncollectible"})
+	require.Equal(t, "20", f.balance("bad_debt"))
+	require.Equal(t, "0", f.balance("receivable"))
+	f.provider(billing.ProviderInvoiceState{Status: "uncollectible"})
+	f.clean()
+	f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1})
+	require.Equal(t, "0", f.balance("bad_debt"))
+	require.Equal(t, "20", f.balance("cash"))
+	f.clean()
+}
+
+func TestS20_WhatIsPaidOutOfBandIsASettlementAndNoCash(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.provider(billing.ProviderInvoiceState{Status: "paid"})
+	require.Equal(t, []string{"settlement settlements 20", "settlement receivable -20"}, f.ledger()[2:])
+	f.provider(billing.ProviderInvoiceState{Status: "paid"})
+	require.Len(t, f.ledger(), 4)
+	f.clean()
+}
+
+func TestMoneyForAWithdrawnInvoiceBelongsToNothing(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(insufficient)
+	f.provider(billing.ProviderInvoiceState{Status: "void"})
+	f.answer(1, succeeded)
+	require.Equal(t, "-20", f.balance("unapplied"))
+	require.Equal(t, "20", f.balance("cash"))
+	require.Equal(t, "0", f.balance("receivable"))
+}
+
+func TestI25_ATransactionOfTheLedgerMustBalance(t *testing.T) {
+	t.Parallel()
+	f := newIssued(t)
+	const transaction = `
+WITH t AS (INSERT INTO ledger_transactions (org_id, kind, reference, at) VALUES ('acme', 'test', $1, now()) RETURNING id)
+INSERT INTO ledger_entries (transaction_id, org_id, account, currency, amount)
+SELECT id, 'acme', e.account, e.currency, e.amount
+  FROM t, (VALUES `
+	for name, entries := range map[string]string{
+		"one entry":             `('cash', 'USD', 1)`,
+		"a cent over":           `('cash', 'USD', 1.01), ('revenue', 'USD', -1)`,
+		"two currencies":        `('cash', 'USD', 1), ('revenue', 'EUR', -1)`,
+		"no number":             `('cash', 'USD', 'NaN'::numeric), ('revenue', 'USD', 'NaN'::numeric)`,
+		"an endless amount":     `('cash', 'USD', 'Infinity'::numeric), ('revenue', 'USD', '-Infinity'::numeric)`,
+		"an account unheard of": `('profit', 'USD', 1), ('revenue', 'USD', -1)`,
+		"nothing":               `('cash', 'USD', 0), ('revenue', 'USD', 0)`,
+	} {
+		_, err := f.pool.Exec(f.ctx, transaction+entries+`) AS e (account, currency, amount)`, name)
+		require.Error(t, err, name)
+	}
+	_, err := f.pool.Exec(f.ctx, `INSERT INTO ledger_transactions (org_id, kind, reference, at) VALUES ('acme', 'test', 'empty', now())`)
+	require.ErrorContains(t, err, "needs two or more")
+	const sound = `('cash', 'USD', 1), ('revenue', 'USD', -1)) AS e (account, currency, amount)`
+	_, err = f.pool.Exec(f.ctx, transaction+sound, "sound")
+	require.NoError(t, err)
+	_, err = f.pool.Exec(f.ctx, transaction+sound, "sound")
+	require.ErrorContains(t, err, "duplicate key", "once by kind and reference")
+	_, err = f.pool.Exec(f.ctx, `
+INSERT INTO ledger_entries (transaction_id, org_id, account, currency, amount)
+SELECT id, 'acme', 'cash', 'USD', 1 FROM ledger_transactions WHERE reference = 'sound'`)
+	require.ErrorContains(t, err, "does not balance", "nothing is added later either")
+}
+
+func TestJ12_TheLedgerOnlyGrows(t *testing.T) {
+	t.Parallel()
+	f := newIssued(t)
+	for _, table := range []string{"ledger_transactions", "ledger_entries"} {
+		for _, statement := range []string{
+			`UPDATE ` + table + ` SET org_id = org_id`, `DELETE FROM ` + table, `TRUNCATE ` + table + ` CASCADE`,
+		} {
+			_, err := f.pool.Exec(f.ctx, statement)
+			require.ErrorContains(t, err, "cannot change", statement)
+		}
+		for _, privilege := range []string{"UPDATE", "DELETE", "TRUNCATE"} {
+			var granted bool
+			require.NoError(t, f.pool.QueryRow(f.ctx, `
+SELECT EXISTS (SELECT FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+                WHERE c.oid = $1::regclass AND a.grantee = 0 AND a.privilege_type = $2)`, table, privilege).Scan(&granted))
+			require.False(t, granted, "%s on %s to everybody", privilege, table)
+		}
+	}
+}
+
+func TestI31_AnInvoiceNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(succeeded)
+	for _, status := range []string{"open", "past_due", "void", "written_off", "carried", "settled"} {
+		_, err := f.pool.Exec(f.ctx, `UPDATE invoices SET status = $1`, status)
+		require.ErrorContains(t, err, "is paid and cannot become "+status)
+	}
+	_, err := f.pool.Exec(f.ctx, `UPDATE invoices SET status = 'paid'`)
+	require.NoError(t, err)
+}
