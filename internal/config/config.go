@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/shopspring/decimal"
 )
 
 // Config is everything that is configured. The tags hold each variable's name
@@ -40,15 +41,22 @@ type Config struct {
 	NotifyURL     string   `env:"ARREARS_NOTIFY_URL" accepted:"the https URL that notices are posted to (http on this machine), together with ARREARS_NOTIFY_SECRET"`
 	NotifySecrets []Secret `env:"ARREARS_NOTIFY_SECRET" accepted:"whsec_ and 24 to 64 bytes in base64, or several with commas between while one is being replaced, together with ARREARS_NOTIFY_URL"`
 
-	GatewayURL string     `env:"ARREARS_GATEWAY_URL" envDefault:"http://localhost:8080" accepted:"an http or https URL without a path"`
-	APIKey     Secret     `env:"ARREARS_API_KEY" accepted:"at least 16 characters"`
-	Listen     string     `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
-	MaxBody    int64      `env:"ARREARS_MAX_BODY" envDefault:"1048576" accepted:"a number of bytes from 1024 to 1073741824"`
-	RateLimit  int        `env:"ARREARS_RATE_LIMIT" envDefault:"1000" accepted:"the requests per second that each key may send, from 0 (any number) to 1000000"`
-	LimitFail  string     `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
-	ActionURL  string     `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
-	LogLevel   slog.Level `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
-	LogFormat  string     `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
+	GatewayURL string `env:"ARREARS_GATEWAY_URL" envDefault:"http://localhost:8080" accepted:"an http or https URL without a path"`
+	APIKey     Secret `env:"ARREARS_API_KEY" accepted:"at least 16 characters"`
+	Listen     string `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
+	MaxBody    int64  `env:"ARREARS_MAX_BODY" envDefault:"1048576" accepted:"a number of bytes from 1024 to 1073741824"`
+	RateLimit  int    `env:"ARREARS_RATE_LIMIT" envDefault:"1000" accepted:"the requests per second that each key may send, from 0 (any number) to 1000000"`
+	LimitFail  string `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
+	ActionURL  string `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
+
+	BoundGrowth   decimal.NullDecimal `env:"ARREARS_BOUND_GROWTH" accepted:"how many times the charges of the period before an invoice's may be before a person must release it (10 if unset), or 0 for any"`
+	BoundFloor    decimal.NullDecimal `env:"ARREARS_BOUND_FLOOR" accepted:"the charges up to which their growth does not matter, in the organisation's currency"`
+	BoundTotal    decimal.NullDecimal `env:"ARREARS_BOUND_TOTAL" accepted:"the total above which a person must release an invoice, or 0 for none"`
+	BoundCredit   decimal.NullDecimal `env:"ARREARS_BOUND_CREDIT" accepted:"how far below zero a period's charges may lie before a person must release its invoice, or 0 for any"`
+	FourEyesAbove decimal.NullDecimal `env:"ARREARS_FOUR_EYES_ABOVE" accepted:"the total above which two people must release an invoice that is held back, or 0 for none"`
+
+	LogLevel  slog.Level `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
+	LogFormat string     `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
 }
 
 // Need is a part of the product that cannot do without some of the values.
@@ -121,6 +129,11 @@ func (c *Config) checks() map[string]bool {
 		"ARREARS_RATE_LIMIT":      c.RateLimit >= 0 && c.RateLimit <= 1_000_000,
 		"ARREARS_LIMIT_FAIL":      c.LimitFail == "open" || c.LimitFail == "closed",
 		"ARREARS_ACTION_URL":      hasScheme(strings.ReplaceAll(c.ActionURL, "{organization}", "o"), "http", "https"),
+		"ARREARS_BOUND_GROWTH":    !c.BoundGrowth.Decimal.IsNegative(),
+		"ARREARS_BOUND_FLOOR":     !c.BoundFloor.Decimal.IsNegative(),
+		"ARREARS_BOUND_TOTAL":     !c.BoundTotal.Decimal.IsNegative(),
+		"ARREARS_BOUND_CREDIT":    !c.BoundCredit.Decimal.IsNegative(),
+		"ARREARS_FOUR_EYES_ABOVE": !c.FourEyesAbove.Decimal.IsNegative(),
 		"LOG_FORMAT":              c.LogFormat == "text" || c.LogFormat == "json",
 	}
 }
