@@ -59,6 +59,11 @@ func (a *Activities) IssueInvoice(ctx context.Context, ref workflows.InvoiceRef)
 	return issued, final(err)
 }
 
+// ReleaseInvoice carries out an operator's request.
+func (a *Activities) ReleaseInvoice(ctx context.Context, r workflows.ReleaseRequest) error {
+	return final(a.store.ReleaseInvoice(ctx, r.Organization, r.Period, r.Revision, r.AuditEntry))
+}
+
 // RegisterWait says what a workflow waits for on a test clock.
 func (a *Activities) RegisterWait(ctx context.Context, wait billing.Wait) (time.Time, error) {
 	now, err := a.store.RegisterWait(ctx, wait)

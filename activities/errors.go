@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/workflows"
 )
 
 // The types of errors that no retry can cure, as workflows and operators see them.
@@ -15,6 +16,7 @@ const (
 	NotFound = "NotFound"
 	Conflict = "Conflict"
 	Invalid  = "Invalid"
+	Stopped  = workflows.StoppedError
 )
 
 // final marks the errors that no retry can cure. Everything else is retried, what
@@ -30,6 +32,7 @@ func final(err error) error {
 		{billing.ErrNotFound, NotFound},
 		{billing.ErrConflict, Conflict},
 		{billing.ErrInvalid, Invalid},
+		{billing.ErrStopped, Stopped},
 	} {
 		if errors.Is(err, known.kind) {
 			return temporal.NewNonRetryableApplicationError(err.Error(), known.name, nil)

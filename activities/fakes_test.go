@@ -143,6 +143,13 @@ func (b *books) IssueInvoice(_ context.Context, org, period string, _ int) (bill
 	return b.issued, b.do("IssueInvoice", org, period)
 }
 
+func (b *books) ReleaseInvoice(_ context.Context, org, period string, _ int, _ int64) error {
+	return b.do("ReleaseInvoice", org, period)
+}
+
+// MayWrite is not listed among what was done: it comes before every write.
+func (b *books) MayWrite(context.Context) error { return b.fails["MayWrite"] }
+
 func (b *books) BeginProviderInvoice(context.Context, string) (billing.ProviderInvoice, error) {
 	return b.invoice, b.do("BeginProviderInvoice")
 }

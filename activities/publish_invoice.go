@@ -40,6 +40,9 @@ func (a *Activities) createInvoice(ctx context.Context, invoice string) error {
 		}
 	}
 	if !found {
+		if err := a.store.MayWrite(ctx); err != nil {
+			return err
+		}
 		if id, err = a.provider.CreateInvoice(ctx, draft); err != nil {
 			return fmt.Errorf("create the provider's invoice of %s: %w", invoice, err)
 		}
@@ -52,6 +55,9 @@ func (a *Activities) createInvoice(ctx context.Context, invoice string) error {
 func (a *Activities) ensureCustomer(ctx context.Context, draft billing.ProviderInvoice) (string, error) {
 	org, err := a.store.Organization(ctx, draft.Organization)
 	if err != nil {
+		return "", err
+	}
+	if err := a.store.MayWrite(ctx); err != nil {
 		return "", err
 	}
 	customer, clock, err := a.provider.EnsureCustomer(ctx, draft.Installation, org)
@@ -82,6 +88,9 @@ func (a *Activities) addItem(ctx context.Context, ref workflows.ItemRef) error {
 		}
 	}
 	if !found {
+		if err := a.store.MayWrite(ctx); err != nil {
+			return err
+		}
 		if id, err = a.provider.AddItem(ctx, item); err != nil {
 			return fmt.Errorf("add item %d of %s: %w", ref.Number, ref.Invoice, err)
 		}
@@ -110,6 +119,9 @@ func (a *Activities) finalize(ctx context.Context, invoice string) (string, erro
 		return mismatch, nil
 	}
 	if theirs.Status == providerDraft {
+		if err := a.store.MayWrite(ctx); err != nil {
+			return "", err
+		}
 		if theirs, err = a.provider.FinalizeInvoice(ctx, ours); err != nil {
 			return "", fmt.Errorf("finalize the provider's invoice of %s: %w", invoice, err)
 		}

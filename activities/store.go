@@ -31,6 +31,13 @@ type Store interface {
 	// IssueInvoice closes the period and writes its invoice, or says what holds it back.
 	IssueInvoice(ctx context.Context, organization, period string, revision int) (billing.Issued, error)
 
+	// ReleaseInvoice records a person's word that a parked invoice may be issued.
+	ReleaseInvoice(ctx context.Context, organization, period string, revision int, auditEntry int64) error
+
+	// MayWrite is asked right before each write to the provider; while all billing
+	// is stopped it refuses with billing.ErrStopped.
+	MayWrite(ctx context.Context) error
+
 	// BeginProviderInvoice returns what the provider is to be told, and records
 	// that it is about to be; what it returns tells whether that had been recorded
 	// before. Terms are the invoice's own, the same at each call.

@@ -39,6 +39,7 @@ type cycleView struct {
 	Limit        *billing.Money `json:"limit"`
 	Notices      int            `json:"notices_pending"`
 	Parked       int            `json:"events_parked"`
+	Stopped      bool           `json:"billing_stopped"` // nothing is issued or collected, see starter billing
 	Now          time.Time      `json:"now"`
 }
 
@@ -47,7 +48,7 @@ func viewCycle(c postgres.CycleState) cycleView {
 		Organization: c.Organization, WorkflowID: workflows.CycleID(c.Organization), Period: c.Period,
 		PeriodStart: c.Start.UTC(), PeriodEnd: c.End.UTC(), Stage: c.Stage,
 		NextWakeAt: optional(c.NextWakeAt), NextWhat: c.NextWhat, Spend: c.Spend, Limit: c.Limit,
-		Notices: c.Notices, Parked: c.Parked, Now: c.Now.UTC(),
+		Notices: c.Notices, Parked: c.Parked, Stopped: c.Stopped, Now: c.Now.UTC(),
 	}
 }
 
@@ -76,6 +77,10 @@ func (v cycleView) write(w io.Writer) {
 	if v.Limit != nil {
 		limit = v.Limit.String()
 	}
+	stopped := ""
+	if v.Stopped {
+		stopped = "stopped for all organisations, see starter billing status"
+	}
 	next := v.NextWhat
 	if v.NextWakeAt != nil {
 		next = showTime(*v.NextWakeAt) + ", " + v.NextWhat
@@ -85,6 +90,7 @@ func (v cycleView) write(w io.Writer) {
 		fact{"stage", v.Stage}, fact{"next", next},
 		fact{"spend", showCents(v.Spend) + " this month"}, fact{"limit", limit},
 		fact{"notices to deliver", nonZero(v.Notices)}, fact{"parked events", nonZero(v.Parked)},
+		fact{"billing", stopped},
 		fact{"workflow", v.WorkflowID}, fact{"run", deref(v.RunID)})
 }
 
@@ -340,24 +346,32 @@ func awaitCycle(ctx context.Context, store *postgres.Store, org string, shown fu
 
 // sendUpdate writes the request to the audit trail and has the cycle carry it out.
 func (a *app) sendUpdate(ctx context.Context, r cycleRequest, org string) error {
-	temporal, err := a.Temporal(ctx)
-	if err != nil {
-		return err
-	}
 	store, err := a.Store(ctx)
 	if err != nil {
 		return err
 	}
+	if _, err := a.Temporal(ctx); err != nil {
+		return err // before anything is written down
+	}
 	entry, err := store.RecordRequest(ctx, org, a.by(), "cycle."+r.name)
+	if err != nil {
+		return err
+	}
+	return a.updateWorkflow(ctx, workflows.CycleID(org), r.update, org, entry)
+}
+
+// updateWorkflow has a workflow carry out the request of an audit entry.
+func (a *app) updateWorkflow(ctx context.Context, workflowID, update, org string, entry int64) error {
+	temporal, err := a.Temporal(ctx)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	handle, err := temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID:   workflows.CycleID(org),
-		UpdateID:     fmt.Sprintf("%s/%d", r.name, entry),
-		UpdateName:   r.update,
+		WorkflowID:   workflowID,
+		UpdateID:     fmt.Sprintf("%s/%d", update, entry),
+		UpdateName:   update,
 		Args:         []any{workflows.OperatorRequest{Organization: org, AuditEntry: entry}},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
@@ -368,9 +382,9 @@ func (a *app) sendUpdate(ctx context.Context, r cycleRequest, org string) error 
 	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	switch {
 	case errors.As(err, &gone):
-		return withHint(fmt.Errorf("the cycle of %s does not run", org), "Start it again: starter cycle start %s", org)
+		return withHint(fmt.Errorf("workflow %s does not run", workflowID), "Start it again: starter cycle start %s", org)
 	case errors.As(err, &late), ctx.Err() != nil:
-		return withHint(fmt.Errorf("the cycle of %s did not answer within %s", org, updateTimeout),
+		return withHint(fmt.Errorf("workflow %s did not answer within %s", workflowID, updateTimeout),
 			"Is a worker running? The request may still be carried out: starter cycle status %s", org)
 	}
 	return err

@@ -16,7 +16,7 @@ import (
 func newInvoicesCmd(a *app) *cobra.Command {
 	return newGroup("invoices", "Invoices: what was billed, line by line and member by member", "",
 		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesFinalizeCmd(a),
-		newInvoicesVoidCmd(a), newInvoicesCreditCmd(a), newInvoicesMarkPaidCmd(a), newInvoicesWriteOffCmd(a))
+		newInvoicesVoidCmd(a), newInvoicesCreditCmd(a), newInvoicesMarkPaidCmd(a), newInvoicesWriteOffCmd(a), newInvoicesReleaseCmd(a))
 }
 
 func newInvoicesListCmd(a *app) *cobra.Command {
@@ -43,6 +43,9 @@ func runInvoicesList(ctx context.Context, a *app, org string) error {
 			return err
 		}
 	}
+	if err := a.noteStop(ctx, store); err != nil {
+		return err
+	}
 	return printInvoices(a, invoices)
 }
 
@@ -52,13 +55,13 @@ func listInvoices(ctx context.Context, store *postgres.Store, org string) ([]bil
 	if err != nil {
 		return nil, err
 	}
-	drafts, err := store.DraftInvoices(ctx, org)
+	drafts, err := store.DraftInvoices(ctx, org, false)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]billing.Invoice, 0, len(drafts)+len(issued))
 	for i := range drafts { // they come in order of time
-		all = append(all, withoutMembers(drafts[len(drafts)-1-i]))
+		all = append(all, drafts[len(drafts)-1-i])
 	}
 	return append(all, issued...), nil
 }
@@ -90,16 +93,6 @@ func printInvoices(a *app, invoices []billing.Invoice) error {
 		right("DUE", func(i billing.Invoice) string { return i.AmountDue.String() }),
 		left("STRIPE", func(i billing.Invoice) string { return i.StripeInvoiceID }),
 		left("PARKED BECAUSE", func(i billing.Invoice) string { return i.ParkedReason }))
-}
-
-func withoutMembers(invoice billing.Invoice) billing.Invoice {
-	lines := make([]billing.Line, len(invoice.Lines))
-	for i, line := range invoice.Lines {
-		line.Members = nil
-		lines[i] = line
-	}
-	invoice.Lines = lines
-	return invoice
 }
 
 func newInvoicesShowCmd(a *app) *cobra.Command {
@@ -137,16 +130,13 @@ func findInvoice(ctx context.Context, store *postgres.Store, id string, members 
 		return invoice, missing
 	}
 	org, _, _ := strings.Cut(id, "/")
-	drafts, err := store.DraftInvoices(ctx, org)
+	drafts, err := store.DraftInvoices(ctx, org, members)
 	if err != nil {
 		return invoice, withHint(missing, "An invoice's id is ORG/PERIOD, see starter invoices list ORG")
 	}
 	for _, draft := range drafts {
-		if draft.ID == id && members {
-			return draft, nil
-		}
 		if draft.ID == id {
-			return withoutMembers(draft), nil
+			return draft, nil
 		}
 	}
 	return invoice, withHint(missing, "See starter invoices list %s; the running period's is shown by starter invoices preview %s", org, org)
@@ -172,12 +162,9 @@ func runInvoicesPreview(ctx context.Context, a *app, org string, members bool) e
 	if err != nil {
 		return err
 	}
-	invoice, err := store.PreviewInvoice(ctx, org)
+	invoice, err := store.PreviewInvoice(ctx, org, members)
 	if err != nil {
 		return err
-	}
-	if !members {
-		invoice = withoutMembers(invoice)
 	}
 	return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
 }

@@ -14,7 +14,7 @@ import (
 
 func newOrgCmd(a *app) *cobra.Command {
 	return newGroup("org", "Organisations under contract, and their terms", "",
-		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a))
+		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a), newOrgCloseCmd(a))
 }
 
 // organizationView is an organisation as it is printed.
@@ -34,6 +34,11 @@ type organizationView struct {
 	LimitRule        string           `json:"limit_rule"`
 	Dunning          []int            `json:"dunning"`
 	Email            string           `json:"email"`
+	Approval         bool             `json:"approval"`
+	BoundGrowth      *string          `json:"bound_growth"` // null = the installation's, "0" = none; so the others
+	BoundFloor       *string          `json:"bound_floor"`
+	BoundTotal       *string          `json:"bound_total"`
+	BoundCredit      *string          `json:"bound_credit"`
 	Now              time.Time        `json:"now"`
 	TestClock        *time.Time       `json:"test_clock"` // its time; null = real time
 	PausedAt         *time.Time       `json:"paused_at"`
@@ -48,6 +53,8 @@ func viewOrganization(o billing.Organization) organizationView {
 		ID: o.ID, Plan: o.Plan, Currency: o.Currency, Timezone: o.Timezone, AnchorDay: o.AnchorDay, Prices: o.PriceBook,
 		Start: o.StartsAt.UTC(), Collection: o.Collection, NetDays: o.NetDays, PaymentMethod: o.PaymentMethod,
 		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), LimitRule: o.LimitRule, Dunning: o.Dunning, Email: o.Email,
+		Approval: o.Approval, BoundGrowth: viewBound(o.Bounds.Growth), BoundFloor: viewBound(o.Bounds.Floor),
+		BoundTotal: viewBound(o.Bounds.Total), BoundCredit: viewBound(o.Bounds.Credit),
 		Now: o.Now.UTC(), PausedAt: optional(o.PausedAt), ClosedAt: optional(o.ClosedAt), CreatedAt: o.CreatedAt.UTC(),
 		StripeCustomerID: o.StripeCustomerID, StripeClockID: o.StripeClockID,
 	}
@@ -71,6 +78,9 @@ func (v organizationView) write(w io.Writer) {
 		fact{"late window", showDuration(time.Duration(v.LateWindow))},
 		fact{"limit rule", v.LimitRule},
 		fact{"dunning days", joinInts(v.Dunning)}, fact{"email", v.Email},
+		fact{"approval", showApproval(v.Approval)}, fact{"bound on growth", showBound(v.BoundGrowth)},
+		fact{"bound from", showBound(v.BoundFloor)}, fact{"bound on total", showBound(v.BoundTotal)},
+		fact{"bound on credit", showBound(v.BoundCredit)},
 		fact{"paused", showOptional(v.PausedAt)}, fact{"closed", showOptional(v.ClosedAt)},
 		fact{"stripe customer", v.StripeCustomerID}, fact{"stripe test clock", v.StripeClockID})
 }
@@ -85,6 +95,7 @@ type orgCreateOptions struct {
 	draftWindow time.Duration
 	lateWindow  time.Duration
 	currency    string
+	bounds      [4]bound // growth, floor, total, credit
 }
 
 func newOrgCreateCmd(a *app) *cobra.Command {
@@ -121,6 +132,11 @@ happens, on the real system.`,
 	f.StringVar(&o.org.LimitRule, "limit-rule", billing.RuleStrictMin,
 		"how limits meet: strict_min (nobody exceeds any) or override (a user's own replaces the tier's default)")
 	f.StringVar(&o.org.Email, "email", "", "billing contact")
+	f.BoolVar(&o.org.Approval, "approval", false, "a person approves each invoice that is to be collected")
+	f.Var(&o.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")
+	f.Var(&o.bounds[1], "bound-floor", "charges up to which growth does not matter")
+	f.Var(&o.bounds[2], "bound-total", "total above which an invoice waits for a release, or none")
+	f.Var(&o.bounds[3], "bound-credit", "how far below zero charges may lie without a release, or none")
 	return cmd
 }
 
@@ -129,6 +145,9 @@ func (o *orgCreateOptions) contract() (billing.Organization, error) {
 	org := o.org
 	org.Currency, org.AnchorDay, org.NetDays = billing.Currency(o.currency), o.anchorDay, o.netDays
 	org.StartsAt, org.DraftWindow, org.LateWindow = o.start.Time, o.draftWindow, o.lateWindow
+	org.Bounds = billing.Bounds{
+		Growth: o.bounds[0].NullDecimal, Floor: o.bounds[1].NullDecimal, Total: o.bounds[2].NullDecimal, Credit: o.bounds[3].NullDecimal,
+	}
 	if !o.testClock.IsZero() {
 		org.TestClock, org.Now = true, o.testClock.Time
 	}

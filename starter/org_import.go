@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -27,7 +28,8 @@ names each line and field at fault.
 The file has one JSON object a line, with the fields of "starter org create":
 id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
 collection, net_days, payment_method, draft_window, late_window, limit_rule,
-email, and dunning (days after the first attempt). What is absent has the default of
+email, dunning (days after the first attempt), approval (true), and bound_growth,
+bound_floor, bound_total, bound_credit ("10", or "none"). What is absent has the default of
 "starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
@@ -54,6 +56,11 @@ type contractLine struct {
 	LimitRule     string     `json:"limit_rule"`
 	Email         string     `json:"email"`
 	Dunning       []int      `json:"dunning"`
+	Approval      bool       `json:"approval"`
+	BoundGrowth   *string    `json:"bound_growth"`
+	BoundFloor    *string    `json:"bound_floor"`
+	BoundTotal    *string    `json:"bound_total"`
+	BoundCredit   *string    `json:"bound_credit"`
 }
 
 type importedOrganizations struct {
@@ -145,7 +152,7 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	org = billing.Organization{
 		ID: l.ID, Plan: l.Plan, Currency: billing.Currency(l.Currency), Timezone: l.Timezone, PriceBook: l.Prices,
 		Collection: l.Collection, PaymentMethod: l.PaymentMethod, Email: l.Email, Dunning: l.Dunning,
-		LimitRule: l.LimitRule,
+		LimitRule: l.LimitRule, Approval: l.Approval,
 		AnchorDay: 1, NetDays: billing.DefaultNetDays,
 		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow,
 	}
@@ -172,6 +179,25 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 		if *window.set, err = time.ParseDuration(*window.given); err != nil {
 			return org, fmt.Errorf("%s: %q; accepted: a duration like 24h", window.field, *window.given)
 		}
+	}
+	for _, given := range []struct {
+		field string
+		text  *string
+		set   *decimal.NullDecimal
+	}{
+		{"bound_growth", l.BoundGrowth, &org.Bounds.Growth},
+		{"bound_floor", l.BoundFloor, &org.Bounds.Floor},
+		{"bound_total", l.BoundTotal, &org.Bounds.Total},
+		{"bound_credit", l.BoundCredit, &org.Bounds.Credit},
+	} {
+		var b bound
+		if given.text == nil {
+			continue
+		}
+		if err := b.Set(*given.text); err != nil {
+			return org, fmt.Errorf("%s: %q; %w", given.field, *given.text, err)
+		}
+		*given.set = b.NullDecimal
 	}
 	return org, nil
 }

@@ -97,7 +97,7 @@ configuration from the environment; "starter dev --env-file .env" starts
 everything on this machine and writes that environment down.`,
 		newDemoCmd(a), newDevCmd(a), newServeCmd(a), newMigrateCmd(a),
 		newOrgCmd(a), newSeatsCmd(a), newPricesCmd(a), newLimitsCmd(a), newUsageCmd(a),
-		newCycleCmd(a), newClockCmd(a), newInvoicesCmd(a), newPaymentsCmd(a),
+		newCycleCmd(a), newClockCmd(a), newInvoicesCmd(a), newPaymentsCmd(a), newBillingCmd(a),
 		newNoticesCmd(a), newWebhooksCmd(a), newKeysCmd(a), newLedgerCmd(a), newAuditCmd(a), newVerifyCmd(a),
 	)
 	root.Example = `  starter demo --exit                          # a whole month, from nothing to two paid invoices

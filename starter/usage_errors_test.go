@@ -11,9 +11,9 @@ import (
 func TestWrongCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, says := range map[string]string{
-		"bogus":                                              `no command "bogus"; there are: audit, clock`,
+		"bogus":                                              `no command "bogus"; there are: audit, billing, clock`,
 		"org":                                                "",
-		"org bogus":                                          `no command "bogus"; there are: create, import, list, show`,
+		"org bogus":                                          `no command "bogus"; there are: close, create, import, list, show`,
 		"org create":                                         "ID is missing",
 		"org create acme extra":                              `"extra" is one argument too many`,
 		"org create --anchor-day x":                          `invalid argument "x" for "--anchor-day"`,

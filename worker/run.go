@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/arrears-dev/arrears/activities"
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -40,6 +41,9 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 		return err
 	}
 	defer store.Close()
+	store.SetBounds(billing.Bounds{
+		Growth: cfg.BoundGrowth, Floor: cfg.BoundFloor, Total: cfg.BoundTotal, Credit: cfg.BoundCredit, FourEyes: cfg.FourEyesAbove,
+	})
 	provider, err := stripe.New(stripe.Options{
 		Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, Transport: faultpoint.Transport,
 	})

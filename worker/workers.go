@@ -39,7 +39,7 @@ func queues(a workflows.Activities, callsPerSecond float64) []queue {
 			workflows: []any{workflows.BillingCycle, workflows.InvoicePeriod, workflows.CollectPayment},
 			activities: []any{
 				a.Accrue, a.DeliverNotices, a.PauseCycle, a.ResumeCycle, a.EndPeriodNow,
-				a.IssueInvoice, a.DeliverPaymentNotices, a.RegisterWait,
+				a.IssueInvoice, a.ReleaseInvoice, a.DeliverPaymentNotices, a.RegisterWait,
 			},
 		},
 		{workflows.StripeInvoicesQueue, nil, []any{a.CreateProviderInvoice}, callsPerSecond},

@@ -26,6 +26,8 @@ type Activities interface {
 	// IssueInvoice closes the period and writes its invoice in one transaction,
 	// unless something holds it back.
 	IssueInvoice(context.Context, InvoiceRef) (billing.Issued, error)
+	// ReleaseInvoice carries out an operator's request.
+	ReleaseInvoice(context.Context, ReleaseRequest) error
 	// CreateProviderInvoice, AddProviderItem and FinalizeProviderInvoice publish
 	// an issued invoice, one call each.
 	CreateProviderInvoice(ctx context.Context, invoice string) error

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -120,31 +119,18 @@ func (c *cycle) startInvoicing(ctx workflow.Context) error {
 	return startChild(ctx, InvoiceStartOptions(in), InvoicePeriod, in)
 }
 
-// onRequest serves an operator's update. The database decides; what it refuses
-// is told to the operator, and what it grants makes the run look again.
+// onRequest serves an operator's update to the cycle.
 func (c *cycle) onRequest(
 	ctx workflow.Context, update, description string,
 	carryOut func(Activities, context.Context, OperatorRequest) error, refuse func() error,
 ) error {
-	handle := func(ctx workflow.Context, request OperatorRequest) error {
-		err := perform(withDatabase(ctx, summary("Carry out the request to %s %s", update, c.name())), carryOut, request)
-		if app := (*temporal.ApplicationError)(nil); errors.As(err, &app) {
-			return app
-		}
-		c.again()
-		return err
-	}
-	validate := func(request OperatorRequest) error {
-		if request.Organization != c.in.Organization {
-			return fmt.Errorf("this is the cycle of %q, and not of %q", c.in.Organization, request.Organization)
-		}
+	same := func(request OperatorRequest) OperatorRequest { return request }
+	return serve(ctx, c.run, request[OperatorRequest]{update, description, c.name, carryOut, same, func() error {
 		if c.facts == nil {
 			return nil // the database knows
 		}
 		return refuse()
-	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, update, handle,
-		workflow.UpdateHandlerOptions{Description: description, Validator: validate})
+	}})
 }
 
 func (c *cycle) refusePause() error {

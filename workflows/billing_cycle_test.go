@@ -332,21 +332,21 @@ func billingCycleScenarios() map[string]scenario {
 		"facts that cannot be read hold the cycle until somebody has repaired them": {
 			given: func(f *fake) { f.failing["Accrue"] = []error{final("no price book"), final("still none")} },
 			events: []event{
-				{1.5, looked},
-				{2.5, nudged(nothing)},
-				{3.5, asked(PauseUpdate)},
-				{4.5, asked(ResumeUpdate)},
+				{0.02, looked},
+				{0.03, nudged(nothing)},
+				{0.04, asked(PauseUpdate)},
+				{0.05, asked(ResumeUpdate)},
 			},
 			want: `
 				0 Accrue 2026-10-01
-				1.5 is held until news
-				2.5 Accrue 2026-10-01
-				3.5 PauseCycle
-				3.5 pause: done
-				3.5 Accrue 2026-10-01
-				4.5 ResumeCycle
-				4.5 resume: done
-				4.5 Accrue 2026-10-01
+				0.02 is held until 0.04
+				0.03 Accrue 2026-10-01
+				0.04 PauseCycle
+				0.04 pause: done
+				0.04 Accrue 2026-10-01
+				0.05 ResumeCycle
+				0.05 resume: done
+				0.05 Accrue 2026-10-01
 				31 Accrue 2026-10-01
 				31 start invoice/acme/2026-10-01
 				31 continue with acme/2026-11-01`,
@@ -467,15 +467,15 @@ func billingCycleScenarios() map[string]scenario {
 		},
 		"an invoicing that the server does not start holds the cycle until somebody has looked": {
 			childRefused: 1,
-			events:       []event{{31.5, looked}, {32.5, nudged(nothing)}},
+			events:       []event{{31.02, looked}, {31.03, nudged(nothing)}},
 			notRecorded:  "no server refuses",
 			want: `
 				0 Accrue 2026-10-01
 				31 Accrue 2026-10-01
-				31.5 is held until news
-				32.5 Accrue 2026-10-01
-				32.5 start invoice/acme/2026-10-01
-				32.5 continue with acme/2026-11-01`,
+				31.02 is held until 31.04
+				31.03 Accrue 2026-10-01
+				31.03 start invoice/acme/2026-10-01
+				31.03 continue with acme/2026-11-01`,
 		},
 		"cancelling ends it while the database is away": {
 			given:       func(f *fake) { f.failing["Accrue"] = times(99, errAway) },

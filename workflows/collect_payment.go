@@ -18,12 +18,20 @@ func CollectPayment(ctx workflow.Context, in CollectInput) (billing.InvoiceStatu
 	c := &collection{run: r, in: in}
 	for c.goesOn(ctx) {
 		facts, err := c.collect(ctx)
+		if stopped(err) {
+			c.waitForBilling(ctx, reason(err))
+			continue
+		}
 		if err != nil {
 			c.hold(ctx, "the invoice cannot be collected: "+reason(err))
 			continue
 		}
 		left := c.deliver(ctx, facts.Notices, Activities.DeliverPaymentNotices, in.Invoice)
 		c.tell(ctx, collectionStage(facts), collectionDetails(facts, left.why))
+		if facts.Stopped {
+			c.waitForBilling(ctx, "billing is stopped; it goes on with: starter billing resume")
+			continue
+		}
 		if !facts.Over() {
 			c.waitForNextStep(ctx, facts, left)
 			continue
@@ -49,6 +57,12 @@ func (c *collection) collect(ctx workflow.Context) (billing.Collection, error) {
 		c.read(facts.TestClock, facts.Seen)
 	}
 	return facts, err
+}
+
+// waitForBilling waits while an operator has stopped all billing.
+func (c *collection) waitForBilling(ctx workflow.Context, why string) {
+	c.tell(ctx, StageStopped, stoppedDetails("Payment of invoice "+c.in.Invoice, why))
+	c.until(ctx, never, "billing goes on")
 }
 
 func (c *collection) waitForNextStep(ctx workflow.Context, facts billing.Collection, left undelivered) {

@@ -193,10 +193,29 @@ func collectPaymentScenarios() map[string]scenario {
 		},
 		"the provider's refusal of the call itself is held until somebody has looked": {
 			given:  func(f *fake) { f.failing["CollectInvoice"] = []error{final("no such invoice")} },
+			events: []event{{0.02, looked}, {0.03, nudged(nothing)}},
+			want: `
+				0 CollectInvoice
+				0.02 is held until 0.04
+				0.03 CollectInvoice
+				0.03 end paid`,
+		},
+		"while billing is stopped nothing is charged, and it goes on by itself": {
+			given:  func(f *fake) { f.stopped = true },
+			events: []event{{1.5, looked}, {2.5, nudged(nothing)}, {9.5, nudged(func(f *fake) { f.stopped = false })}},
+			want: `
+				0 CollectInvoice
+				1.5 is stopped until news
+				2.5 CollectInvoice
+				9.5 CollectInvoice
+				9.5 end paid`,
+		},
+		"a charge that is stopped at the last moment is made once billing goes on": {
+			given:  func(f *fake) { f.failing["CollectInvoice"] = []error{errStopped} },
 			events: []event{{1.5, looked}, {2.5, nudged(nothing)}},
 			want: `
 				0 CollectInvoice
-				1.5 is held until news
+				1.5 is stopped until news
 				2.5 CollectInvoice
 				2.5 end paid`,
 		},

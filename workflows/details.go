@@ -60,6 +60,9 @@ func cycleDetails(a billing.Accrual, undelivered string) string {
 	if undelivered != "" {
 		d.add("%s", undelivered)
 	}
+	if a.Stopped {
+		d.add("**All billing is stopped**: periods end, and nothing is issued or collected until `starter billing resume`.")
+	}
 	if a.Ended != nil {
 		d.add("The period is over. Its invoice is a draft until %s; %s", clock(a.Ended.DraftUntil), next(*a.Ended))
 	}
@@ -128,12 +131,28 @@ func collectionDetails(c billing.Collection, undelivered string) string {
 	return d.String()
 }
 
+// stoppedDetails tells that an operator has stopped all billing.
+func stoppedDetails(what, why string) string {
+	var d paragraphs
+	d.add("**%s: stopped**", what)
+	d.add("%s.", strings.ToUpper(why[:1])+why[1:])
+	d.add("Nothing is issued, published or collected meanwhile, and nothing is lost: it goes on by itself.")
+	return d.String()
+}
+
+// stopped tells whether an activity refused to act because all billing is stopped.
+func stopped(err error) bool {
+	app := (*temporal.ApplicationError)(nil)
+	return errors.As(err, &app) && app.Type() == StoppedError
+}
+
 // heldDetails tells why a run stopped, and what starts it again.
 func heldDetails(s Status, why string) string {
 	var d paragraphs
 	d.add("**%s, period %s: held**", s.Organization, s.Period)
 	d.add("%s", why)
-	d.add("Trying again would not help. Remove the cause, then run `starter cycle start %s`: it looks again.", s.Organization)
+	d.add("Somebody must remove the cause. Then `starter cycle start %s` has it look again at once; by itself it looks more and more seldom.",
+		s.Organization)
 	return d.String()
 }
 

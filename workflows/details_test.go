@@ -105,7 +105,19 @@ func TestDetails(t *testing.T) {
 
 			no price book
 
-			Trying again would not help. Remove the cause, then run ` + "`starter cycle start acme`" + `: it looks again.`},
+			Somebody must remove the cause. Then ` + "`starter cycle start acme`" + ` has it look again at once; by itself it looks more and more seldom.`},
+		"a run that is stopped": {stoppedDetails("Invoice acme/2026-10-01", stoppedReason), `
+			**Invoice acme/2026-10-01: stopped**
+
+			Billing is stopped since 2026-11-01 00:00 UTC.
+
+			Nothing is issued, published or collected meanwhile, and nothing is lost: it goes on by itself.`},
+		"a period while billing is stopped": {cycleDetails(with(func(a *billing.Accrual) { a.Stopped = true }), ""), `
+			Billing cycle of **acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
+
+			Spend of the month, at list price: **184.66337 USD** of a limit of 500.00 USD; 3 limits of tiers and members beside it.
+
+			**All billing is stopped**: periods end, and nothing is issued or collected until ` + "`starter billing resume`" + `.`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

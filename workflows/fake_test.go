@@ -49,6 +49,7 @@ type fake struct {
 	// The invoice.
 	draftUntil float64 // 0 = at once, forever = not before news
 	parked     string
+	stopped    bool                  // all billing is
 	status     billing.InvoiceStatus // once the period is closed; "" = not closed
 	becomes    billing.InvoiceStatus // what closing makes of it
 	items      int
@@ -108,7 +109,7 @@ func (f *fake) Accrue(_ context.Context, in CycleInput) (billing.Accrual, error)
 	return billing.Accrual{
 		Organization: f.organization, Period: f.period, Start: f.at(0), End: f.at(f.ends), Now: f.time(),
 		TestClock: f.testClock != nil, Paused: f.paused, Spend: usd(f.spend), Limit: f.limited(), Limits: 2,
-		Notices: f.notices, Ended: f.ended, Seen: f.nudges,
+		Notices: f.notices, Stopped: f.stopped, Ended: f.ended, Seen: f.nudges,
 	}, nil
 }
 
@@ -177,6 +178,8 @@ func (f *fake) IssueInvoice(_ context.Context, ref InvoiceRef) (billing.Issued, 
 	}
 	issued := billing.Issued{Status: billing.StatusDraft, Total: usd("184.66"), Seen: f.nudges}
 	switch {
+	case f.stopped && f.status == "":
+		issued.Stopped, issued.Reason = true, stoppedReason
 	case f.status == "" && f.draftUntil == forever:
 		issued.Reason = "usage waits for a price"
 	case f.status == "" && f.units() < f.draftUntil:
@@ -189,6 +192,14 @@ func (f *fake) IssueInvoice(_ context.Context, ref InvoiceRef) (billing.Issued, 
 	}
 	return issued, nil
 }
+
+func (f *fake) ReleaseInvoice(_ context.Context, r ReleaseRequest) error {
+	return f.request("ReleaseInvoice "+r.ID(), func() { f.parked = "" })
+}
+
+const stoppedReason = "billing is stopped since 2026-11-01 00:00 UTC"
+
+var errStopped = temporal.NewNonRetryableApplicationError(stoppedReason, StoppedError, nil)
 
 func (f *fake) CreateProviderInvoice(context.Context, string) error {
 	return f.request("CreateProviderInvoice", func() {})
@@ -213,6 +224,7 @@ func (f *fake) CollectInvoice(context.Context, string) (billing.Collection, erro
 	}
 	f.status = billing.InvoiceStatus(or(string(f.status), string(billing.StatusOpen)))
 	switch {
+	case f.stopped:
 	case f.dueAt > 0:
 		if f.status == billing.StatusOpen && f.units() >= f.dueAt {
 			f.status = billing.StatusPastDue
@@ -260,6 +272,8 @@ func (f *fake) collection() billing.Collection {
 	}
 	switch {
 	case c.Over():
+	case f.stopped:
+		c.Stopped = true
 	case f.dueAt > 0:
 		c.NextAt, c.NextWhat = f.at(f.dueAt), "the invoice is due"
 	case f.last == billing.PaymentFailed:

@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"fmt"
+
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -16,6 +18,9 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 	}
 	r.read(in.TestClock, 0)
 	p := &invoicing{r, in}
+	if err := p.onRelease(ctx); err != nil {
+		return "", err
+	}
 	p.tell(ctx, StageDraft, draftDetails(in))
 	p.first(ctx, in.DraftUntil, "the draft window ends")
 	for p.goesOn(ctx) {
@@ -24,14 +29,17 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 			p.hold(ctx, "the period cannot be closed: "+reason(err))
 			continue
 		}
+		if issued.Stopped {
+			p.waitForBilling(ctx, issued.Reason)
+			continue
+		}
 		switch issued.Status {
 		case billing.StatusDraft:
 			p.waitForDraftEnd(ctx, issued)
 		case billing.StatusParked:
 			p.waitForRelease(ctx, issued)
 		case billing.StatusOpen:
-			if why := p.publish(ctx, issued); why != "" {
-				p.hold(ctx, why)
+			if !p.published(ctx, issued) {
 				continue
 			}
 			p.tell(ctx, StageIssued, issuedDetails(in.InvoiceRef, issued))
@@ -70,33 +78,61 @@ func (p *invoicing) waitForDraftEnd(ctx workflow.Context, issued billing.Issued)
 	p.until(ctx, issued.HeldUntil, "the draft window ends")
 }
 
+// waitForBilling waits while an operator has stopped all billing.
+func (p *invoicing) waitForBilling(ctx workflow.Context, why string) {
+	p.tell(ctx, StageStopped, stoppedDetails("Invoice "+p.in.ID(), why))
+	p.until(ctx, never, "billing goes on")
+}
+
+// onRelease serves the release of a parked invoice.
+func (p *invoicing) onRelease(ctx workflow.Context) error {
+	return serve(ctx, p.run, request[ReleaseRequest]{
+		update: ReleaseUpdate, description: "Release a parked invoice, over the total that was seen.",
+		name: p.in.ID, carryOut: Activities.ReleaseInvoice,
+		input: func(asked OperatorRequest) ReleaseRequest { return ReleaseRequest{p.in.InvoiceRef, asked.AuditEntry} },
+		refuse: func() error {
+			if p.status.Stage != StageParked {
+				return fmt.Errorf("invoice %s is %s: there is nothing to release", p.in.ID(), p.status.Stage)
+			}
+			return nil
+		},
+	})
+}
+
 func (p *invoicing) waitForRelease(ctx workflow.Context, issued billing.Issued) {
 	p.tell(ctx, StageParked, issuedDetails(p.in.InvoiceRef, issued))
 	p.until(ctx, never, "somebody releases the invoice")
 }
 
-// publish makes the invoice known to the provider and has it collected. Each
-// step finds out by itself what an earlier run has done. It returns why it
-// cannot go on, or "".
-func (p *invoicing) publish(ctx workflow.Context, issued billing.Issued) (why string) {
+// published makes the invoice known to the provider and has it collected. Each
+// step finds out by itself what an earlier run has done. Where it cannot go on it
+// says why, and waits until that may have changed.
+func (p *invoicing) published(ctx workflow.Context, issued billing.Issued) bool {
 	p.tell(ctx, StageIssued, issuedDetails(p.in.InvoiceRef, issued))
-	if issued.Items > 0 {
-		mismatch, err := p.tellProvider(ctx, issued)
-		if err != nil {
-			return "the invoice cannot be published: " + reason(err)
-		}
-		if mismatch != "" {
-			return "the provider's invoice is not ours: " + mismatch
-		}
+	mismatch, err := p.tellProvider(ctx, issued)
+	switch {
+	case stopped(err):
+		p.waitForBilling(ctx, reason(err))
+		return false
+	case err != nil:
+		p.hold(ctx, "the invoice cannot be published: "+reason(err))
+		return false
+	case mismatch != "":
+		p.hold(ctx, "the provider's invoice is not ours: "+mismatch)
+		return false
 	}
 	collect := CollectInput{p.in.Organization, p.in.Period, issued.Invoice}
 	if err := startChild(ctx, CollectStartOptions(collect), CollectPayment, collect); err != nil {
-		return "its collection cannot be started: " + reason(err)
+		p.hold(ctx, "its collection cannot be started: "+reason(err))
+		return false
 	}
-	return ""
+	return true
 }
 
 func (p *invoicing) tellProvider(ctx workflow.Context, issued billing.Issued) (mismatch string, err error) {
+	if issued.Items == 0 {
+		return "", nil
+	}
 	create := withProvider(ctx, StripeInvoicesQueue, summary("Create %s at the provider", issued.Invoice))
 	if err := perform(create, Activities.CreateProviderInvoice, issued.Invoice); err != nil {
 		return "", err

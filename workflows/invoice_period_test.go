@@ -98,6 +98,90 @@ func invoicePeriodScenarios() map[string]scenario {
 				40.5 start collect/acme/2026-10-01
 				40.5 end open`,
 		},
+		"a parked invoice is issued once it is released": {
+			given: func(f *fake) { f.parked, f.items = "charges of 5000.00 USD are more than 10 times those before", 0 },
+			events: []event{
+				{1.5, looked},
+				{2.5, asked(ReleaseUpdate)},
+			},
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				1.5 is parked until news
+				2.5 ReleaseInvoice acme/2026-10-01
+				2.5 release: done
+				2.5 IssueInvoice acme/2026-10-01
+				2.5 start collect/acme/2026-10-01
+				2.5 end open`,
+		},
+		"an invoice that awaits approval waits for the second person, too": {
+			given: func(f *fake) {
+				f.parked, f.becomes = "it awaits approval", billing.StatusSettled
+				f.during["ReleaseInvoice"] = func() { f.change(func(f *fake) { f.parked = "released by 1 of 2 people" }) }
+			},
+			events: []event{
+				{1.5, asked(ReleaseUpdate)},
+				{2.5, looked},
+				{3.5, asked(ReleaseUpdate)},
+			},
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				1.5 ReleaseInvoice acme/2026-10-01
+				1.5 release: done
+				1.5 IssueInvoice acme/2026-10-01
+				2.5 is parked until news
+				3.5 ReleaseInvoice acme/2026-10-01
+				3.5 release: done
+				3.5 IssueInvoice acme/2026-10-01
+				3.5 end settled`,
+		},
+		"a release of what is not parked, or of another organisation's, is refused": {
+			given: func(f *fake) { f.draftUntil, f.becomes = 5, billing.StatusSettled },
+			events: []event{
+				{1.5, asked(ReleaseUpdate)},
+				{2.5, askedFor(ReleaseUpdate, "globex")},
+			},
+			want: `
+				1.5 release: invoice acme/2026-10-01 is draft: there is nothing to release
+				2.5 release: this is the invoice of "acme", and not of "globex"
+				5 IssueInvoice acme/2026-10-01
+				5 end settled`,
+		},
+		"while billing is stopped nothing is issued, and it goes on by itself": {
+			given: func(f *fake) { f.stopped, f.items = true, 0 },
+			events: []event{
+				{1.5, looked},
+				{2.5, nudged(nothing)},
+				{9.5, nudged(func(f *fake) { f.stopped = false })},
+			},
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				1.5 is stopped until news
+				2.5 IssueInvoice acme/2026-10-01
+				9.5 IssueInvoice acme/2026-10-01
+				9.5 start collect/acme/2026-10-01
+				9.5 end open`,
+		},
+		"an invoice that is stopped while it is being published goes on where it was": {
+			given: func(f *fake) { f.failing["FinalizeProviderInvoice"] = []error{errStopped} },
+			events: []event{
+				{1.5, looked},
+				{2.5, nudged(nothing)},
+			},
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				0 CreateProviderInvoice
+				0 AddProviderItem 1
+				0 AddProviderItem 2
+				0 FinalizeProviderInvoice
+				1.5 is stopped until news
+				2.5 IssueInvoice acme/2026-10-01
+				2.5 CreateProviderInvoice
+				2.5 AddProviderItem 1
+				2.5 AddProviderItem 2
+				2.5 FinalizeProviderInvoice
+				2.5 start collect/acme/2026-10-01
+				2.5 end open`,
+		},
 		"nothing to pay needs no provider": {
 			given: func(f *fake) { f.becomes = billing.StatusSettled },
 			want: `
@@ -134,8 +218,8 @@ func invoicePeriodScenarios() map[string]scenario {
 		"a provider's invoice over another total is held until somebody has looked": {
 			given: func(f *fake) { f.mismatch = "it says 184.67 USD" },
 			events: []event{
-				{1.5, looked},
-				{2.5, nudged(func(f *fake) { f.mismatch = "" })},
+				{0.02, looked},
+				{0.03, nudged(func(f *fake) { f.mismatch = "" })},
 			},
 			want: `
 				0 IssueInvoice acme/2026-10-01
@@ -143,26 +227,43 @@ func invoicePeriodScenarios() map[string]scenario {
 				0 AddProviderItem 1
 				0 AddProviderItem 2
 				0 FinalizeProviderInvoice
-				1.5 is held until news
-				2.5 IssueInvoice acme/2026-10-01
-				2.5 CreateProviderInvoice
-				2.5 AddProviderItem 1
-				2.5 AddProviderItem 2
-				2.5 FinalizeProviderInvoice
-				2.5 start collect/acme/2026-10-01
-				2.5 end open`,
+				0.02 is held until 0.04
+				0.03 IssueInvoice acme/2026-10-01
+				0.03 CreateProviderInvoice
+				0.03 AddProviderItem 1
+				0.03 AddProviderItem 2
+				0.03 FinalizeProviderInvoice
+				0.03 start collect/acme/2026-10-01
+				0.03 end open`,
+		},
+		"what holds an invoice is looked for again by itself, more and more seldom": {
+			given: func(f *fake) {
+				f.becomes = billing.StatusSettled
+				f.failing["IssueInvoice"] = times(7, final("no such organisation"))
+			},
+			notRecorded: "an hour is too long",
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				0.04 IssueInvoice acme/2026-10-01
+				0.13 IssueInvoice acme/2026-10-01
+				0.29 IssueInvoice acme/2026-10-01
+				0.63 IssueInvoice acme/2026-10-01
+				1.29 IssueInvoice acme/2026-10-01
+				2.29 IssueInvoice acme/2026-10-01
+				3.29 IssueInvoice acme/2026-10-01
+				3.29 end settled`,
 		},
 		"a period that cannot be closed is held until somebody has repaired it": {
 			given: func(f *fake) {
 				f.becomes = billing.StatusSettled
 				f.failing["IssueInvoice"] = []error{final("no such organisation")}
 			},
-			events: []event{{1.5, looked}, {2.5, nudged(nothing)}},
+			events: []event{{0.02, looked}, {0.03, nudged(nothing)}},
 			want: `
 				0 IssueInvoice acme/2026-10-01
-				1.5 is held until news
-				2.5 IssueInvoice acme/2026-10-01
-				2.5 end settled`,
+				0.02 is held until 0.04
+				0.03 IssueInvoice acme/2026-10-01
+				0.03 end settled`,
 		},
 		"an invoice that the provider refuses is held": {
 			given: func(f *fake) {
@@ -170,40 +271,40 @@ func invoicePeriodScenarios() map[string]scenario {
 				f.failing["FinalizeProviderInvoice"] = []error{final("nothing to finalize")}
 			},
 			events: []event{
-				{1.5, looked},
-				{2.5, nudged(nothing)},
-				{3.5, looked},
-				{4.5, nudged(func(f *fake) { f.status = billing.StatusVoid })},
+				{0.02, looked},
+				{0.03, nudged(nothing)},
+				{0.04, looked},
+				{0.05, nudged(func(f *fake) { f.status = billing.StatusVoid })},
 			},
 			want: `
 				0 IssueInvoice acme/2026-10-01
 				0 CreateProviderInvoice
-				1.5 is held until news
-				2.5 IssueInvoice acme/2026-10-01
-				2.5 CreateProviderInvoice
-				2.5 AddProviderItem 1
-				2.5 AddProviderItem 2
-				2.5 FinalizeProviderInvoice
-				3.5 is held until news
-				4.5 IssueInvoice acme/2026-10-01
-				4.5 end void`,
+				0.02 is held until 0.04
+				0.03 IssueInvoice acme/2026-10-01
+				0.03 CreateProviderInvoice
+				0.03 AddProviderItem 1
+				0.03 AddProviderItem 2
+				0.03 FinalizeProviderInvoice
+				0.04 is held until 0.11
+				0.05 IssueInvoice acme/2026-10-01
+				0.05 end void`,
 		},
 		"an item that the provider refuses holds the invoice once all others are through": {
 			given:  func(f *fake) { f.failing["AddProviderItem"] = []error{final("amount too large")} },
-			events: []event{{1.5, looked}, {2.5, nudged(nothing)}},
+			events: []event{{0.02, looked}, {0.03, nudged(nothing)}},
 			want: `
 				0 IssueInvoice acme/2026-10-01
 				0 CreateProviderInvoice
 				0 AddProviderItem 1
 				0 AddProviderItem 2
-				1.5 is held until news
-				2.5 IssueInvoice acme/2026-10-01
-				2.5 CreateProviderInvoice
-				2.5 AddProviderItem 1
-				2.5 AddProviderItem 2
-				2.5 FinalizeProviderInvoice
-				2.5 start collect/acme/2026-10-01
-				2.5 end open`,
+				0.02 is held until 0.04
+				0.03 IssueInvoice acme/2026-10-01
+				0.03 CreateProviderInvoice
+				0.03 AddProviderItem 1
+				0.03 AddProviderItem 2
+				0.03 FinalizeProviderInvoice
+				0.03 start collect/acme/2026-10-01
+				0.03 end open`,
 		},
 		"a provider that is away makes the invoice late": {
 			given: func(f *fake) {
@@ -315,14 +416,14 @@ func invoicePeriodScenarios() map[string]scenario {
 		"a collection that the server does not start holds the invoice until somebody has looked": {
 			childRefused: 1,
 			given:        func(f *fake) { f.items = 0 },
-			events:       []event{{1.5, looked}, {2.5, nudged(nothing)}},
+			events:       []event{{0.02, looked}, {0.03, nudged(nothing)}},
 			notRecorded:  "no server refuses",
 			want: `
 				0 IssueInvoice acme/2026-10-01
-				1.5 is held until news
-				2.5 IssueInvoice acme/2026-10-01
-				2.5 start collect/acme/2026-10-01
-				2.5 end open`,
+				0.02 is held until 0.04
+				0.03 IssueInvoice acme/2026-10-01
+				0.03 start collect/acme/2026-10-01
+				0.03 end open`,
 		},
 		"cancelling ends it": {
 			given:  func(f *fake) { f.draftUntil = 5 },

@@ -54,19 +54,25 @@ const (
 	StageCollecting Stage = "collecting" // the first attempt, or the customer's turn
 	StageDunning    Stage = "dunning"    // declined, and to be tried again
 	StageHeld       Stage = "held"       // stopped by an error that no retry can cure
+	StageStopped    Stage = "stopped"    // an operator has stopped all billing
 )
 
 // Nudge is the one signal: news lies in the database. It carries nothing.
 const Nudge = "nudge"
 
-// The updates that an operator may send to a running cycle, each with an
-// OperatorRequest, and the query that any workflow here answers.
+// The updates that an operator may send to a running cycle or invoicing, each with
+// an OperatorRequest, and the query that any workflow here answers.
 const (
-	PauseUpdate  = "pause"
-	ResumeUpdate = "resume"
-	CloseUpdate  = "close" // ends the running period now
-	StatusQuery  = "status"
+	PauseUpdate   = "pause"
+	ResumeUpdate  = "resume"
+	CloseUpdate   = "close"   // ends the running period now
+	ReleaseUpdate = "release" // has a parked invoice issued
+	StatusQuery   = "status"
 )
+
+// StoppedError is the type of the error with which an activity refuses to act
+// while all billing is stopped.
+const StoppedError = "Stopped"
 
 // Status is what every workflow here answers to StatusQuery.
 type Status struct {
@@ -99,6 +105,12 @@ type InvoiceInput struct {
 	InvoiceRef
 	DraftUntil time.Time
 	TestClock  bool
+}
+
+// ReleaseRequest is an operator's wish that a parked invoice be issued.
+type ReleaseRequest struct {
+	InvoiceRef
+	AuditEntry int64
 }
 
 // InvoicePeriodID names the only execution that may bill a period.

@@ -66,6 +66,10 @@ const (
 	// lastDeliveries is how many more rounds the notices of a finished collection
 	// get before the run ends without them; with the pauses between, about a week.
 	lastDeliveries = 20
+	// heldPause and heldPauseLimit bound how soon a run that is held looks again by
+	// itself; each time it waits twice as long.
+	heldPause      = time.Hour
+	heldPauseLimit = 24 * time.Hour
 	// earlyPause and earlyPauseLimit bound how often facts are read again when the
 	// database's clock is behind the server's, see until.
 	earlyPause      = time.Second

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -127,7 +128,7 @@ func looked(f *fake, h hand) {
 	}
 	next := "news"
 	if status.NextWakeAt != nil {
-		next = fmt.Sprintf("%g", f.since(*status.NextWakeAt))
+		next = fmt.Sprintf("%g", math.Round(100*f.since(*status.NextWakeAt))/100)
 	}
 	f.note("is %s until %s", status.Stage, next)
 }

@@ -35,6 +35,7 @@ type run struct {
 	seen      int64 // on a test clock: the last nudge whose facts were read
 	early     int   // waits in a row that were over before they began
 	lastTries int   // see lastNoticesSent
+	held      int   // times in a row that the run was held, see hold
 }
 
 // never is a time to wait for news only.
@@ -153,15 +154,23 @@ func (r *run) pause(ctx workflow.Context, at time.Time) time.Duration {
 	return min(earlyPause<<min(r.early-1, 10), earlyPauseLimit)
 }
 
-// hold stops where no retry can help, says why, and returns when there is news:
-// somebody removes the cause and nudges, and the run looks again.
+// hold stops where no retry can help at once, says why, and returns when there is
+// news: somebody removes the cause and nudges, and the run looks again. Causes can
+// also go away without anybody telling, so it looks by itself, too, first after
+// heldPause and then more and more seldom; on a test clock, which has no "soon",
+// it waits for news.
 func (r *run) hold(ctx workflow.Context, why string) {
 	if ctx.Err() != nil {
 		return
 	}
 	workflow.GetLogger(ctx).Error("held", "organization", r.status.Organization, "period", r.status.Period, "reason", why)
 	r.tell(ctx, StageHeld, heldDetails(r.status, why))
-	r.until(ctx, never, "somebody removes the cause")
+	at := never
+	if !r.testClock {
+		at = workflow.Now(ctx).Add(min(heldPause<<min(r.held, 10), heldPauseLimit))
+		r.held++
+	}
+	r.until(ctx, at, "somebody removes the cause")
 }
 
 // goesOn tells whether the run may go round its loop once more: not when it is

@@ -3,6 +3,7 @@ package billing
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +118,14 @@ func (c usageCharge) key() string {
 	return strings.Join(parts, "/")
 }
 
+func (t *UsageTotal) charge(class Class) usageCharge {
+	unit := t.Rate.Unit[class]
+	return usageCharge{t.Origin, t.Product, t.Model, class, unit.Amount.String(), unit.Per}
+}
+
+// LineKey is the key of the line that charges what a total counts of a class.
+func (t *UsageTotal) LineKey(class Class) string { return t.charge(class).key() }
+
 // usageLines makes one line per product, model, token class and effective unit
 // price, and one more for each earlier period that late usage belongs to.
 func (s *Statement) usageLines() []Line {
@@ -128,9 +137,8 @@ func (s *Statement) usageLines() []Line {
 			if total.Counts[class].IsZero() {
 				continue
 			}
-			unit := total.Rate.Unit[class]
-			charge := usageCharge{total.Origin, total.Product, total.Model, class, unit.Amount.String(), unit.Per}
-			prices[charge] = unit
+			charge := total.charge(class)
+			prices[charge] = total.Rate.Unit[class]
 			parts[charge] = append(parts[charge], MemberPart{User: total.User, Quantity: total.Counts[class]})
 		}
 	}
@@ -173,17 +181,42 @@ func mergeUsers(parts []MemberPart) []MemberPart {
 // quotient are rounded once and not twice.
 func (s *Statement) settle(line *Line, price func(quantity decimal.Decimal, places int32) decimal.Decimal) {
 	line.Quantity = decimal.Zero
-	exact := make([]decimal.Decimal, len(line.Members))
 	for i := range line.Members {
 		line.Quantity = line.Quantity.Add(line.Members[i].Quantity)
-		exact[i] = price(line.Members[i].Quantity, exactPlaces)
-		line.Members[i].Exact = s.money(exact[i])
 	}
 	line.Exact = s.money(price(line.Quantity, exactPlaces))
 	line.Amount = s.money(Round(price(line.Quantity, s.Book.Currency.ChargeDigits()), s.Book.Currency))
-	for i, amount := range Share(line.Amount.Amount, exact, s.Book.Currency) {
-		line.Members[i].Amount = s.money(amount)
+	line.deal(func(quantity decimal.Decimal) decimal.Decimal { return price(quantity, exactPlaces) })
+}
+
+// deal fills in the amounts of a line's members from their quantities: what each
+// used exactly, and cents that add up to the line's.
+func (l *Line) deal(price func(quantity decimal.Decimal) decimal.Decimal) {
+	currency := l.Amount.Currency
+	exact := make([]decimal.Decimal, len(l.Members))
+	for i := range l.Members {
+		exact[i] = price(l.Members[i].Quantity)
+		l.Members[i].Exact = Money{exact[i], currency}
 	}
+	for i, amount := range Share(l.Amount.Amount, exact, currency) {
+		l.Members[i].Amount = Money{amount, currency}
+	}
+}
+
+// Deal deals a usage line, computed from totals across its members, out to them:
+// parts are their quantities, each user once and in order of their names. The
+// line then is what Lines makes of every member's totals.
+func (l *Line) Deal(parts []MemberPart) error {
+	sum := decimal.Zero
+	for i := range parts {
+		sum = sum.Add(parts[i].Quantity)
+	}
+	if !sum.Equal(l.Quantity) {
+		return fmt.Errorf("the members' parts of line %s add up to %s, not to %s", l.Key, sum, l.Quantity)
+	}
+	l.Members = parts
+	l.deal(UnitPrice{l.UnitPrice.Amount, l.Per}.Times)
+	return nil
 }
 
 func (s *Statement) money(amount decimal.Decimal) Money { return Money{amount, s.Book.Currency} }

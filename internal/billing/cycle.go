@@ -23,6 +23,7 @@ type Accrual struct {
 	Limits       int    // limits of tiers and users beside it
 	Notices      int    // recorded and not yet delivered
 	Parked       int    // events that wait for a price
+	Stopped      bool   // all billing is: periods end, and nothing is issued or collected
 
 	// Ended is set once the period is over: it is in its draft window, and the
 	// next one is open.
@@ -55,6 +56,8 @@ type Issued struct {
 
 	// Reason says why a parked invoice is held back, or what a held one waits for.
 	Reason string
+	// Stopped tells that what holds it is that all billing is stopped.
+	Stopped bool
 	// HeldUntil is when a held invoice (StatusDraft) is due; zero = not before news.
 	HeldUntil time.Time
 	Seen      int64
@@ -73,6 +76,7 @@ type Collection struct {
 	NextAt       time.Time // when to act again; zero = not before news
 	NextWhat     string    // what then happens, for people
 	Notices      int       // payment notices to deliver
+	Stopped      bool      // all billing is stopped: nothing is done before news
 	TestClock    bool
 	Seen         int64
 }

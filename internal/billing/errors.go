@@ -14,6 +14,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid: the request itself is wrong; the message says which field and what is accepted.
 	ErrInvalid = errors.New("invalid")
+	// ErrStopped: an operator has stopped all billing.
+	ErrStopped = errors.New("stopped")
 )
 
 // NotFound returns an ErrNotFound that says what was looked for.
@@ -24,6 +26,9 @@ func Conflict(format string, args ...any) error { return mark(ErrConflict, forma
 
 // Invalid returns an ErrInvalid that names the field and what is accepted.
 func Invalid(format string, args ...any) error { return mark(ErrInvalid, format, args) }
+
+// Stopped returns an ErrStopped that says since when.
+func Stopped(format string, args ...any) error { return mark(ErrStopped, format, args) }
 
 type marked struct {
 	text string

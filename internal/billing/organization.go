@@ -36,6 +36,8 @@ type Organization struct {
 	LimitRule     string // RuleStrictMin or RuleOverride
 	Email         string // billing contact; never leaves Postgres but to the mail server and the provider
 	Dunning       []int  // days after the first attempt at which to charge
+	Approval      bool   // a person approves each invoice that is to be collected
+	Bounds        Bounds // those set for this organisation
 	PausedAt      time.Time
 	ClosedAt      time.Time // contract ended; zero = runs
 	CreatedAt     time.Time
@@ -113,6 +115,9 @@ func (o *Organization) check() error {
 	if o.StartsAt.Year() < 2000 || o.StartsAt.Year() > 2100 {
 		return Invalid("start: %s; accepted: an instant between the years 2000 and 2100", o.StartsAt.Format(time.RFC3339))
 	}
+	if err := o.Bounds.Check(); err != nil {
+		return err
+	}
 	return CheckDunning(o.Dunning)
 }
 
@@ -148,6 +153,10 @@ func (o *Organization) Differs(other Organization) string {
 		return "email"
 	case !slices.Equal(o.Dunning, other.Dunning):
 		return "dunning table"
+	case o.Approval != other.Approval:
+		return "approval"
+	case !o.Bounds.equal(other.Bounds):
+		return "bounds"
 	}
 	return ""
 }

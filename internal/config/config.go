@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/shopspring/decimal"
 )
 
 // Config is everything that is configured. The tags hold each variable's name
@@ -49,8 +50,15 @@ type Config struct {
 	Proxies    []netip.Prefix `env:"ARREARS_TRUSTED_PROXIES" accepted:"the networks of the proxies whose X-Forwarded-For is believed, like 10.0.0.0/8, with commas between"`
 	LimitFail  string         `env:"ARREARS_LIMIT_FAIL" envDefault:"open" accepted:"open (requests run while their limits cannot be read) or closed (they are blocked)"`
 	ActionURL  string         `env:"ARREARS_ACTION_URL" accepted:"an http or https URL where people have a limit raised; {organization} in it stands for the organisation's id"`
-	LogLevel   slog.Level     `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
-	LogFormat  string         `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
+
+	BoundGrowth   decimal.NullDecimal `env:"ARREARS_BOUND_GROWTH" accepted:"how many times the charges of the period before an invoice's may be before a person must release it (10 if unset), or 0 for any"`
+	BoundFloor    decimal.NullDecimal `env:"ARREARS_BOUND_FLOOR" accepted:"the charges up to which their growth does not matter, in the organisation's currency"`
+	BoundTotal    decimal.NullDecimal `env:"ARREARS_BOUND_TOTAL" accepted:"the total above which a person must release an invoice, or 0 for none"`
+	BoundCredit   decimal.NullDecimal `env:"ARREARS_BOUND_CREDIT" accepted:"how far below zero a period's charges may lie before a person must release its invoice, or 0 for any"`
+	FourEyesAbove decimal.NullDecimal `env:"ARREARS_FOUR_EYES_ABOVE" accepted:"the total above which two people must release an invoice that is held back, or 0 for none"`
+
+	LogLevel  slog.Level `env:"LOG_LEVEL" envDefault:"info" accepted:"debug, info, warn or error"`
+	LogFormat string     `env:"LOG_FORMAT" envDefault:"text" accepted:"text or json"`
 }
 
 // Need is a part of the product that cannot do without some of the values.
@@ -123,6 +131,11 @@ func (c *Config) checks() map[string]bool {
 		"ARREARS_RATE_LIMIT":      c.RateLimit >= 0 && c.RateLimit <= 1_000_000,
 		"ARREARS_LIMIT_FAIL":      c.LimitFail == "open" || c.LimitFail == "closed",
 		"ARREARS_ACTION_URL":      hasScheme(strings.ReplaceAll(c.ActionURL, "{organization}", "o"), "http", "https"),
+		"ARREARS_BOUND_GROWTH":    !c.BoundGrowth.Decimal.IsNegative(),
+		"ARREARS_BOUND_FLOOR":     !c.BoundFloor.Decimal.IsNegative(),
+		"ARREARS_BOUND_TOTAL":     !c.BoundTotal.Decimal.IsNegative(),
+		"ARREARS_BOUND_CREDIT":    !c.BoundCredit.Decimal.IsNegative(),
+		"ARREARS_FOUR_EYES_ABOVE": !c.FourEyesAbove.Decimal.IsNegative(),
 		"LOG_FORMAT":              c.LogFormat == "text" || c.LogFormat == "json",
 	}
 }

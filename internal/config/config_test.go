@@ -56,6 +56,14 @@ func TestLoad(t *testing.T) {
 			environ: []string{"ARREARS_NOTIFY_URL=https://hooks.example/x", "ARREARS_NOTIFY_SECRET=hunter2"},
 			want:    []string{"ARREARS_NOTIFY_SECRET is not usable"},
 		},
+		"a bound that is no number": {
+			environ: []string{"ARREARS_BOUND_GROWTH=ten"},
+			want:    []string{`ARREARS_BOUND_GROWTH is "ten"; accepted: how many times`},
+		},
+		"a bound below zero": {
+			environ: []string{"ARREARS_FOUR_EYES_ABOVE=-1"},
+			want:    []string{`ARREARS_FOUR_EYES_ABOVE is "-1"; accepted: the total above which two people`},
+		},
 		"an unknown log level": {
 			environ: []string{"LOG_LEVEL=loud"},
 			want:    []string{`LOG_LEVEL is "loud"; accepted: debug, info, warn or error`},

@@ -101,9 +101,10 @@ func readStanding(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 SELECT (SELECT amount FROM limits WHERE org_id = @org AND scope = 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM limits WHERE org_id = @org AND scope <> 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending'),
-       (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void)`
+       (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void),
+       EXISTS (SELECT FROM billing_stop)`
 	var limit decimal.NullDecimal
-	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked)
+	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked, &a.Stopped)
 	if err != nil {
 		return wrap("read the standing of "+org.ID, err)
 	}
@@ -246,6 +247,7 @@ type CycleState struct {
 	Limit        *billing.Money
 	Notices      int
 	Parked       int
+	Stopped      bool // all billing is
 	Now          time.Time
 }
 
@@ -273,7 +275,7 @@ func (s *Store) Cycle(ctx context.Context, orgID string) (c CycleState, err erro
 		}
 		c = CycleState{
 			Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, Spend: a.Spend, Limit: a.Limit,
-			Notices: a.Notices, Parked: a.Parked, Now: org.Now, NextWakeAt: p.End, NextWhat: "the period ends",
+			Notices: a.Notices, Parked: a.Parked, Stopped: a.Stopped, Now: org.Now, NextWakeAt: p.End, NextWhat: "the period ends",
 		}
 		return cycleStage(ctx, tx, org, p, &c)
 	})

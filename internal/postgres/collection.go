@@ -72,6 +72,7 @@ type collecting struct {
 	TestClock         bool
 	Now               time.Time
 	Installation      string
+	Stopped           bool // all billing is
 
 	last       payment     // Attempt 0 = none
 	correction *correction // asked for and not carried out yet
@@ -166,6 +167,11 @@ func (s *Store) BeginCollection(ctx context.Context, invoice string) (step billi
 		if err != nil {
 			return err
 		}
+		stop, err := billingStopped(ctx, tx)
+		if err != nil {
+			return err
+		}
+		c.Stopped = stop != nil
 		kind, err := c.next(ctx)
 		if err != nil {
 			return err
@@ -182,6 +188,8 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	switch {
 	case !c.unsettled():
 		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
+	case c.Stopped:
+		return billing.StepNone, nil // not even news is read: what follows from it might move money
 	case c.toCorrect() && c.correction.Tried: // what is said of it may be our own doing
 		return billing.StepCorrect, nil
 	case !c.Published && c.toCorrect():
@@ -336,7 +344,11 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 	if c.Status == billing.StatusPastDue && c.RetryRequested || c.unsettled() && c.correction != nil {
 		state.Status = billing.StatusOpen // there is something to do
 	}
-	if !state.Over() {
+	switch {
+	case state.Over():
+	case c.Stopped:
+		state.Stopped = true
+	default:
 		state.NextAt, state.NextWhat = c.nextStep()
 	}
 	return state, wrap("count pending notices", c.tx.QueryRow(ctx, pending, c.ID).Scan(&state.Notices))

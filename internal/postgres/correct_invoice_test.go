@@ -234,7 +234,7 @@ func TestO03_AVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
 	require.NoError(t, f.pool.QueryRow(f.ctx, recount).Scan(&after))
 	require.Equal(t, totals, after)
 
-	drafts, err := f.DraftInvoices(f.ctx, "acme")
+	drafts, err := f.DraftInvoices(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Equal(t, octoberInvoice+"/2", drafts[0].ID)
 	issue := func() billing.Issued {

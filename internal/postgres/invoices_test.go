@@ -16,7 +16,7 @@ func TestAnInvoiceIsReadAsItWasIssued(t *testing.T) {
 	f.seat("u2", "chat_claude_code", false)
 	f.store(use("a", "u1", october, 123_457), use("b", "", october, 7), use("c", "u2", october, 1_000_001))
 	f.endOctober()
-	drafts, err := f.DraftInvoices(f.ctx, "acme")
+	drafts, err := f.DraftInvoices(f.ctx, "acme", true)
 	require.NoError(t, err)
 	f.issueOctober()
 

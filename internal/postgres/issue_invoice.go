@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,13 +27,13 @@ func (s *Store) IssueInvoice(ctx context.Context, orgID, periodID string, revisi
 		return issued, err
 	}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		issued, err = issueInvoice(ctx, tx, book, orgID, periodID, revision)
+		issued, err = s.issueInvoice(ctx, tx, book, orgID, periodID, revision)
 		return err
 	})
 	return issued, wrap("issue invoice "+billing.InvoiceID(orgID, periodID, revision), err)
 }
 
-func issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, revision int) (issued billing.Issued, err error) {
+func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, revision int) (issued billing.Issued, err error) {
 	id := billing.InvoiceID(orgID, periodID, revision)
 	last, err := seen(ctx, tx, "invoice/"+id)
 	if err != nil {
@@ -46,24 +48,50 @@ func issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, 
 	if err != nil || found {
 		return issued, err
 	}
-	if held := heldBack(org, p, revision); held != nil {
-		held.Seen = last
-		return *held, nil
-	}
-	if open, err := repricingOpen(ctx, tx, orgID); err != nil || open {
-		return billing.Issued{Status: billing.StatusDraft, Reason: "a correction of prices is under way", Seen: last}, err
-	}
-	invoice, err := draftInvoice(ctx, tx, org, p)
+	held, err := heldBack(ctx, tx, org, p, revision)
 	if err != nil {
 		return issued, err
 	}
-	if invoice.Status == billing.StatusParked {
-		const park = `UPDATE periods SET parked_reason = $3 WHERE org_id = $1 AND id = $2`
-		_, err := tx.Exec(ctx, park, orgID, periodID, invoice.ParkedReason)
-		return billing.Issued{Status: billing.StatusParked, Total: invoice.Total, Reason: invoice.ParkedReason, Seen: last}, err
+	if held != nil {
+		held.Seen = last
+		return *held, nil
 	}
-	items, err := writeInvoice(ctx, tx, org, p, &invoice)
-	return billing.Issued{Invoice: id, Status: invoice.Status, Total: invoice.Total, Items: items, Seen: last}, err
+	invoice, statement, holds, err := computeInvoice(ctx, tx, org, p, false)
+	if err != nil {
+		return issued, err
+	}
+	if err := s.addBounds(ctx, tx, org, &invoice, &holds); err != nil {
+		return issued, err
+	}
+	if holds.Any() {
+		released, err := s.release(ctx, tx, &invoice, holds)
+		if err != nil {
+			return issued, err
+		}
+		if !released.Done {
+			return parkInvoice(ctx, tx, org, p, invoice.Total, released.Why, last)
+		}
+		invoice.Status, _ = billing.Outcome(invoice.Total)
+		invoice.Status, invoice.ParkedReason = released.IssueAs(invoice.Status), ""
+		if released.BankTransfer {
+			org.Collection = billing.SendInvoice
+		}
+	}
+	items, err := writeInvoice(ctx, tx, org, p, &invoice, statement)
+	if err != nil {
+		return issued, err
+	}
+	if stop, err := billingStopped(ctx, tx); err != nil || stop != nil {
+		return issued, cmp.Or(err, errLostRace) // to whoever stopped billing while this was written
+	}
+	return billing.Issued{Invoice: id, Status: invoice.Status, Total: invoice.Total, Items: items, Seen: last}, nil
+}
+
+// parkInvoice notes why an invoice waits for a person.
+func parkInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, total billing.Money, why string, last int64) (billing.Issued, error) {
+	const park = `UPDATE periods SET parked_reason = $3 WHERE org_id = $1 AND id = $2`
+	_, err := tx.Exec(ctx, park, org.ID, p.ID, why)
+	return billing.Issued{Status: billing.StatusParked, Total: total, Reason: why, Seen: last}, wrap("park the invoice of "+p.ID, err)
 }
 
 // closeIntake takes the locks under which a period can close: prices and terms
@@ -104,12 +132,20 @@ SELECT status, total, currency, (SELECT count(*) FROM provider_items WHERE invoi
 	return issued, true, wrap("read invoice "+id, err)
 }
 
-// heldBack says why a period cannot close yet; nil = it can.
-func heldBack(org billing.Organization, p period, revision int) *billing.Issued {
+// heldBack says why a period cannot close yet, whatever its invoice says; nil =
+// it can.
+func heldBack(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, revision int) (*billing.Issued, error) {
+	if revision != p.Revision {
+		return &billing.Issued{Status: billing.StatusVoid, Reason: fmt.Sprintf("revision %d was replaced by %d", revision, p.Revision)}, nil
+	}
+	stop, err := billingStopped(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	held := &billing.Issued{Status: billing.StatusDraft}
 	switch {
-	case revision != p.Revision:
-		return &billing.Issued{Status: billing.StatusVoid, Reason: fmt.Sprintf("revision %d was replaced by %d", revision, p.Revision)}
+	case stop != nil:
+		held.Reason, held.Stopped = stop.why(), true
 	case p.DraftUntil.IsZero():
 		held.Reason, held.HeldUntil = "the period is not over", p.End
 	case !org.PausedAt.IsZero():
@@ -117,50 +153,63 @@ func heldBack(org billing.Organization, p period, revision int) *billing.Issued 
 	case org.Now.Before(p.DraftUntil):
 		held.Reason, held.HeldUntil = "the draft window runs", p.DraftUntil
 	default:
-		return nil
+		open, err := repricingOpen(ctx, tx, org.ID)
+		if err != nil || !open {
+			return nil, err
+		}
+		held.Reason = "a correction of prices is under way"
 	}
-	return held
+	return held, nil
 }
 
-// draftInvoice computes the invoice of a period as it stands now. Its status is
-// what it would become if it were issued.
-func draftInvoice(ctx context.Context, q querier, org billing.Organization, p period) (billing.Invoice, error) {
-	invoice := billing.Invoice{
+// draftInvoice computes the invoice of a period as it stands now, with its member
+// parts if asked for. Its status is what it would become if it were issued, were
+// it not for bounds and approval.
+func draftInvoice(ctx context.Context, q querier, org billing.Organization, p period, withMembers bool) (billing.Invoice, error) {
+	invoice, _, _, err := computeInvoice(ctx, q, org, p, withMembers)
+	return invoice, err
+}
+
+// computeInvoice is draftInvoice, with what the bill was made of and what keeps
+// it from being issued.
+func computeInvoice(
+	ctx context.Context, q querier, org billing.Organization, p period, withMembers bool,
+) (invoice billing.Invoice, statement *billing.Statement, holds billing.Holds, err error) {
+	invoice = billing.Invoice{
 		ID: billing.InvoiceID(org.ID, p.ID, p.Revision), Organization: org.ID, PeriodID: p.ID, Revision: p.Revision,
 		PeriodStart: p.Start, PeriodEnd: p.End, Currency: org.Currency,
 	}
-	statement, err := readStatement(ctx, q, org, p)
-	if err != nil {
-		return invoice, err
+	if statement, err = readStatement(ctx, q, org, p, withMembers); err != nil {
+		return invoice, nil, holds, err
 	}
 	lines, err := statement.Lines()
 	if err != nil {
 		if !errors.Is(err, billing.ErrInvalid) {
-			return invoice, err
+			return invoice, nil, holds, err
 		}
-		invoice.Status, invoice.ParkedReason = billing.StatusParked, err.Error()
+		holds.Faults = append(holds.Faults, err.Error())
 	}
 	money := func(d decimal.Decimal) billing.Money { return billing.Money{Amount: d, Currency: org.Currency} }
 	invoice.Lines = lines
 	invoice.Subtotal = money(billing.Add(lines, billing.KindSeat, billing.KindSurcharge, billing.KindUsage))
 	invoice.Total = money(billing.Add(lines))
-	invoice.AmountPaid = money(decimal.Zero)
-	if invoice.Status == "" {
-		invoice.Status, invoice.ParkedReason = billing.Outcome(invoice.Total)
-	}
+	invoice.AmountPaid, invoice.AmountDue = money(decimal.Zero), money(decimal.Zero)
 	parked, err := countParked(ctx, q, org.ID, p)
 	if err != nil {
-		return invoice, err
+		return invoice, nil, holds, err
 	}
 	if parked > 0 {
-		invoice.Status = billing.StatusParked
-		invoice.ParkedReason = fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s", parked, org.ID)
+		holds.Faults = append(holds.Faults,
+			fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s", parked, org.ID))
 	}
-	invoice.AmountDue = money(decimal.Zero)
+	invoice.Status, holds.Oversize = billing.Outcome(invoice.Total)
+	if holds.Any() {
+		invoice.Status, invoice.ParkedReason = billing.StatusParked, holds.String()
+	}
 	if invoice.Status == billing.StatusOpen {
 		invoice.AmountDue = invoice.Total
 	}
-	return invoice, nil
+	return invoice, statement, holds, nil
 }
 
 func countParked(ctx context.Context, q querier, org string, p period) (count int64, err error) {
@@ -172,8 +221,10 @@ SELECT count(*)
 	return count, wrap("count parked usage", err)
 }
 
-// readStatement reads everything that decides the bill of a period.
-func readStatement(ctx context.Context, q querier, org billing.Organization, p period) (*billing.Statement, error) {
+// readStatement reads everything that decides the bill of a period. Without
+// members, usage is summed up across them, so that memory does not grow with
+// their number: the lines come out the same.
+func readStatement(ctx context.Context, q querier, org billing.Organization, p period, withMembers bool) (*billing.Statement, error) {
 	calendar, err := org.Calendar()
 	if err != nil {
 		return nil, err
@@ -182,14 +233,18 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Book, err = readPriceBook(ctx, q, org.PriceBook); err != nil {
 		return nil, err
 	}
-	if statement.Seats, err = readSeats(ctx, q, org.ID); err != nil {
+	if statement.Seats, err = readSeatsWithin(ctx, q, org.ID, p.span()); err != nil {
 		return nil, err
 	}
 	rates, err := readRates(ctx, q, org.PriceBook)
 	if err != nil {
 		return nil, err
 	}
-	if statement.Usage, err = readTotals(ctx, q, org.ID, p.ID, billing.NewRater(statement.Book, rates)); err != nil {
+	read := sumTotals
+	if withMembers {
+		read = readTotals
+	}
+	if statement.Usage, err = read(ctx, q, org.ID, p.ID, billing.NewRater(statement.Book, rates)); err != nil {
 		return nil, err
 	}
 	if statement.Carried, err = readCarried(ctx, q, org.ID, p.Start); err != nil {
@@ -206,6 +261,24 @@ SELECT origin_id, user_id, product, model, rate_id,
   FROM usage_totals
  WHERE org_id = $1 AND period_id = $2
  ORDER BY user_id, product, model, rate_id, origin_id`
+	return collectTotals(ctx, q, statement, org, periodID, rater)
+}
+
+// sumTotals adds up the totals of all users, what is above and what is below zero
+// apart: where a retraction undoes another user's usage, nothing is left to pay
+// and their line is there all the same.
+func sumTotals(ctx context.Context, q querier, org, periodID string, rater *billing.Rater) ([]billing.UsageTotal, error) {
+	const statement = `
+SELECT t.origin_id, '', t.product, t.model, t.rate_id,
+       sum(f(t.input)), sum(f(t.output)), sum(f(t.cache_write_5m)), sum(f(t.cache_write_1h)), sum(f(t.cache_read)), sum(f(t.web_search))
+  FROM usage_totals t
+ WHERE t.org_id = $1 AND t.period_id = $2
+ GROUP BY t.origin_id, t.product, t.model, t.rate_id`
+	above, below := strings.NewReplacer("f(", "greatest(0, "), strings.NewReplacer("f(", "least(0, ")
+	return collectTotals(ctx, q, above.Replace(statement)+"\n UNION ALL"+below.Replace(statement), org, periodID, rater)
+}
+
+func collectTotals(ctx context.Context, q querier, statement, org, periodID string, rater *billing.Rater) ([]billing.UsageTotal, error) {
 	rows, err := q.Query(ctx, statement, org, periodID)
 	if err != nil {
 		return nil, wrap("read the totals", err)
@@ -305,9 +378,9 @@ SELECT p.draft_until, p.closed_at IS NOT NULL, coalesce(o.clock_at, now())
 	})
 }
 
-// PreviewInvoice computes the invoice of the running period as it stands now,
-// without any side effect.
-func (s *Store) PreviewInvoice(ctx context.Context, orgID string) (invoice billing.Invoice, err error) {
+// PreviewInvoice computes the invoice of the running period as it stands now, with
+// its member parts if asked for, without any side effect.
+func (s *Store) PreviewInvoice(ctx context.Context, orgID string, withMembers bool) (invoice billing.Invoice, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
 		if err != nil {
@@ -321,20 +394,21 @@ func (s *Store) PreviewInvoice(ctx context.Context, orgID string) (invoice billi
 		if !ok {
 			return billing.NotFound("organization %q has no running period", orgID)
 		}
-		if invoice, err = draftInvoice(ctx, tx, org, p); err != nil {
+		if invoice, err = draftInvoice(ctx, tx, org, p, withMembers); err != nil {
 			return err
 		}
 		if invoice.Status != billing.StatusParked {
 			invoice.Status = billing.StatusDraft
 		}
+		withoutParts(&invoice, withMembers)
 		return nil
 	})
 	return invoice, wrap("preview the invoice of "+orgID, err)
 }
 
 // DraftInvoices computes the invoices of the periods that are over and not yet
-// closed: drafts and parked ones.
-func (s *Store) DraftInvoices(ctx context.Context, orgID string) (drafts []billing.Invoice, err error) {
+// closed, drafts and parked ones, with their member parts if asked for.
+func (s *Store) DraftInvoices(ctx context.Context, orgID string, withMembers bool) (drafts []billing.Invoice, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		drafts = nil
 		org, err := readOrganization(ctx, tx, orgID)
@@ -349,18 +423,29 @@ func (s *Store) DraftInvoices(ctx context.Context, orgID string) (drafts []billi
 			if p.DraftUntil.IsZero() || !p.ClosedAt.IsZero() {
 				continue
 			}
-			draft, err := draftInvoice(ctx, tx, org, p)
+			draft, err := draftInvoice(ctx, tx, org, p, withMembers)
 			if err != nil {
 				return err
 			}
-			if p.ParkedReason == "" {
-				draft.Status, draft.ParkedReason = billing.StatusDraft, ""
+			draft.Status, draft.ParkedReason = billing.StatusDraft, p.ParkedReason
+			if p.ParkedReason != "" {
+				draft.Status = billing.StatusParked
 			}
+			withoutParts(&draft, withMembers)
 			drafts = append(drafts, draft)
 		}
 		return nil
 	})
 	return drafts, wrap("compute the drafts of "+orgID, err)
+}
+
+// withoutParts drops the member parts that nobody asked for.
+func withoutParts(invoice *billing.Invoice, withMembers bool) {
+	for i := range invoice.Lines {
+		if !withMembers {
+			invoice.Lines[i].Members = nil
+		}
+	}
 }
 
 // readOnly runs f in a snapshot of the database that nothing changes.

@@ -77,7 +77,7 @@ func TestTheDraftWindowHoldsTheInvoiceBack(t *testing.T) {
 	held, err = f.IssueInvoice(f.ctx, "acme", "2026-10-01", 1)
 	require.NoError(t, err)
 	require.Equal(t, a.Ended.DraftUntil, held.HeldUntil)
-	drafts, err := f.DraftInvoices(f.ctx, "acme")
+	drafts, err := f.DraftInvoices(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Equal(t, billing.StatusDraft, drafts[0].Status)
 	require.Zero(t, f.count("invoices"))
@@ -126,7 +126,7 @@ func TestS17_AnAmountTooLargeToChargeIsParked(t *testing.T) {
 	issued := f.issueOctober()
 	require.Equal(t, billing.StatusParked, issued.Status)
 	require.Contains(t, issued.Reason, "1000005.00 USD is above the largest charge of 999999.99 USD")
-	drafts, err := f.DraftInvoices(f.ctx, "acme")
+	drafts, err := f.DraftInvoices(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Equal(t, billing.StatusParked, drafts[0].Status)
 }
@@ -208,7 +208,7 @@ func TestSeatsChangeByDayAndTheirHistoryIsKept(t *testing.T) {
 	f.clock(time.Date(2026, 10, 21, 9, 0, 0, 0, time.UTC))
 	require.NoError(t, f.RemoveSeat(f.ctx, "acme", "u1", time.Time{}, tester))
 	require.NoError(t, f.RemoveSeat(f.ctx, "acme", "u1", time.Time{}, tester), "again changes nothing")
-	preview, err := f.PreviewInvoice(f.ctx, "acme")
+	preview, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	days := map[string]string{}
 	for _, l := range preview.Lines {
@@ -272,7 +272,7 @@ func TestR17_APriceThatStartsInMidMonthMakesTwoLines(t *testing.T) {
 	before, after := use("a", "u1", change.Add(-time.Microsecond), 1_000_000), use("b", "u1", change, 1_000_000)
 	before.Event.Model, after.Event.Model = "claude-next", "claude-next"
 	f.store(before, after)
-	preview, err := f.PreviewInvoice(f.ctx, "acme")
+	preview, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	if change.Day() != 1 {
 		require.Len(t, preview.Lines, 2)

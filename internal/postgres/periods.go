@@ -68,7 +68,7 @@ func find(periods []period, at time.Time) (period, bool) {
 
 // ensurePeriod makes sure that the organisation's periods reach to the one that
 // contains an instant, and returns them all in order. Whoever needs a period
-// first makes it; two at once make the same one.
+// first makes it; two at once make the same one. None begins after the contract.
 func ensurePeriod(ctx context.Context, tx querier, org billing.Organization, at time.Time) ([]period, error) {
 	calendar, err := org.Calendar()
 	if err != nil {
@@ -82,10 +82,11 @@ func ensurePeriod(ctx context.Context, tx querier, org billing.Organization, at 
 	if len(periods) > 0 {
 		next = periods[len(periods)-1].End
 	}
-	if at.Before(next) {
+	opens := func() bool { return !at.Before(next) && (org.ClosedAt.IsZero() || next.Before(org.ClosedAt)) }
+	if !opens() {
 		return periods, nil
 	}
-	for !at.Before(next) {
+	for opens() {
 		end := calendar.Month(next).End
 		if err := insertPeriod(ctx, tx, org.ID, newPeriodID(calendar, periods, next), next, end); err != nil {
 			return nil, err

@@ -62,39 +62,41 @@ func (s *Store) ExpectedWorkflows(ctx context.Context, orgID string) (expected [
 	return expected, err
 }
 
-func expectedWorkflows(ctx context.Context, tx pgx.Tx, org billing.Organization) ([]ExpectedWorkflow, error) {
-	const statement = `
-SELECT 'billing-cycle/' || o.id, 'cycle', p.id, 0, '', NULL::timestamptz
+// expectedOf lists what must be running for an organisation, or (”) for all.
+const expectedOf = `
+SELECT 'billing-cycle/' || o.id, 'cycle', o.id, p.id, 0, '', NULL::timestamptz
   FROM organizations o
   JOIN LATERAL (SELECT id FROM periods WHERE org_id = o.id AND draft_until IS NULL ORDER BY starts_at LIMIT 1) p ON true
- WHERE o.id = @org AND o.cycle_started_at IS NOT NULL
+ WHERE (@org = '' OR o.id = @org) AND o.cycle_started_at IS NOT NULL
  UNION ALL
-SELECT 'invoice/' || ref.id, 'invoice', p.id, p.revision, ref.id, p.draft_until
+SELECT 'invoice/' || ref.id, 'invoice', p.org_id, p.id, p.revision, ref.id, p.draft_until
   FROM periods p
   JOIN organizations o ON o.id = p.org_id AND o.cycle_started_at IS NOT NULL
  CROSS JOIN LATERAL (SELECT p.org_id || '/' || p.id || CASE WHEN p.revision > 1 THEN '/' || p.revision ELSE '' END AS id) ref
   LEFT JOIN invoices i ON i.id = ref.id
- WHERE p.org_id = @org
+ WHERE (@org = '' OR p.org_id = @org)
    AND p.draft_until IS NOT NULL
    AND (i.id IS NULL OR i.status = 'open' AND i.stripe_finalized_at IS NULL)
  UNION ALL
-SELECT 'collect/' || i.id, 'collect', i.period_id, i.revision, i.id, NULL
+SELECT 'collect/' || i.id, 'collect', i.org_id, i.period_id, i.revision, i.id, NULL
   FROM invoices i
- WHERE i.org_id = @org
+ WHERE (@org = '' OR i.org_id = @org)
    AND (i.stripe_finalized_at IS NOT NULL OR i.status = 'open')
    AND (i.status = 'open' AND i.stripe_finalized_at IS NOT NULL
         OR EXISTS (SELECT FROM invoice_corrections x WHERE x.invoice_id = i.id AND x.status = 'requested')
         OR i.status = 'past_due' AND i.retry_requested
         OR i.status IN ('past_due', 'written_off')
            AND EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL))`
-	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{"org": org.ID})
+
+func expectedWorkflows(ctx context.Context, tx pgx.Tx, org billing.Organization) ([]ExpectedWorkflow, error) {
+	rows, err := tx.Query(ctx, expectedOf, pgx.NamedArgs{"org": org.ID})
 	if err != nil {
 		return nil, wrap("list the expected workflows of "+org.ID, err)
 	}
 	expected, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w ExpectedWorkflow, err error) {
 		var draft *time.Time
-		err = row.Scan(&w.ID, &w.Kind, &w.Period, &w.Revision, &w.Invoice, &draft)
-		w.Organization, w.TestClock, w.DraftUntil = org.ID, org.TestClock, instant(draft)
+		err = row.Scan(&w.ID, &w.Kind, &w.Organization, &w.Period, &w.Revision, &w.Invoice, &draft)
+		w.TestClock, w.DraftUntil = org.TestClock, instant(draft)
 		return w, err
 	})
 	return expected, wrap("list the expected workflows of "+org.ID, err)

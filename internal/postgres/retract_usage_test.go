@@ -100,7 +100,7 @@ func TestU23_ABilledEventIsCancelledByALineOfTheOpenPeriod(t *testing.T) {
 	f.use(use("late", "u3", october.AddDate(0, 0, 25), 20_000), retract("r", "a", october.AddDate(0, 1, 19)), retract("undo late", "late", october.AddDate(0, 1, 20)))
 	require.Equal(t, "2", f.spent(billing.ScopeOrganization, ""), "counters move by the time of use")
 
-	november, err := f.PreviewInvoice(f.ctx, "acme")
+	november, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Len(t, november.Lines, 1)
 	line := november.Lines[0]
@@ -120,7 +120,7 @@ func TestU23_ABilledEventIsCancelledByALineOfTheOpenPeriod(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "-1.00 USD", credit.Total.String())
 	f.use(retract("long after", "b", october.AddDate(0, 2, 1)))
-	december, err := f.PreviewInvoice(f.ctx, "acme")
+	december, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Equal(t, "2026-10-01", december.Lines[0].PeriodOfOrigin, "however old: a correction has no late window")
 	f.clean()
@@ -201,7 +201,7 @@ func TestU23_EventsAndTheirRetractionsAreNothing(t *testing.T) {
 SELECT (SELECT count(*) FROM usage_totals WHERE (events, input, output, cache_write_5m, cache_write_1h, cache_read, web_search) <> (0, 0, 0, 0, 0, 0, 0))
      + (SELECT count(*) FROM spend_counters WHERE spend <> 0)`).Scan(&left))
 	require.Zero(t, left)
-	draft, err := f.PreviewInvoice(f.ctx, "acme")
+	draft, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	for _, line := range draft.Lines {
 		require.NotEqual(t, billing.KindUsage, line.Kind)
@@ -241,7 +241,7 @@ func TestRepriceTakesARetractionAlongWithItsEvent(t *testing.T) {
 
 	f.store(retract("r2", "billed", f.now()))
 	f.reprice(times(pricebook.Default(), "3", func(billing.ModelPrice) bool { return true }))
-	preview, err := f.PreviewInvoice(f.ctx, "acme")
+	preview, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Equal(t, "-10.00 USD", preview.Subtotal.String(), "what was billed is given back")
 	differences, err := f.Verify(f.ctx, "acme", "")

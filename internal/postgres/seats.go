@@ -260,12 +260,26 @@ func readSeatsOf(ctx context.Context, q querier, org string, users []string) ([]
 	const statement = `
 SELECT user_id, tier, hipaa, valid_from, valid_to
   FROM seat_assignments
- WHERE org_id = $1
-   AND ($2::text[] IS NULL OR user_id = ANY($2))
+ WHERE org_id = @org
+   AND (@users::text[] IS NULL OR user_id = ANY(@users))
  ORDER BY user_id, valid_from`
-	rows, err := q.Query(ctx, statement, org, users)
+	return collectSeats(ctx, q, statement, pgx.NamedArgs{"org": org, "users": users})
+}
+
+// readSeatsWithin reads the seats that were held at any time within a period.
+func readSeatsWithin(ctx context.Context, q querier, org string, within billing.Period) ([]billing.SeatAssignment, error) {
+	const statement = `
+SELECT user_id, tier, hipaa, valid_from, valid_to
+  FROM seat_assignments
+ WHERE org_id = @org AND valid_from < @end AND (valid_to IS NULL OR valid_to > @start)
+ ORDER BY user_id, valid_from`
+	return collectSeats(ctx, q, statement, pgx.NamedArgs{"org": org, "start": within.Start, "end": within.End})
+}
+
+func collectSeats(ctx context.Context, q querier, statement string, args pgx.NamedArgs) ([]billing.SeatAssignment, error) {
+	rows, err := q.Query(ctx, statement, args)
 	if err != nil {
-		return nil, wrap("read the seats of "+org, err)
+		return nil, wrap("read the seats", err)
 	}
 	seats, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a billing.SeatAssignment, err error) {
 		var to *time.Time
@@ -273,7 +287,7 @@ SELECT user_id, tier, hipaa, valid_from, valid_to
 		a.From, a.To = a.From.UTC(), instant(to)
 		return a, err
 	})
-	return seats, wrap("read the seats of "+org, err)
+	return seats, wrap("read the seats", err)
 }
 
 // seatsOf returns the organisation's seats at its present revision. Inside a

@@ -36,6 +36,8 @@ type Store struct {
 	bookNames sync.Map // organisation -> name of its price book, which never changes
 	repeats   sync.Map // organisations whose last batch of usage had ids that were known
 	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
+
+	bounds billing.Bounds // of the installation, see SetBounds
 }
 
 // defaultMaxConns is how many connections one process opens at most, unless the

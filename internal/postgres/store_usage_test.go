@@ -57,7 +57,7 @@ func TestU05_LateUsageIsBilledOnceInTheRightPeriod(t *testing.T) {
 	require.Equal(t, "1.00 USD", issued.Total.String())
 	require.Equal(t, []postgres.UsageStatus{accepted}, f.store(use("late", "u1", last, 400_000)))
 
-	november, err := f.PreviewInvoice(f.ctx, "acme")
+	november, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Len(t, november.Lines, 1)
 	require.Equal(t, "2026-10-01", november.Lines[0].PeriodOfOrigin)
@@ -181,7 +181,7 @@ func TestU22_AnEventStoredWhileThePeriodClosesIsInOneInvoiceExactly(t *testing.T
 	}
 	issued := f.issueOctober()
 	wait.Wait()
-	november, err := f.PreviewInvoice(f.ctx, "acme")
+	november, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
 	require.Equal(t, "20.00", issued.Total.Amount.Add(november.Subtotal.Amount).StringFixed(2), "%d events of 0.10", writers*each)
 }

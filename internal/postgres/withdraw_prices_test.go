@@ -123,7 +123,7 @@ func TestASeatKeepsItsOnlyPrice(t *testing.T) {
 
 func (f *fixture) preview() billing.Invoice {
 	f.t.Helper()
-	invoice, err := f.PreviewInvoice(f.ctx, "acme")
+	invoice, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(f.t, err)
 	return invoice
 }

@@ -13,8 +13,11 @@ import (
 // writeInvoice closes the period and writes its invoice, lines, member parts and
 // the items that the provider is to get; it returns how many those are. The
 // number is drawn last: numbers have no gaps, and the row that gives them is
-// held for as short a time as can be.
-func writeInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, invoice *billing.Invoice) (items int, err error) {
+// held for as short a time as can be. The usage lines come without their members'
+// parts, which are dealt out as they are written.
+func writeInvoice(
+	ctx context.Context, tx pgx.Tx, org billing.Organization, p period, invoice *billing.Invoice, statement *billing.Statement,
+) (items int, err error) {
 	const closePeriod = `
 UPDATE periods
    SET closed_at      = $3,
@@ -25,6 +28,9 @@ UPDATE periods
 		return 0, wrap("close period "+p.ID, err)
 	}
 	if err := copyLines(ctx, tx, invoice); err != nil {
+		return 0, err
+	}
+	if err := copyParts(ctx, tx, org, p, invoice, statement); err != nil {
 		return 0, err
 	}
 	if invoice.Status == billing.StatusOpen {
@@ -92,31 +98,16 @@ func dueAt(org billing.Organization) time.Time {
 
 func copyLines(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice) error {
 	lines := make([][]any, len(invoice.Lines))
-	members := 0
 	for i, l := range invoice.Lines {
 		lines[i] = []any{
 			invoice.ID, i + 1, l.Key, string(l.Kind), l.Description, l.Product, l.Model, l.TokenClass,
 			l.Quantity, l.UnitPrice.Amount, l.Per, l.Exact.Amount, l.Amount.Amount, l.PeriodOfOrigin,
 		}
-		members += len(l.Members)
 	}
 	columns := []string{
 		"invoice_id", "n", "key", "kind", "description", "product", "model", "token_class",
 		"quantity", "unit_price", "per", "exact_amount", "amount", "origin_id",
 	}
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_lines"}, columns, pgx.CopyFromRows(lines)); err != nil {
-		return wrap("write the lines of "+invoice.ID, err)
-	}
-	line, part := 0, 0
-	columns = []string{"invoice_id", "n", "user_id", "quantity", "exact_amount", "amount"}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_line_members"}, columns,
-		pgx.CopyFromSlice(members, func(int) ([]any, error) {
-			for part == len(invoice.Lines[line].Members) {
-				line, part = line+1, 0
-			}
-			m := &invoice.Lines[line].Members[part]
-			part++
-			return []any{invoice.ID, line + 1, m.User, m.Quantity, m.Exact.Amount, m.Amount.Amount}, nil
-		}))
-	return wrap("write the member parts of "+invoice.ID, err)
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_lines"}, columns, pgx.CopyFromRows(lines))
+	return wrap("write the lines of "+invoice.ID, err)
 }
