@@ -180,7 +180,7 @@ func (s *Statement) settle(line *Line, price func(quantity decimal.Decimal, plac
 		line.Members[i].Exact = s.money(exact[i])
 	}
 	line.Exact = s.money(price(line.Quantity, exactPlaces))
-	line.Amount = s.money(Round(price(line.Quantity, s.Book.Currency.ChargeDigits()), s.Book.Currency))
+	line.Amount = s.money(Round(price(line.Quantity, s.Book.Currency.Digits()), s.Book.Currency))
 	for i, amount := range Share(line.Amount.Amount, exact, s.Book.Currency) {
 		line.Members[i].Amount = s.money(amount)
 	}

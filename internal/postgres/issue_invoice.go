@@ -146,6 +146,7 @@ func draftInvoice(ctx context.Context, q querier, org billing.Organization, p pe
 	invoice.Total = money(billing.Add(lines))
 	invoice.AmountPaid = money(decimal.Zero)
 	if invoice.Status == "" {
+		roundTotal(&invoice)
 		invoice.Status, invoice.ParkedReason = billing.Outcome(invoice.Total)
 	}
 	parked, err := countParked(ctx, q, org.ID, p)
@@ -161,6 +162,17 @@ func draftInvoice(ctx context.Context, q querier, org billing.Organization, p pe
 		invoice.AmountDue = invoice.Total
 	}
 	return invoice, nil
+}
+
+// roundTotal brings the total of an invoice that will be collected to what can be.
+func roundTotal(invoice *billing.Invoice) {
+	if status, _ := billing.Outcome(invoice.Total); status != billing.StatusOpen && status != billing.StatusParked {
+		return
+	}
+	if line, rounded := billing.RoundToCharge(invoice.Total, invoice.PeriodID); rounded {
+		invoice.Lines = append(invoice.Lines, line)
+		invoice.Total.Amount = invoice.Total.Amount.Add(line.Amount.Amount)
+	}
 }
 
 func countParked(ctx context.Context, q querier, org string, p period) (count int64, err error) {
