@@ -24,6 +24,12 @@ func outcomes(of ...billing.PaymentStatus) func(*fake) {
 	return func(f *fake) { f.outcomes = of }
 }
 
+// correct asks for a correction that makes the invoice what is said; "" leaves it
+// open.
+func correct(becomes billing.InvoiceStatus) func(*fake) {
+	return func(f *fake) { f.corrections, f.corrected = 1, becomes }
+}
+
 func collectPaymentScenarios() map[string]scenario {
 	const (
 		paid       = billing.PaymentSucceeded
@@ -161,6 +167,73 @@ func collectPaymentScenarios() map[string]scenario {
 				0 DeliverPaymentNotices
 				0.5 CollectInvoice
 				0.5 end written_off`,
+		},
+		"a void that is asked for is carried out at once": {
+			given:  outcomes(declined),
+			events: []event{{0.5, nudged(correct(billing.StatusVoid))}},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				0.5 CollectInvoice
+				0.5 end void`,
+		},
+		"a write-off that is asked for is carried out at once": {
+			given:  outcomes(declined),
+			events: []event{{0.5, nudged(correct(billing.StatusWrittenOff))}},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				0.5 CollectInvoice
+				0.5 end written_off`,
+		},
+		"a credit note over all that is due settles the invoice": {
+			given:  outcomes(declined),
+			events: []event{{0.5, nudged(correct(billing.StatusSettled))}},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				0.5 CollectInvoice
+				0.5 end settled`,
+		},
+		"after a part that was paid elsewhere the rest is collected by the table": {
+			given:  outcomes(declined, paid),
+			events: []event{{0.5, nudged(correct(""))}, {0.7, looked}},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				0.5 CollectInvoice
+				0.7 is dunning until 1
+				1 CollectInvoice
+				1 end paid`,
+		},
+		"a correction waits for a payment on its way, and news of that brings both": {
+			given: outcomes(processing),
+			events: []event{
+				{0.5, nudged(correct(billing.StatusVoid))},
+				{1.5, looked},
+				{2.5, nudged(func(f *fake) { f.last = declined })},
+			},
+			want: `
+				0 CollectInvoice
+				0.5 CollectInvoice
+				1.5 is collecting until news
+				2.5 CollectInvoice
+				2.5 end void`,
+		},
+		"on a test clock a correction that is due at once waits for nothing": {
+			onTestClock: true,
+			given:       outcomes(declined, paid),
+			events: []event{
+				{0.5, nudged(func(f *fake) { correct(billing.StatusPaid)(f); f.corrections = 2 })},
+			},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				0 RegisterWait 1 seen 0
+				0 CollectInvoice
+				0 RegisterWait 0 seen 1
+				0 CollectInvoice
+				0 end paid`,
 		},
 		"notices that could not be delivered are tried again in between": {
 			given: func(f *fake) {

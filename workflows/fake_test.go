@@ -64,7 +64,11 @@ type fake struct {
 	retryNow  bool    // a new payment method
 	dueAt     float64 // send_invoice: no attempts, past due after that
 	noNotices bool
-	nameless  bool // nobody says what the next step is
+	// Corrections that were asked for: each takes one look at the invoice, and what
+	// it is then made is done by the last.
+	corrections int
+	corrected   billing.InvoiceStatus // "" = still open
+	nameless    bool                  // nobody says what the next step is
 
 	// What goes wrong, by activity: each call takes one, nil = it works.
 	failing map[string][]error
@@ -225,6 +229,10 @@ func (f *fake) CollectInvoice(context.Context, string) (billing.Collection, erro
 	f.status = billing.InvoiceStatus(or(string(f.status), string(billing.StatusOpen)))
 	switch {
 	case f.stopped:
+	case f.corrections > 0 && f.last != billing.PaymentProcessing:
+		if f.corrections--; f.corrections == 0 {
+			f.status = billing.InvoiceStatus(or(string(f.corrected), string(f.status)))
+		}
 	case f.dueAt > 0:
 		if f.status == billing.StatusOpen && f.units() >= f.dueAt {
 			f.status = billing.StatusPastDue
@@ -274,6 +282,8 @@ func (f *fake) collection() billing.Collection {
 	case c.Over():
 	case f.stopped:
 		c.Stopped = true
+	case f.corrections > 0 && f.last != billing.PaymentProcessing:
+		c.NextAt, c.NextWhat = f.time(), "the correction that was asked for"
 	case f.dueAt > 0:
 		c.NextAt, c.NextWhat = f.at(f.dueAt), "the invoice is due"
 	case f.last == billing.PaymentFailed:

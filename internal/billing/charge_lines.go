@@ -185,7 +185,7 @@ func (s *Statement) settle(line *Line, price func(quantity decimal.Decimal, plac
 		line.Quantity = line.Quantity.Add(line.Members[i].Quantity)
 	}
 	line.Exact = s.money(price(line.Quantity, exactPlaces))
-	line.Amount = s.money(Round(price(line.Quantity, s.Book.Currency.ChargeDigits()), s.Book.Currency))
+	line.Amount = s.money(Round(price(line.Quantity, s.Book.Currency.Digits()), s.Book.Currency))
 	line.deal(func(quantity decimal.Decimal) decimal.Decimal { return price(quantity, exactPlaces) })
 }
 

@@ -16,7 +16,7 @@ type currencyFacts struct {
 	smallestCharge int64
 }
 
-// chargeDigits is how fine amounts may be that are charged: of a currency with
+// chargeDigits is how fine amounts may be that are collected: of a currency with
 // three decimal places the provider takes only amounts whose last digit is 0.
 const chargeDigits = 2
 
@@ -50,8 +50,9 @@ func (c Currency) Digits() int32 {
 	return 2
 }
 
-// ChargeDigits is the number of decimal places to which charges are rounded: those
-// of the smallest unit, as far as the provider takes them.
+// ChargeDigits is the number of decimal places of what can be collected: those of
+// the smallest unit, as far as the provider takes them. Charge lines are as fine as
+// the currency; where that is finer, the total is rounded, see RoundToCharge.
 func (c Currency) ChargeDigits() int32 { return min(c.Digits(), chargeDigits) }
 
 // SmallestCharge is the least that the provider charges in this currency.

@@ -264,7 +264,7 @@ const maxProviderItems = 250
 // ProviderItems returns the items of the provider's invoice: one per charge
 // line, or, where there are more lines than it takes, one per kind, product and
 // model, and one for all where even those are too many. Amounts add up to the
-// same total.
+// same total, each in steps that the provider takes.
 func ProviderItems(lines []Line) []ProviderItem {
 	for _, group := range []func(Line) (key, description string){
 		func(l Line) (string, string) { return l.Key, l.Description },
@@ -272,7 +272,7 @@ func ProviderItems(lines []Line) []ProviderItem {
 		func(Line) (string, string) { return "all", "All charges" },
 	} {
 		if items := groupItems(lines, group); len(items) <= maxProviderItems {
-			return items
+			return roundItems(items)
 		}
 	}
 	return nil // not reached: the last grouping gives one item

@@ -66,8 +66,10 @@ func FromMinor(units int64, c Currency) Money {
 	return Money{decimal.New(units, -c.Digits()), c}
 }
 
-// Round rounds an exact amount to the smallest that can be charged in the currency,
-// half away from zero. It is the only rounding in the product and happens once per charge line.
+// Round rounds an exact amount to the currency's smallest unit, half away from
+// zero. It is the only rounding in the product and happens once per charge line,
+// but for the total of an invoice in a currency that is finer than what can be
+// collected, see RoundToCharge.
 func Round(exact decimal.Decimal, c Currency) decimal.Decimal {
-	return exact.Round(c.ChargeDigits())
+	return exact.Round(c.Digits())
 }

@@ -123,7 +123,7 @@ func TestJ07_ARecountWithFractionsGivesTheSameLines(t *testing.T) {
 			exact := want[key]
 			require.NotNil(t, exact, line.Key)
 			require.Zero(t, exact.Cmp(line.Exact.Amount.Rat()), line.Key)
-			require.Equal(t, halfAwayFromZero(exact, line.Amount.Currency.ChargeDigits()), line.Amount.Amount.StringFixed(line.Amount.Currency.ChargeDigits()))
+			require.Equal(t, halfAwayFromZero(exact, line.Amount.Currency.Digits()), line.Amount.Amount.StringFixed(line.Amount.Currency.Digits()))
 		}
 	})
 }
@@ -230,7 +230,7 @@ func TestLinesAddUpToTheSubtotalAndTheTotal(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		statement.Carried = []billing.Carried{
-			{InvoiceID: "acme/2026-02-01", Number: "A-1", Amount: decimal.New(rapid.Int64Range(-500, 49).Draw(t, "carried"), -statement.Book.Currency.ChargeDigits())},
+			{InvoiceID: "acme/2026-02-01", Number: "A-1", Amount: decimal.New(rapid.Int64Range(-500, 49).Draw(t, "carried"), -statement.Book.Currency.Digits())},
 		}
 		lines := linesOf(t, statement, totalsOf(t, rater, drawEvents(t, rater, "events")))
 		byHand, usage := decimal.Zero, decimal.Zero

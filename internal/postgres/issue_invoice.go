@@ -202,6 +202,7 @@ func computeInvoice(
 		holds.Faults = append(holds.Faults,
 			fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s", parked, org.ID))
 	}
+	roundTotal(&invoice)
 	invoice.Status, holds.Oversize = billing.Outcome(invoice.Total)
 	if holds.Any() {
 		invoice.Status, invoice.ParkedReason = billing.StatusParked, holds.String()
@@ -210,6 +211,17 @@ func computeInvoice(
 		invoice.AmountDue = invoice.Total
 	}
 	return invoice, statement, holds, nil
+}
+
+// roundTotal brings the total of an invoice that will be collected to what can be.
+func roundTotal(invoice *billing.Invoice) {
+	if status, _ := billing.Outcome(invoice.Total); status != billing.StatusOpen && status != billing.StatusParked {
+		return
+	}
+	if line, rounded := billing.RoundToCharge(invoice.Total, invoice.PeriodID); rounded {
+		invoice.Lines = append(invoice.Lines, line)
+		invoice.Total.Amount = invoice.Total.Amount.Add(line.Amount.Amount)
+	}
 }
 
 func countParked(ctx context.Context, q querier, org string, p period) (count int64, err error) {

@@ -6,6 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/devstack/pgtest"
+	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/pricebook"
 )
 
 // ledger lists acme's entries: what was booked, the account, and the amount; of
@@ -196,4 +199,93 @@ func TestI31_AnInvoiceNeverGoesBack(t *testing.T) {
 	}
 	_, err := f.pool.Exec(f.ctx, `UPDATE invoices SET status = 'paid'`)
 	require.NoError(t, err)
+}
+
+// inCurrency is a fixture whose acme pays in another currency, at the same numbers.
+func inCurrency(t *testing.T, currency billing.Currency) *fixture {
+	t.Helper()
+	pool := pgtest.New(t)
+	f := &fixture{postgres.New(pool), t, t.Context(), pool}
+	book := pricebook.Default()
+	book.Currency = currency
+	_, err := f.LoadPriceBook(f.ctx, book, tester)
+	require.NoError(t, err)
+	f.create(billing.Organization{ID: "acme", Currency: currency, StartsAt: october, TestClock: true, Now: october, PaymentMethod: "pm_first"})
+	return f
+}
+
+// named tells which checks of verify have something to say.
+func (f *fixture) named() map[string]bool {
+	f.t.Helper()
+	found, err := f.Verify(f.ctx, "acme", "")
+	require.NoError(f.t, err)
+	named := map[string]bool{}
+	for _, d := range found {
+		named[d.Check] = true
+	}
+	return named
+}
+
+func TestM12_EveryMilleIsExplainedWhereTheProviderTakesNone(t *testing.T) {
+	t.Parallel()
+	f := inCurrency(t, "KWD")
+	f.seat("u1", "chat", false)
+	f.store(use("a", "u1", october, 246_900)) // 1.2345
+	f.endOctober()
+	require.Equal(t, "21.240 KWD", f.issueOctober().Total.String())
+	invoice := f.invoice()
+	require.Equal(t, "21.235 KWD", invoice.Subtotal.String())
+	last := invoice.Lines[len(invoice.Lines)-1]
+	require.Equal(t, billing.KindAdjustment, last.Kind)
+	require.Equal(t, "0.005 KWD", last.Amount.String())
+	require.Equal(t, "-0.005", f.balance("rounding"))
+	f.clean()
+	f.publish(octoberInvoice, "in_1")
+	f.charge(succeeded)
+	require.Equal(t, "21.24", f.balance("cash"))
+	require.Equal(t, "0", f.balance("receivable"))
+	f.clean()
+	f.spoil(`UPDATE invoices SET total = total + 0.001; UPDATE ledger_entries SET amount = 1 WHERE account = 'rounding'`)
+	named := f.named()
+	require.True(t, named["charge_step"] && named["ledger_rounding"], named)
+}
+
+func TestM12_AmountsThatAreCarriedKeepTheirMille(t *testing.T) {
+	t.Parallel()
+	f := inCurrency(t, "KWD")
+	f.store(use("a", "u1", october, 20_300)) // 0.1015, carried
+	f.endOctober()
+	require.Equal(t, "0.102 KWD", f.issueOctober().Total.String())
+	f.store(use("b", "u1", f.now(), 20_000)) // 0.100
+	require.Equal(t, "0.200 KWD", f.issueNovember().Total.String())
+	require.Equal(t, "0.002", f.balance("rounding"))
+	f.clean()
+}
+
+func TestM12_YenHaveNoDecimals(t *testing.T) {
+	t.Parallel()
+	f := inCurrency(t, "JPY")
+	f.seat("u1", "chat", false)
+	f.store(use("a", "u1", october, 8_099_999)) // 40.499995
+	f.endOctober()
+	require.Equal(t, "60 JPY", f.issueOctober().Total.String())
+	require.Equal(t, "0", f.balance("rounding"))
+	f.publish(octoberInvoice, "in_1")
+	f.refuses(credited("0.5"), "at most 0 decimal places")
+	f.correct(credited("10"))
+	f.carryOut()
+	f.charge(succeeded)
+	require.Equal(t, "50", f.balance("cash"))
+	f.clean()
+}
+
+func TestM08_ACreditThatIsUsedTwiceIsNamed(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(succeeded)
+	f.correct(credited("15"))
+	f.issueNovember()
+	f.clean()
+	f.spoil(`UPDATE invoice_corrections SET amount = 14`)
+	require.Equal(t, map[string]bool{"credit_use": true, "ledger_credits": true, "ledger_revenue": true}, f.named())
 }

@@ -122,6 +122,7 @@ SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (S
 		"org": org, "period": period, "currency": currency, "book": book, "now": now, "installation": installation,
 		"unit":            billing.FromMinor(1, currency).Amount,
 		"smallest_charge": currency.SmallestCharge().Amount,
+		"charge_digits":   currency.ChargeDigits(),
 	}
 	if err := v.findMonths(ctx); err != nil {
 		return nil, err

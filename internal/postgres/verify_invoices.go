@@ -7,6 +7,7 @@ func invoiceChecks() []check {
 		{"invoice_total", totalsAreTheirLines},
 		{"invoice_period", invoicesAreOfTheirPeriod},
 		{"invoice_outcome", statusFollowsTheTotal},
+		{"charge_step", totalsCanBeCollected},
 		{"carried_forward", carriedOnce},
 		{"provider_items", itemsAddUpToTheTotal},
 	}
@@ -57,6 +58,20 @@ SELECT id,
    AND CASE WHEN total = amount_credited THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
        <> CASE WHEN status IN ('settled', 'carried') THEN status ELSE 'collected' END
  ORDER BY id`
+
+// I16, M12: what is collected, and each of the provider's items, is in steps that
+// the provider takes.
+const totalsCanBeCollected = `
+SELECT i.id, trim_scale(round(i.total, @charge_digits::int))::text, trim_scale(i.total)::text
+  FROM invoices i
+ WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+   AND i.status <> 'carried' AND i.total <> round(i.total, @charge_digits::int)
+ UNION ALL
+SELECT i.id || ' item ' || p.n, trim_scale(round(p.amount, @charge_digits::int))::text, trim_scale(p.amount)::text
+  FROM invoices i
+  JOIN provider_items p ON p.invoice_id = i.id
+ WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND p.amount <> round(p.amount, @charge_digits::int)
+ ORDER BY 1`
 
 // What is carried stands on exactly one later live invoice, with its amount; and
 // what a live invoice has carried forward was carried into it.
