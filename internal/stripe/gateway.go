@@ -39,6 +39,7 @@ type Options struct {
 	WebhookSecrets []string      // every secret that may sign now; two while one is being replaced
 	Timeout        time.Duration // of one call; 0 is 30 s
 	Log            *slog.Logger  // nil is slog.Default
+	KeyPause       time.Duration // how long calls rest after Stripe has refused the key; 0 is a minute
 }
 
 // Gateway is one Stripe account in one mode. It is safe for concurrent use.
@@ -64,8 +65,11 @@ func New(o Options) (*Gateway, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.KeyPause == 0 {
+		o.KeyPause = circuitPause
+	}
 	config := &sdk.BackendConfig{
-		HTTPClient:        httpClient(o.Timeout),
+		HTTPClient:        httpClient(o),
 		MaxNetworkRetries: sdk.Int64(0),
 		EnableTelemetry:   sdk.Bool(false),
 		LeveledLogger:     &sdk.LeveledLogger{Level: sdk.LevelNull},
@@ -111,12 +115,12 @@ func checkBase(base string, live bool) error {
 }
 
 // httpClient follows no redirects: the key goes to the configured host only.
-func httpClient(timeout time.Duration) *http.Client {
+func httpClient(o Options) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 32
 	return &http.Client{
-		Timeout:       timeout,
-		Transport:     transport,
+		Timeout:       o.Timeout,
+		Transport:     &circuit{next: transport, log: o.Log, pause: o.KeyPause, now: time.Now},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
