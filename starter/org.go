@@ -237,6 +237,9 @@ func (a *app) makeCustomer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := store.UseProviderMode(ctx, gateway.Live()); err != nil {
+		return err
+	}
 	installation, err := store.Installation(ctx)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -63,6 +64,9 @@ func runServe(ctx context.Context, a *app, listen string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if err := store.UseProviderMode(ctx, gateway.Live()); err != nil {
+		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {

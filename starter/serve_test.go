@@ -240,3 +240,16 @@ func rowsOf(t *testing.T, body io.Reader) (rows []any) {
 	require.NoError(t, json.Unmarshal(text, &view), string(text))
 	return view.Members
 }
+
+func TestS28_TheGatewayDoesNotStartWithAKeyOfTheOtherMode(t *testing.T) {
+	t.Parallel()
+	s := newDatabaseShell(t)
+	s.ok("prices", "load", "anthropic-2026-01")
+	s.ok("org", "create", "acme", "--payment-method", "pm_card_visa")
+	s.environ = append(s.environ, "STRIPE_API_BASE=https://api.stripe.com", "STRIPE_SECRET_KEY=sk_live_1", "STRIPE_WEBHOOK_SECRET=whsec_1")
+	said := s.fails(exitFailed, "serve", "--listen", "127.0.0.1:0")
+	require.Contains(t, said, "STRIPE_SECRET_KEY")
+	require.Contains(t, said, "this database's customers are in test mode")
+	require.NotContains(t, said, "sk_live_1")
+	require.Contains(t, s.ok("org", "list"), "acme", "what needs no Stripe works")
+}

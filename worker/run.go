@@ -50,6 +50,9 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}
+	if err := store.UseProviderMode(ctx, provider.Live()); err != nil {
+		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
+	}
 	people, err := newNotifier(cfg, log, store)
 	if err != nil {
 		return err

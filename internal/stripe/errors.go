@@ -40,9 +40,12 @@ func failure(err error, doing string, args ...any) error {
 	}
 	doing = fmt.Sprintf(doing, args...)
 	var answer *sdk.Error
+	var rests *keyRefused
 	switch {
 	case errors.Is(err, billing.ErrInvalid): // our own, before any call
 		return fmt.Errorf("%s: %w", doing, err)
+	case errors.As(err, &rests):
+		return &callError{text: doing + ": " + rests.Error(), retryAfter: rests.wait}
 	case !errors.As(err, &answer):
 		return noAnswer(err, doing)
 	}

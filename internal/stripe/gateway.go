@@ -38,9 +38,10 @@ type Options struct {
 	APIBase        string        // "" is Stripe itself; another base takes keys of test mode only
 	WebhookSecrets []string      // every secret that may sign now; two while one is being replaced
 	Timeout        time.Duration // of one call; 0 is 30 s
+	KeyPause       time.Duration // how long calls rest after Stripe has refused the key; 0 is a minute
+	Log            *slog.Logger  // nil is slog.Default
 	// Transport returns what carries the calls, given what would; nil leaves that.
 	Transport func(http.RoundTripper) http.RoundTripper
-	Log       *slog.Logger // nil is slog.Default
 }
 
 // Gateway is one Stripe account in one mode. It is safe for concurrent use.
@@ -65,6 +66,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.KeyPause == 0 {
+		o.KeyPause = circuitPause
 	}
 	config := &sdk.BackendConfig{
 		HTTPClient:        httpClient(o),
@@ -122,7 +126,7 @@ func httpClient(o Options) *http.Client {
 	}
 	return &http.Client{
 		Timeout:       o.Timeout,
-		Transport:     transport,
+		Transport:     &circuit{next: transport, log: o.Log, pause: o.KeyPause, now: time.Now},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

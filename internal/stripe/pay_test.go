@@ -238,7 +238,7 @@ func TestS05_AStoredFailureIsToldFromAFreshOne(t *testing.T) {
 func TestRefusedBeforeAnyWorkIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 409, 429, 500, 502, 503} {
-		l, ctx := start(t), context.Background()
+		l, ctx := start(t, func(o *stripe.Options) { o.KeyPause = time.Nanosecond }), context.Background()
 		customer := l.customer(t, "pm_card_visa")
 		inv := l.open(t, customer)
 		l.server.Inject(localstripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: localstripe.FaultRefuse, Status: status})

@@ -235,3 +235,14 @@ func TestRandomFaultsLoseNothingButWhatTheyDrop(t *testing.T) {
 	require.NoError(t, control.ClearWebhooks(t.Context()))
 	require.Empty(t, l.server.Webhooks().Faults)
 }
+
+func TestEventsReachBack30Days(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	l.customer(t, "")
+	l.wall.pass(30*day - time.Second)
+	l.customer(t, "")
+	require.Len(t, l.happened(t), 2)
+	l.wall.pass(2 * time.Second)
+	require.Len(t, l.happened(t), 1)
+}

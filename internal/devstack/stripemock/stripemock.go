@@ -27,7 +27,7 @@ func Start(t *testing.T, root string) string {
 		t.Skip("no bin/stripe-mock: the Makefile builds it")
 	}
 	// Without an address for HTTPS it would listen on a fixed port of all interfaces.
-	mock := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
+	mock := exec.CommandContext(t.Context(), binary, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
 	out, err := mock.StdoutPipe()
 	require.NoError(t, err)
 	mock.Stderr = os.Stderr
