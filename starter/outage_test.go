@@ -112,9 +112,9 @@ func (s *shell) sql(statement string, args ...any) (value string) {
 	return value
 }
 
-// TestP06_FiftyWritersOfOneHotOrganization is also U01, U02 and U03 across posts
-// that share transactions: each id has one winner, and nothing is lost.
-func TestP06_FiftyWritersOfOneHotOrganization(t *testing.T) {
+// TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization: across posts
+// that share transactions, too, each id has one winner, and nothing is lost.
+func TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s)
@@ -151,9 +151,9 @@ func TestP06_FiftyWritersOfOneHotOrganization(t *testing.T) {
 	s.ok("verify", "acme")
 }
 
-// TestP01_ThePrimaryStopsUnderLoadAndComesBack is also U20: the writers do what
+// TestP01_U20_ThePrimaryStopsUnderLoadAndComesBack: the writers do what
 // callers do, they try again. Nothing acknowledged is lost, nothing is doubled.
-func TestP01_ThePrimaryStopsUnderLoadAndComesBack(t *testing.T) {
+func TestP01_U20_ThePrimaryStopsUnderLoadAndComesBack(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("needs PostgreSQL")
