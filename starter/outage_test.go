@@ -25,6 +25,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arrears-dev/arrears/internal/api"
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/devstack"
 	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -481,4 +483,25 @@ func TestP07_ADatabaseWithoutConnectionsLeftIsToldAtOnce(t *testing.T) {
 	status, health := call(t, http.MethodGet, server.URL+"/readyz", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, health, "degraded")
+}
+
+func TestP15_WhatUsageWaitedForInVainIsNamedInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	holder, err := pgx.Connect(t.Context(), s.databaseURL()+"&application_name=forgotten-psql")
+	require.NoError(t, err)
+	defer func() { _ = holder.Close(context.Background()) }()
+	_, err = holder.Exec(t.Context(), `BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('terms/acme', 0))`)
+	require.NoError(t, err)
+	store, err := postgres.Open(t.Context(), s.databaseURL())
+	require.NoError(t, err)
+	defer store.Close()
+	var log bytes.Buffer
+	gateway := gatewayUsage{store, slog.New(slog.NewTextHandler(&log, nil))}
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	_, err = gateway.StoreUsage(ctx, "acme", []api.UsageEvent{{Event: billing.Event{ID: "1", OccurredAt: time.Now()}}})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Contains(t, log.String(), "application=forgotten-psql")
+	require.Contains(t, log.String(), fmt.Sprintf("pid=%d", holder.PgConn().PID()))
 }

@@ -54,6 +54,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "arrears"
 	}
+	boundIdling(config)
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = max(config.MaxConns, defaultMaxConns)
 	}
