@@ -25,6 +25,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arrears-dev/arrears/internal/api"
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/devstack"
 	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -112,9 +114,9 @@ func (s *shell) sql(statement string, args ...any) (value string) {
 	return value
 }
 
-// TestP06_FiftyWritersOfOneHotOrganization is also U01, U02 and U03 across posts
-// that share transactions: each id has one winner, and nothing is lost.
-func TestP06_FiftyWritersOfOneHotOrganization(t *testing.T) {
+// TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization: across posts
+// that share transactions, too, each id has one winner, and nothing is lost.
+func TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s)
@@ -151,9 +153,9 @@ func TestP06_FiftyWritersOfOneHotOrganization(t *testing.T) {
 	s.ok("verify", "acme")
 }
 
-// TestP01_ThePrimaryStopsUnderLoadAndComesBack is also U20: the writers do what
+// TestP01_U20_ThePrimaryStopsUnderLoadAndComesBack: the writers do what
 // callers do, they try again. Nothing acknowledged is lost, nothing is doubled.
-func TestP01_ThePrimaryStopsUnderLoadAndComesBack(t *testing.T) {
+func TestP01_U20_ThePrimaryStopsUnderLoadAndComesBack(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("needs PostgreSQL")
@@ -481,4 +483,25 @@ func TestP07_ADatabaseWithoutConnectionsLeftIsToldAtOnce(t *testing.T) {
 	status, health := call(t, http.MethodGet, server.URL+"/readyz", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, health, "degraded")
+}
+
+func TestP15_WhatUsageWaitedForInVainIsNamedInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	holder, err := pgx.Connect(t.Context(), s.databaseURL()+"&application_name=forgotten-psql")
+	require.NoError(t, err)
+	defer func() { _ = holder.Close(context.Background()) }()
+	_, err = holder.Exec(t.Context(), `BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('terms/acme', 0))`)
+	require.NoError(t, err)
+	store, err := postgres.Open(t.Context(), s.databaseURL())
+	require.NoError(t, err)
+	defer store.Close()
+	var log bytes.Buffer
+	gateway := gatewayUsage{store, slog.New(slog.NewTextHandler(&log, nil))}
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	_, err = gateway.StoreUsage(ctx, "acme", []api.UsageEvent{{Event: billing.Event{ID: "1", OccurredAt: time.Now()}}})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Contains(t, log.String(), "application=forgotten-psql")
+	require.Contains(t, log.String(), fmt.Sprintf("pid=%d", holder.PgConn().PID()))
 }

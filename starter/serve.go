@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -78,7 +79,7 @@ func runServe(ctx context.Context, a *app, listen string) error {
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
-		Usage: gatewayUsage{store}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store},
+		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store},
 		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
@@ -94,7 +95,10 @@ func secrets(configured []config.Secret) []string {
 }
 
 // gatewayUsage stores what the gateway was sent.
-type gatewayUsage struct{ store *postgres.Store }
+type gatewayUsage struct {
+	store *postgres.Store
+	log   *slog.Logger
+}
 
 // StoreUsage implements api.Usage.
 func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, events []api.UsageEvent) ([]api.Answer, error) {
@@ -103,6 +107,9 @@ func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, event
 		items[i] = postgres.UsageItem{Event: e.Event, Raw: e.Raw}
 	}
 	stored, err := g.store.StoreUsage(ctx, organization, items)
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.nameHolders(ctx, organization)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +118,27 @@ func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, event
 		answers[i] = api.Answer{Status: string(s.Status), Field: s.Field, Reason: s.Reason}
 	}
 	return answers, nil
+}
+
+// idleLong is from where on a session that stands still in a transaction is worth
+// naming, and namingTimeout how long that may take.
+const (
+	idleLong      = time.Second
+	namingTimeout = 2 * time.Second
+)
+
+// nameHolders tells the log what usage may have waited for in vain.
+func (g gatewayUsage) nameHolders(ctx context.Context, organization string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), namingTimeout)
+	defer cancel()
+	holders, err := g.store.Holders(ctx, idleLong)
+	if err != nil {
+		return // the database is away altogether
+	}
+	for _, h := range holders {
+		g.log.Warn("a session stands still in a transaction", "organization", organization, "pid", h.PID, "application", h.Application,
+			"user", h.User, "address", h.Address, "since", h.Since, "waiters", h.Waiters)
+	}
 }
 
 // gatewayChecks decides whether requests may run.

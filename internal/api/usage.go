@@ -59,7 +59,7 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusBadRequest, "the body holds no event", "")
 		return
 	case len(events) > maxEvents:
-		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds %d events; accepted: %d", len(events), maxEvents), "")
+		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds more than %d events", maxEvents), "")
 		return
 	case !place.take(len(events) * eventBytes):
 		s.refuse(w, r, errBusy)
@@ -143,10 +143,11 @@ type event struct {
 	rejection *usage.Rejection
 }
 
-// split takes a body apart: the entries of an array, or the lines.
+// split takes a body apart: the entries of an array, or the lines. It stops
+// after one more than may be: decoded, an event of two bytes takes hundreds.
 func split(r *http.Request, body []byte) (events []event, err error) {
 	if kind, _ := contentType(r); kind != ndjson && bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
-		elements, err := usage.Elements(body)
+		elements, err := usage.Elements(body, maxEvents)
 		if err != nil {
 			return nil, err
 		}
@@ -163,6 +164,9 @@ func split(r *http.Request, body []byte) (events []event, err error) {
 			events = append(events, event{rejection: line.Rejection})
 		default:
 			events = append(events, decode(bytes.Clone(line.Bytes)))
+		}
+		if len(events) > maxEvents {
+			break
 		}
 	}
 	return events, nil

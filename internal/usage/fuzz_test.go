@@ -150,7 +150,7 @@ func FuzzElements(f *testing.F) {
 	f.Add([]byte(`[{"a":1,"a":2}, 3 ,"x" ]`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		elements, err := Elements(body)
+		elements, err := Elements(body, 1000)
 		if err != nil {
 			require.ErrorIs(t, err, billing.ErrInvalid)
 			return

@@ -131,8 +131,9 @@ func (l *lineReader) next() (line []byte, tooLong bool, err error) {
 
 // Elements splits a JSON array into its elements, which are parts of body, one
 // per event. It refuses a body that is no array as a whole; what an element
-// holds, names given twice and bad UTF-8 included, is left to Decode.
-func Elements(body []byte) ([][]byte, error) {
+// holds, names given twice and bad UTF-8 included, is left to Decode. Of a body
+// with more than most elements it returns one more than that, unread behind it.
+func Elements(body []byte, most int) ([][]byte, error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if d.PeekKind() != '[' {
 		return nil, billing.Invalid("the body is not a JSON array")
@@ -148,6 +149,9 @@ func Elements(body []byte) ([][]byte, error) {
 		}
 		end := int(d.InputOffset())
 		elements = append(elements, body[end-len(value):end:end])
+		if len(elements) > most {
+			return elements, nil
+		}
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, notAnArray(err)

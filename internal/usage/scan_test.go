@@ -122,7 +122,7 @@ func TestU09_ScanUnzipsNothing(t *testing.T) {
 func TestElementsSplitsAnArray(t *testing.T) {
 	t.Parallel()
 	body := []byte("\n[ " + full + " ,{\"a\":1,\"a\":2},\n\"\xff\", 3, null,[[]]]\n")
-	elements, err := Elements(body)
+	elements, err := Elements(body, 1000)
 	require.NoError(t, err)
 	var texts []string
 	for _, e := range elements {
@@ -130,7 +130,7 @@ func TestElementsSplitsAnArray(t *testing.T) {
 	}
 	require.Equal(t, []string{full, `{"a":1,"a":2}`, "\"\xff\"", "3", "null", "[[]]"}, texts)
 
-	elements, err = Elements([]byte("[]"))
+	elements, err = Elements([]byte("[]"), 1000)
 	require.NoError(t, err)
 	require.Empty(t, elements)
 
@@ -146,7 +146,7 @@ func TestElementsSplitsAnArray(t *testing.T) {
 		"[] []":        "has more behind",
 		"[],":          "has more behind",
 	} {
-		_, err := Elements([]byte(body))
+		_, err := Elements([]byte(body), 1000)
 		require.ErrorIs(t, err, billing.ErrInvalid, body)
 		require.ErrorContains(t, err, text, body)
 	}
