@@ -223,7 +223,7 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 	writeFacts(w, fact{"invoice", i.ID}, fact{"number", i.Number}, fact{"organization", i.Organization},
 		fact{"from", showTime(i.PeriodStart)}, fact{"to", showTime(i.PeriodEnd)},
 		fact{"status", string(i.Status)}, fact{"parked because", i.ParkedReason},
-		fact{"finalized", showOptional(i.FinalizedAt)}, fact{"due", showOptional(i.DueAt)}, fact{"stripe", i.StripeInvoiceID})
+		fact{"finalized", showOptional(i.FinalizedAt)}, fact{"due", showOptional(i.DueAt)}, fact{"stripe", i.StripeInvoiceID}, fact{"content hash", i.ContentHash})
 	fmt.Fprintln(w)
 	var rows []invoiceRow
 	for _, line := range i.Lines {
@@ -231,6 +231,9 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 		for _, part := range line.Members {
 			rows = append(rows, rowOfMember(part))
 		}
+	}
+	if !i.Discount.Amount.IsZero() {
+		rows = append(rows, invoiceRow{what: "At list price", amount: i.Subtotal.String()}, invoiceRow{what: "Net of discount", amount: i.Net.String()})
 	}
 	rows = append(rows, invoiceRow{what: "Total", amount: i.Total.String()})
 	if i.AmountPaid.Amount.IsPositive() {
@@ -257,7 +260,7 @@ func rowOf(l billing.Line) invoiceRow {
 		row.price = fmt.Sprintf("%s per month", l.UnitPrice)
 	case l.Kind == billing.KindUsage && l.Per > 1:
 		row.price = fmt.Sprintf("%s per %s", l.UnitPrice, showPer(l.Per))
-	case l.Kind == billing.KindCarriedForward:
+	case l.Kind == billing.KindCarriedForward, l.Kind == billing.KindDiscount: // said in words
 		row.quantity = ""
 	default:
 		row.price = l.UnitPrice.String()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -14,7 +15,7 @@ import (
 
 func newOrgCmd(a *app) *cobra.Command {
 	return newGroup("org", "Organisations under contract, and their terms", "",
-		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a))
+		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a), newOrgDiscountCmd(a))
 }
 
 // organizationView is an organisation as it is printed.
@@ -32,6 +33,7 @@ type organizationView struct {
 	DraftWindow      duration         `json:"draft_window"`
 	LateWindow       duration         `json:"late_window"`
 	LimitRule        string           `json:"limit_rule"`
+	Discount         decimal.Decimal  `json:"discount"` // in percent
 	Dunning          []int            `json:"dunning"`
 	Email            string           `json:"email"`
 	Now              time.Time        `json:"now"`
@@ -47,7 +49,7 @@ func viewOrganization(o billing.Organization) organizationView {
 	view := organizationView{
 		ID: o.ID, Plan: o.Plan, Currency: o.Currency, Timezone: o.Timezone, AnchorDay: o.AnchorDay, Prices: o.PriceBook,
 		Start: o.StartsAt.UTC(), Collection: o.Collection, NetDays: o.NetDays, PaymentMethod: o.PaymentMethod,
-		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), LimitRule: o.LimitRule, Dunning: o.Dunning, Email: o.Email,
+		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), LimitRule: o.LimitRule, Discount: o.Discount, Dunning: o.Dunning, Email: o.Email,
 		Now: o.Now.UTC(), PausedAt: optional(o.PausedAt), ClosedAt: optional(o.ClosedAt), CreatedAt: o.CreatedAt.UTC(),
 		StripeCustomerID: o.StripeCustomerID, StripeClockID: o.StripeClockID,
 	}
@@ -69,7 +71,7 @@ func (v organizationView) write(w io.Writer) {
 		fact{"net days", fmt.Sprint(v.NetDays)}, fact{"payment method", v.PaymentMethod},
 		fact{"draft window", showDuration(time.Duration(v.DraftWindow))},
 		fact{"late window", showDuration(time.Duration(v.LateWindow))},
-		fact{"limit rule", v.LimitRule},
+		fact{"limit rule", v.LimitRule}, fact{"discount", showPercent(v.Discount)},
 		fact{"dunning days", joinInts(v.Dunning)}, fact{"email", v.Email},
 		fact{"paused", showOptional(v.PausedAt)}, fact{"closed", showOptional(v.ClosedAt)},
 		fact{"stripe customer", v.StripeCustomerID}, fact{"stripe test clock", v.StripeClockID})
@@ -85,6 +87,7 @@ type orgCreateOptions struct {
 	draftWindow time.Duration
 	lateWindow  time.Duration
 	currency    string
+	discount    percentage
 }
 
 func newOrgCreateCmd(a *app) *cobra.Command {
@@ -120,6 +123,7 @@ happens, on the real system.`,
 	f.DurationVar(&o.lateWindow, "late-window", billing.DefaultLateWindow, "how late usage of a closed period is still taken")
 	f.StringVar(&o.org.LimitRule, "limit-rule", billing.RuleStrictMin,
 		"how limits meet: strict_min (nobody exceeds any) or override (a user's own replaces the tier's default)")
+	f.Var(&o.discount, "discount", "negotiated discount in percent off all charges, like 12.5")
 	f.StringVar(&o.org.Email, "email", "", "billing contact")
 	return cmd
 }
@@ -128,6 +132,7 @@ happens, on the real system.`,
 func (o *orgCreateOptions) contract() (billing.Organization, error) {
 	org := o.org
 	org.Currency, org.AnchorDay, org.NetDays = billing.Currency(o.currency), o.anchorDay, o.netDays
+	org.Discount = o.discount.Decimal
 	org.StartsAt, org.DraftWindow, org.LateWindow = o.start.Time, o.draftWindow, o.lateWindow
 	if !o.testClock.IsZero() {
 		org.TestClock, org.Now = true, o.testClock.Time
@@ -191,6 +196,14 @@ func runOrgCreate(ctx context.Context, o *orgCreateOptions) error {
 			fmt.Fprintf(w, "It lives on a test clock: starter clock advance %s --to TIME\n", view.ID)
 		}
 	})
+}
+
+// showPercent is a discount for people; "" for none.
+func showPercent(percent decimal.Decimal) string {
+	if percent.IsZero() {
+		return ""
+	}
+	return percent.String() + "%"
 }
 
 // ensureCustomer makes the organisation's customer at the provider. That is

@@ -27,7 +27,7 @@ names each line and field at fault.
 The file has one JSON object a line, with the fields of "starter org create":
 id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
 collection, net_days, payment_method, draft_window, late_window, limit_rule,
-email, and dunning (days after the first attempt). What is absent has the default of
+discount (percent), email, and dunning (days after the first attempt). What is absent has the default of
 "starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
@@ -54,6 +54,8 @@ type contractLine struct {
 	LimitRule     string     `json:"limit_rule"`
 	Email         string     `json:"email"`
 	Dunning       []int      `json:"dunning"`
+
+	Discount json.RawMessage `json:"discount"` // a number, or text with one
 }
 
 type importedOrganizations struct {
@@ -154,6 +156,13 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	}
 	if l.NetDays != nil {
 		org.NetDays = *l.NetDays
+	}
+	if len(l.Discount) > 0 {
+		var percent percentage
+		if err := percent.Set(strings.Trim(string(l.Discount), `"`)); err != nil {
+			return org, fmt.Errorf("discount: %s; %w", l.Discount, err)
+		}
+		org.Discount = percent.Decimal
 	}
 	if l.Start != nil {
 		org.StartsAt = l.Start.UTC()

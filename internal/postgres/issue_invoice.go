@@ -127,7 +127,7 @@ func heldBack(org billing.Organization, p period, revision int) *billing.Issued 
 func draftInvoice(ctx context.Context, q querier, org billing.Organization, p period) (billing.Invoice, error) {
 	invoice := billing.Invoice{
 		ID: billing.InvoiceID(org.ID, p.ID, p.Revision), Organization: org.ID, PeriodID: p.ID, Revision: p.Revision,
-		PeriodStart: p.Start, PeriodEnd: p.End, Currency: org.Currency,
+		PeriodStart: p.Start, PeriodEnd: p.End, Currency: org.Currency, Collection: org.Collection,
 	}
 	statement, err := readStatement(ctx, q, org, p)
 	if err != nil {
@@ -142,8 +142,7 @@ func draftInvoice(ctx context.Context, q querier, org billing.Organization, p pe
 	}
 	money := func(d decimal.Decimal) billing.Money { return billing.Money{Amount: d, Currency: org.Currency} }
 	invoice.Lines = lines
-	invoice.Subtotal = money(billing.Add(lines, billing.KindSeat, billing.KindSurcharge, billing.KindUsage))
-	invoice.Total = money(billing.Add(lines))
+	invoice.AddUp()
 	invoice.AmountPaid = money(decimal.Zero)
 	if invoice.Status == "" {
 		invoice.Status, invoice.ParkedReason = billing.Outcome(invoice.Total)
@@ -192,7 +191,11 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Usage, err = readTotals(ctx, q, org.ID, p.ID, billing.NewRater(statement.Book, rates)); err != nil {
 		return nil, err
 	}
-	statement.Carried, err = readCarried(ctx, q, org.ID, p.Start)
+	if statement.Carried, err = readCarried(ctx, q, org.ID, p.Start); err != nil {
+		return nil, err
+	}
+	statement.Discount = org.Discount
+	statement.EarlierDiscounts, err = readDiscounts(ctx, q, org.ID)
 	return statement, err
 }
 

@@ -14,14 +14,14 @@ import (
 // its test clock's, else the database's: no worker's clock decides a boundary.
 const organizationColumns = `
        id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days, payment_method,
-       draft_window, late_window, limit_rule, email, dunning, paused_at, closed_at, created_at,
+       draft_window, late_window, limit_rule, discount, email, dunning, paused_at, closed_at, created_at,
        clock_at IS NOT NULL, coalesce(clock_at, now()),
        coalesce(stripe_customer_id, ''), coalesce(stripe_clock_id, '')`
 
 func scanOrganization(row pgx.CollectableRow) (org billing.Organization, err error) {
 	var paused, closed *time.Time
 	err = row.Scan(&org.ID, &org.Plan, &org.Currency, &org.Timezone, &org.AnchorDay, &org.PriceBook, &org.StartsAt,
-		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Email, &org.Dunning,
+		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Discount, &org.Email, &org.Dunning,
 		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID)
 	org.PausedAt, org.ClosedAt = instant(paused), instant(closed)
 	org.StartsAt, org.Now, org.CreatedAt = org.StartsAt.UTC(), org.Now.UTC(), org.CreatedAt.UTC()
@@ -108,15 +108,15 @@ func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organizati
 	}
 	const insert = `
 INSERT INTO organizations (id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days,
-                           payment_method, draft_window, late_window, limit_rule, email, dunning, clock_at)
+                           payment_method, draft_window, late_window, limit_rule, discount, email, dunning, clock_at)
 VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, @collection, @net_days,
-        @payment_method, @draft_window, @late_window, @limit_rule, @email, @dunning, @clock_at)
+        @payment_method, @draft_window, @late_window, @limit_rule, @discount, @email, @dunning, @clock_at)
     ON CONFLICT (id) DO NOTHING`
 	args := pgx.NamedArgs{
 		"id": org.ID, "plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone,
 		"anchor_day": org.AnchorDay, "price_book": org.PriceBook, "starts_at": org.StartsAt,
 		"collection": org.Collection, "net_days": org.NetDays, "payment_method": org.PaymentMethod,
-		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "email": org.Email, "dunning": org.Dunning,
+		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "discount": org.Discount, "email": org.Email, "dunning": org.Dunning,
 		"clock_at": nil,
 	}
 	if org.TestClock {
@@ -135,7 +135,7 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 	_, err = audit(ctx, tx, org.ID, by, "organization.create", org.ID, nil, map[string]any{
 		"plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone, "anchor_day": org.AnchorDay,
 		"prices": org.PriceBook, "start": org.StartsAt, "collection": org.Collection, "test_clock": org.TestClock,
-		"limit_rule": org.LimitRule,
+		"limit_rule": org.LimitRule, "discount": org.Discount,
 	})
 	return true, err
 }
