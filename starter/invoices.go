@@ -102,31 +102,46 @@ func withoutMembers(invoice billing.Invoice) billing.Invoice {
 }
 
 func newInvoicesShowCmd(a *app) *cobra.Command {
-	var members bool
+	var as documentOptions
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show an invoice, or a draft, with its lines",
+		Short: "Show an invoice, or a draft, with its lines; as a page to send, or for spreadsheets",
+		Long: `Show an invoice, or a draft, with its lines.
+
+--format html is a page to print or send, in one file. ARREARS_SELLER_NAME,
+ARREARS_SELLER_ADDRESS (its lines separated by |), ARREARS_SELLER_TAX_ID and
+ARREARS_SELLER_EMAIL say who it is from. --format csv has a row for each charge
+line, or with --members for each member's part of one; either way the amounts
+add up to the total. A csv of any size is written line by line; html --members
+is made in memory.`,
 		Example: `  starter invoices show acme/2026-10-01
-  starter invoices show acme/2026-10-01 --members -o json`,
+  starter invoices show acme/2026-10-01 --format html --members > invoice.html
+  starter invoices show acme/2026-10-01 --format csv --members > members.csv`,
 		Args: arguments("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInvoicesShow(cmd.Context(), a, args[0], members)
+			return runInvoicesShow(cmd.Context(), a, args[0], as)
 		},
 	}
-	cmd.Flags().BoolVar(&members, "members", false, "show under each line which member accounts for how much")
-	return cmd
+	return as.addTo(cmd)
 }
 
-func runInvoicesShow(ctx context.Context, a *app, id string, members bool) error {
-	store, err := a.Store(ctx)
+func runInvoicesShow(ctx context.Context, a *app, id string, as documentOptions) error {
+	d, err := a.documents(ctx, as.format)
 	if err != nil {
 		return err
 	}
-	invoice, err := findInvoice(ctx, store, id, members)
+	if as.format == "" {
+		invoice, err := findInvoice(ctx, d.store, id, as.members)
+		if err != nil {
+			return err
+		}
+		return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
+	}
+	invoice, err := d.find(ctx, id, as)
 	if err != nil {
 		return err
 	}
-	return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
+	return d.write(ctx, a.stdout, invoice, as)
 }
 
 // findInvoice returns an issued invoice, or else the draft under its id.
@@ -135,47 +150,56 @@ func findInvoice(ctx context.Context, store *postgres.Store, id string, members 
 	if !errors.Is(missing, billing.ErrNotFound) {
 		return invoice, missing
 	}
+	draft, err := findDraft(ctx, store, id, missing)
+	if err != nil || members {
+		return draft, err
+	}
+	return withoutMembers(draft), nil
+}
+
+// findDraft returns the draft under an id that was missing among those issued.
+func findDraft(ctx context.Context, store *postgres.Store, id string, missing error) (billing.Invoice, error) {
 	org, _, _ := strings.Cut(id, "/")
 	drafts, err := store.DraftInvoices(ctx, org)
 	if err != nil {
-		return invoice, withHint(missing, "An invoice's id is ORG/PERIOD, see starter invoices list ORG")
+		return billing.Invoice{}, withHint(missing, "An invoice's id is ORG/PERIOD, see starter invoices list ORG")
 	}
 	for _, draft := range drafts {
-		if draft.ID == id && members {
+		if draft.ID == id {
 			return draft, nil
 		}
-		if draft.ID == id {
-			return withoutMembers(draft), nil
-		}
 	}
-	return invoice, withHint(missing, "See starter invoices list %s; the running period's is shown by starter invoices preview %s", org, org)
+	return billing.Invoice{}, withHint(missing, "See starter invoices list %s; the running period's is shown by starter invoices preview %s", org, org)
 }
 
 func newInvoicesPreviewCmd(a *app) *cobra.Command {
-	var members bool
+	var as documentOptions
 	cmd := &cobra.Command{
-		Use:     "preview ORG",
-		Short:   "Compute the running period's invoice as it stands now",
-		Example: "  starter invoices preview acme",
-		Args:    arguments("ORG"),
+		Use:   "preview ORG",
+		Short: "Compute the running period's invoice as it stands now, changing nothing",
+		Example: `  starter invoices preview acme
+  starter invoices preview acme --format html > preview.html`,
+		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInvoicesPreview(cmd.Context(), a, args[0], members)
+			return runInvoicesPreview(cmd.Context(), a, args[0], as)
 		},
 	}
-	cmd.Flags().BoolVar(&members, "members", false, "show under each line which member accounts for how much")
-	return cmd
+	return as.addTo(cmd)
 }
 
-func runInvoicesPreview(ctx context.Context, a *app, org string, members bool) error {
-	store, err := a.Store(ctx)
+func runInvoicesPreview(ctx context.Context, a *app, org string, as documentOptions) error {
+	d, err := a.documents(ctx, as.format)
 	if err != nil {
 		return err
 	}
-	invoice, err := store.PreviewInvoice(ctx, org)
+	invoice, err := d.store.PreviewInvoice(ctx, org)
 	if err != nil {
 		return err
 	}
-	if !members {
+	if as.format != "" {
+		return d.write(ctx, a.stdout, invoice, as)
+	}
+	if !as.members {
 		invoice = withoutMembers(invoice)
 	}
 	return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
