@@ -142,7 +142,10 @@ func rowOf(line *billing.Line, quantity decimal.Decimal, cost billing.Money) row
 // that stand above it.
 func labelOf(line *billing.Line) string {
 	label := line.Description
-	if line.Kind == billing.KindUsage {
+	switch line.Kind {
+	case billing.KindDiscount:
+		return "Discount of " + number(line.Quantity) + "% on " + amount(negative(line.UnitPrice)) + " " + string(line.UnitPrice.Currency)
+	case billing.KindUsage:
 		label = strings.TrimPrefix(label, line.Product+" "+line.Model+" ")
 		label = strings.TrimSuffix(label, ", used in the period from "+line.PeriodOfOrigin)
 		label = strings.TrimSuffix(label, " from the period from "+line.PeriodOfOrigin)
