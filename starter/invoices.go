@@ -15,7 +15,7 @@ import (
 
 func newInvoicesCmd(a *app) *cobra.Command {
 	return newGroup("invoices", "Invoices: what was billed, line by line and member by member", "",
-		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesFinalizeCmd(a))
+		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesDiffCmd(a), newInvoicesRebuildCmd(a), newInvoicesFinalizeCmd(a))
 }
 
 func newInvoicesListCmd(a *app) *cobra.Command {
@@ -108,15 +108,15 @@ func newInvoicesShowCmd(a *app) *cobra.Command {
 		Short: "Show an invoice, or a draft, with its lines; as a page to send, or for spreadsheets",
 		Long: `Show an invoice, or a draft, with its lines.
 
---format html is a page to print or send, in one file. ARREARS_SELLER_NAME,
+--format html is a page to print or send, in one file: redirect it to one. ARREARS_SELLER_NAME,
 ARREARS_SELLER_ADDRESS (its lines separated by |), ARREARS_SELLER_TAX_ID and
 ARREARS_SELLER_EMAIL say who it is from. --format csv has a row for each charge
 line, or with --members for each member's part of one; either way the amounts
 add up to the total. A csv of any size is written line by line; html --members
 is made in memory.`,
 		Example: `  starter invoices show acme/2026-10-01
-  starter invoices show acme/2026-10-01 --format html --members > invoice.html
-  starter invoices show acme/2026-10-01 --format csv --members > members.csv`,
+  starter invoices show acme/2026-10-01 --format html --members
+  starter invoices show acme/2026-10-01 --format csv --members`,
 		Args: arguments("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInvoicesShow(cmd.Context(), a, args[0], as)
@@ -178,7 +178,7 @@ func newInvoicesPreviewCmd(a *app) *cobra.Command {
 		Use:   "preview ORG",
 		Short: "Compute the running period's invoice as it stands now, changing nothing",
 		Example: `  starter invoices preview acme
-  starter invoices preview acme --format html > preview.html`,
+  starter invoices preview acme --format html`,
 		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInvoicesPreview(cmd.Context(), a, args[0], as)

@@ -162,10 +162,10 @@ func describeRate(rate *billing.Rate) string {
 
 // terms are what terms.yaml says about the organisation and its period.
 type terms struct {
-	Organization string    `yaml:"organization"`
-	Timezone     string    `yaml:"timezone"`
-	AnchorDay    int       `yaml:"anchor_day"`
-	Within       time.Time `yaml:"within"` // any instant of the billed month
+	Organization string            `yaml:"organization"`
+	Timezone     string            `yaml:"timezone"`
+	AnchorDay    int               `yaml:"anchor_day"`
+	Within       time.Time         `yaml:"within"` // any instant of the billed month
 	Discount     string            `yaml:"discount"`
 	Discounts    map[string]string `yaml:"discounts"` // by which earlier periods were billed
 	Carried      []struct {
