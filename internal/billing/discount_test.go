@@ -35,6 +35,7 @@ func TestR75_TheDiscountIsRoundedOnceAndTheSumsReAdd(t *testing.T) {
 			case billing.KindDiscount:
 				lines++
 				require.True(t, line.Exact.Amount.Equal(line.Quantity.Mul(line.UnitPrice.Amount).Div(decimal.NewFromInt(line.Per))))
+			default:
 			}
 		}
 		require.LessOrEqual(t, lines, int64(2))

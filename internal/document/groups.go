@@ -131,6 +131,7 @@ func rowOf(line *billing.Line, quantity decimal.Decimal, cost billing.Money) row
 	case billing.KindUsage:
 		r.Quantity, r.Unit = number(quantity), unitOf(line)
 		r.Price, r.Per = amount(line.UnitPrice), perOf(line.Per)
+	default: // said in words
 	}
 	if quantity.Equal(decimal.NewFromInt(1)) {
 		r.Unit = strings.TrimSuffix(r.Unit, "s")
@@ -149,6 +150,7 @@ func labelOf(line *billing.Line) string {
 		label = strings.TrimPrefix(label, line.Product+" "+line.Model+" ")
 		label = strings.TrimSuffix(label, ", used in the period from "+line.PeriodOfOrigin)
 		label = strings.TrimSuffix(label, " from the period from "+line.PeriodOfOrigin)
+	default:
 	}
 	return capital(cmp.Or(label, line.Key))
 }

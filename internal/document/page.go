@@ -260,7 +260,14 @@ func (p *Page) howToPay() (sentence, link string) {
 		return "Nothing is to be paid now: the amount is too small to be collected and goes onto the next invoice.", ""
 	case billing.StatusSettled, billing.StatusVoid, billing.StatusWrittenOff:
 		return "Nothing is to be paid.", ""
+	default:
+		return p.howToPayDue()
 	}
+}
+
+// howToPayDue is the same for an invoice that is to be paid.
+func (p *Page) howToPayDue() (sentence, link string) {
+	i := &p.Invoice
 	reference := ""
 	if i.Number != "" {
 		reference = " Quote " + i.Number + " with your payment."
