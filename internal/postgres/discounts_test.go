@@ -69,3 +69,19 @@ func TestO05_ADraftThatIsComputedAgainIsTheSame(t *testing.T) {
 	}
 	require.Len(t, hashes, 1)
 }
+
+// The running period's invoice can be looked at though nobody has needed the
+// period yet, and looking makes none.
+func TestThePreviewNeedsNoPeriodAndMakesNone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.seat("u1", "chat", false)
+	f.clock(october.AddDate(0, 2, 9))
+	for range 2 {
+		preview, err := f.PreviewInvoice(f.ctx, "acme")
+		require.NoError(t, err)
+		require.Equal(t, "acme/2026-12-01", preview.ID)
+		require.Equal(t, "20.00 USD", preview.Total.String())
+		require.Equal(t, 1, f.count("periods"))
+	}
+}

@@ -291,6 +291,13 @@ func (s *Store) PreviewInvoice(ctx context.Context, orgID string) (invoice billi
 		if err != nil {
 			return err
 		}
+		calendar, err := org.Calendar()
+		if err != nil {
+			return err
+		}
+		if org.ClosedAt.IsZero() { // a period that nobody has needed yet is no row
+			periods = append(periods, missingPeriods(calendar, org, periods, org.Now)...)
+		}
 		p, ok := find(periods, org.Now)
 		if !ok {
 			return billing.NotFound("organization %q has no running period", orgID)
