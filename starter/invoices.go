@@ -15,8 +15,9 @@ import (
 
 func newInvoicesCmd(a *app) *cobra.Command {
 	return newGroup("invoices", "Invoices: what was billed, line by line and member by member", "",
-		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesFinalizeCmd(a),
-		newInvoicesVoidCmd(a), newInvoicesCreditCmd(a), newInvoicesMarkPaidCmd(a), newInvoicesWriteOffCmd(a), newInvoicesReleaseCmd(a))
+		newInvoicesListCmd(a), newInvoicesShowCmd(a), newInvoicesPreviewCmd(a), newInvoicesDiffCmd(a), newInvoicesRebuildCmd(a),
+		newInvoicesFinalizeCmd(a), newInvoicesReleaseCmd(a),
+		newInvoicesVoidCmd(a), newInvoicesCreditCmd(a), newInvoicesMarkPaidCmd(a), newInvoicesWriteOffCmd(a))
 }
 
 func newInvoicesListCmd(a *app) *cobra.Command {
@@ -96,31 +97,46 @@ func printInvoices(a *app, invoices []billing.Invoice) error {
 }
 
 func newInvoicesShowCmd(a *app) *cobra.Command {
-	var members bool
+	var as documentOptions
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show an invoice, or a draft, with its lines",
+		Short: "Show an invoice, or a draft, with its lines; as a page to send, or for spreadsheets",
+		Long: `Show an invoice, or a draft, with its lines.
+
+--format html is a page to print or send, in one file: redirect it to one. ARREARS_SELLER_NAME,
+ARREARS_SELLER_ADDRESS (its lines separated by |), ARREARS_SELLER_TAX_ID and
+ARREARS_SELLER_EMAIL say who it is from. --format csv has a row for each charge
+line, or with --members for each member's part of one; either way the amounts
+add up to the total. A csv of any size is written line by line; html --members
+is made in memory.`,
 		Example: `  starter invoices show acme/2026-10-01
-  starter invoices show acme/2026-10-01 --members -o json`,
+  starter invoices show acme/2026-10-01 --format html --members
+  starter invoices show acme/2026-10-01 --format csv --members`,
 		Args: arguments("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInvoicesShow(cmd.Context(), a, args[0], members)
+			return runInvoicesShow(cmd.Context(), a, args[0], as)
 		},
 	}
-	cmd.Flags().BoolVar(&members, "members", false, "show under each line which member accounts for how much")
-	return cmd
+	return as.addTo(cmd)
 }
 
-func runInvoicesShow(ctx context.Context, a *app, id string, members bool) error {
-	store, err := a.Store(ctx)
+func runInvoicesShow(ctx context.Context, a *app, id string, as documentOptions) error {
+	d, err := a.documents(ctx, as.format)
 	if err != nil {
 		return err
 	}
-	invoice, err := findInvoice(ctx, store, id, members)
+	if as.format == "" {
+		invoice, err := findInvoice(ctx, d.store, id, as.members)
+		if err != nil {
+			return err
+		}
+		return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
+	}
+	invoice, err := d.find(ctx, id, as)
 	if err != nil {
 		return err
 	}
-	return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
+	return d.write(ctx, a.stdout, invoice, as)
 }
 
 // findInvoice returns an issued invoice, or else the draft under its id.
@@ -129,42 +145,50 @@ func findInvoice(ctx context.Context, store *postgres.Store, id string, members 
 	if !errors.Is(missing, billing.ErrNotFound) {
 		return invoice, missing
 	}
+	return findDraft(ctx, store, id, members, missing)
+}
+
+// findDraft returns the draft under an id that was missing among those issued.
+func findDraft(ctx context.Context, store *postgres.Store, id string, members bool, missing error) (billing.Invoice, error) {
 	org, _, _ := strings.Cut(id, "/")
 	drafts, err := store.DraftInvoices(ctx, org, members)
 	if err != nil {
-		return invoice, withHint(missing, "An invoice's id is ORG/PERIOD, see starter invoices list ORG")
+		return billing.Invoice{}, withHint(missing, "An invoice's id is ORG/PERIOD, see starter invoices list ORG")
 	}
 	for _, draft := range drafts {
 		if draft.ID == id {
 			return draft, nil
 		}
 	}
-	return invoice, withHint(missing, "See starter invoices list %s; the running period's is shown by starter invoices preview %s", org, org)
+	return billing.Invoice{}, withHint(missing, "See starter invoices list %s; the running period's is shown by starter invoices preview %s", org, org)
 }
 
 func newInvoicesPreviewCmd(a *app) *cobra.Command {
-	var members bool
+	var as documentOptions
 	cmd := &cobra.Command{
-		Use:     "preview ORG",
-		Short:   "Compute the running period's invoice as it stands now",
-		Example: "  starter invoices preview acme",
-		Args:    arguments("ORG"),
+		Use:   "preview ORG",
+		Short: "Compute the running period's invoice as it stands now, changing nothing",
+		Example: `  starter invoices preview acme
+  starter invoices preview acme --format html`,
+		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInvoicesPreview(cmd.Context(), a, args[0], members)
+			return runInvoicesPreview(cmd.Context(), a, args[0], as)
 		},
 	}
-	cmd.Flags().BoolVar(&members, "members", false, "show under each line which member accounts for how much")
-	return cmd
+	return as.addTo(cmd)
 }
 
-func runInvoicesPreview(ctx context.Context, a *app, org string, members bool) error {
-	store, err := a.Store(ctx)
+func runInvoicesPreview(ctx context.Context, a *app, org string, as documentOptions) error {
+	d, err := a.documents(ctx, as.format)
 	if err != nil {
 		return err
 	}
-	invoice, err := store.PreviewInvoice(ctx, org, members)
+	invoice, err := d.store.PreviewInvoice(ctx, org, as.members)
 	if err != nil {
 		return err
+	}
+	if as.format != "" {
+		return d.write(ctx, a.stdout, invoice, as)
 	}
 	return a.print(invoice, func(w io.Writer) { writeInvoice(w, invoice) })
 }
@@ -211,7 +235,7 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 	writeFacts(w, fact{"invoice", i.ID}, fact{"number", i.Number}, fact{"organization", i.Organization},
 		fact{"from", showTime(i.PeriodStart)}, fact{"to", showTime(i.PeriodEnd)},
 		fact{"status", string(i.Status)}, fact{"parked because", i.ParkedReason},
-		fact{"finalized", showOptional(i.FinalizedAt)}, fact{"due", showOptional(i.DueAt)}, fact{"stripe", i.StripeInvoiceID})
+		fact{"finalized", showOptional(i.FinalizedAt)}, fact{"due", showOptional(i.DueAt)}, fact{"stripe", i.StripeInvoiceID}, fact{"content hash", i.ContentHash})
 	fmt.Fprintln(w)
 	var rows []invoiceRow
 	for _, line := range i.Lines {
@@ -219,6 +243,9 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 		for _, part := range line.Members {
 			rows = append(rows, rowOfMember(part))
 		}
+	}
+	if !i.Discount.Amount.IsZero() {
+		rows = append(rows, invoiceRow{what: "At list price", amount: i.Subtotal.String()}, invoiceRow{what: "Net of discount", amount: i.Net.String()})
 	}
 	rows = append(rows, invoiceRow{what: "Total", amount: i.Total.String()})
 	if i.AmountPaid.Amount.IsPositive() {
@@ -252,7 +279,7 @@ func rowOf(l billing.Line) invoiceRow {
 		row.price = fmt.Sprintf("%s per month", l.UnitPrice)
 	case l.Kind == billing.KindUsage && l.Per > 1:
 		row.price = fmt.Sprintf("%s per %s", l.UnitPrice, showPer(l.Per))
-	case l.Kind == billing.KindCarriedForward || l.Kind == billing.KindCredit || l.Kind == billing.KindAdjustment:
+	case l.Kind == billing.KindCarriedForward, l.Kind == billing.KindDiscount, l.Kind == billing.KindCredit, l.Kind == billing.KindAdjustment: // said in words
 		row.quantity = ""
 	default:
 		row.price = l.UnitPrice.String()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -14,7 +15,7 @@ import (
 
 func newOrgCmd(a *app) *cobra.Command {
 	return newGroup("org", "Organisations under contract, and their terms", "",
-		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a), newOrgCloseCmd(a))
+		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a), newOrgDiscountCmd(a), newOrgCloseCmd(a))
 }
 
 // organizationView is an organisation as it is printed.
@@ -32,6 +33,7 @@ type organizationView struct {
 	DraftWindow      duration         `json:"draft_window"`
 	LateWindow       duration         `json:"late_window"`
 	LimitRule        string           `json:"limit_rule"`
+	Discount         decimal.Decimal  `json:"discount"` // in percent
 	Dunning          []int            `json:"dunning"`
 	Email            string           `json:"email"`
 	Approval         bool             `json:"approval"`
@@ -52,7 +54,7 @@ func viewOrganization(o billing.Organization) organizationView {
 	view := organizationView{
 		ID: o.ID, Plan: o.Plan, Currency: o.Currency, Timezone: o.Timezone, AnchorDay: o.AnchorDay, Prices: o.PriceBook,
 		Start: o.StartsAt.UTC(), Collection: o.Collection, NetDays: o.NetDays, PaymentMethod: o.PaymentMethod,
-		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), LimitRule: o.LimitRule, Dunning: o.Dunning, Email: o.Email,
+		DraftWindow: duration(o.DraftWindow), LateWindow: duration(o.LateWindow), LimitRule: o.LimitRule, Discount: o.Discount, Dunning: o.Dunning, Email: o.Email,
 		Approval: o.Approval, BoundGrowth: viewBound(o.Bounds.Growth), BoundFloor: viewBound(o.Bounds.Floor),
 		BoundTotal: viewBound(o.Bounds.Total), BoundCredit: viewBound(o.Bounds.Credit),
 		Now: o.Now.UTC(), PausedAt: optional(o.PausedAt), ClosedAt: optional(o.ClosedAt), CreatedAt: o.CreatedAt.UTC(),
@@ -76,7 +78,7 @@ func (v organizationView) write(w io.Writer) {
 		fact{"net days", fmt.Sprint(v.NetDays)}, fact{"payment method", v.PaymentMethod},
 		fact{"draft window", showDuration(time.Duration(v.DraftWindow))},
 		fact{"late window", showDuration(time.Duration(v.LateWindow))},
-		fact{"limit rule", v.LimitRule},
+		fact{"limit rule", v.LimitRule}, fact{"discount", showPercent(v.Discount)},
 		fact{"dunning days", joinInts(v.Dunning)}, fact{"email", v.Email},
 		fact{"approval", showApproval(v.Approval)}, fact{"bound on growth", showBound(v.BoundGrowth)},
 		fact{"bound from", showBound(v.BoundFloor)}, fact{"bound on total", showBound(v.BoundTotal)},
@@ -95,6 +97,7 @@ type orgCreateOptions struct {
 	draftWindow time.Duration
 	lateWindow  time.Duration
 	currency    string
+	discount    percentage
 	bounds      [4]bound // growth, floor, total, credit
 }
 
@@ -131,6 +134,7 @@ happens, on the real system.`,
 	f.DurationVar(&o.lateWindow, "late-window", billing.DefaultLateWindow, "how late usage of a closed period is still taken")
 	f.StringVar(&o.org.LimitRule, "limit-rule", billing.RuleStrictMin,
 		"how limits meet: strict_min (nobody exceeds any) or override (a user's own replaces the tier's default)")
+	f.Var(&o.discount, "discount", "negotiated discount in percent off all charges, like 12.5")
 	f.StringVar(&o.org.Email, "email", "", "billing contact")
 	f.BoolVar(&o.org.Approval, "approval", false, "a person approves each invoice that is to be collected")
 	f.Var(&o.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")
@@ -144,6 +148,7 @@ happens, on the real system.`,
 func (o *orgCreateOptions) contract() (billing.Organization, error) {
 	org := o.org
 	org.Currency, org.AnchorDay, org.NetDays = billing.Currency(o.currency), o.anchorDay, o.netDays
+	org.Discount = o.discount.Decimal
 	org.StartsAt, org.DraftWindow, org.LateWindow = o.start.Time, o.draftWindow, o.lateWindow
 	org.Bounds = billing.Bounds{
 		Growth: o.bounds[0].NullDecimal, Floor: o.bounds[1].NullDecimal, Total: o.bounds[2].NullDecimal, Credit: o.bounds[3].NullDecimal,
@@ -210,6 +215,14 @@ func runOrgCreate(ctx context.Context, o *orgCreateOptions) error {
 			fmt.Fprintf(w, "It lives on a test clock: starter clock advance %s --to TIME\n", view.ID)
 		}
 	})
+}
+
+// showPercent is a discount for people; "" for none.
+func showPercent(percent decimal.Decimal) string {
+	if percent.IsZero() {
+		return ""
+	}
+	return percent.String() + "%"
 }
 
 // ensureCustomer makes the organisation's customer at the provider. That is

@@ -28,8 +28,9 @@ names each line and field at fault.
 The file has one JSON object a line, with the fields of "starter org create":
 id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
 collection, net_days, payment_method, draft_window, late_window, limit_rule,
-email, dunning (days after the first attempt), approval (true), and bound_growth,
-bound_floor, bound_total, bound_credit ("10", or "none"). What is absent has the default of
+discount (percent), email, dunning (days after the first attempt), approval
+(true), and bound_growth, bound_floor, bound_total, bound_credit ("10", or
+"none"). What is absent has the default of
 "starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
@@ -61,6 +62,8 @@ type contractLine struct {
 	BoundFloor    *string    `json:"bound_floor"`
 	BoundTotal    *string    `json:"bound_total"`
 	BoundCredit   *string    `json:"bound_credit"`
+
+	Discount json.RawMessage `json:"discount"` // a number, or text with one
 }
 
 type importedOrganizations struct {
@@ -161,6 +164,13 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	}
 	if l.NetDays != nil {
 		org.NetDays = *l.NetDays
+	}
+	if len(l.Discount) > 0 {
+		var percent percentage
+		if err := percent.Set(strings.Trim(string(l.Discount), `"`)); err != nil {
+			return org, fmt.Errorf("discount: %s; %w", l.Discount, err)
+		}
+		org.Discount = percent.Decimal
 	}
 	if l.Start != nil {
 		org.StartsAt = l.Start.UTC()

@@ -12,6 +12,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/document"
 )
 
 // format is how a command prints its result.
@@ -177,20 +178,7 @@ func showCount[N int | int64](n N) string { return groupThousands(fmt.Sprint(n))
 
 func showQuantity(d decimal.Decimal) string { return groupThousands(d.String()) }
 
-func groupThousands(number string) string {
-	whole, fraction, hasFraction := strings.Cut(number, ".")
-	sign := ""
-	if strings.HasPrefix(whole, "-") {
-		sign, whole = "-", whole[1:]
-	}
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if hasFraction {
-		whole += "." + fraction
-	}
-	return sign + whole
-}
+func groupThousands(number string) string { return document.Thousands(number) }
 
 // showDuration writes 24h0m0s as 24h.
 func showDuration(d time.Duration) string {

@@ -30,6 +30,7 @@ func newServeCmd(a *app) *cobra.Command {
   POST /v1/limits/check           may this request run? {"organization","user","product"}
   POST /v1/webhooks/stripe
   GET  /v1/organizations/ORG/invoices, /spend, /limits, /notices
+  GET  /v1/organizations/ORG/invoices/PERIOD, .csv or .html, ?members=true; or preview
   GET  /v1/organizations/ORG/spend.csv?period=P, or ?from=D&to=D, &by=cost_center
   PUT  /v1/organizations/ORG/limits, and DELETE
 
@@ -79,7 +80,7 @@ func runServe(ctx context.Context, a *app, listen string) error {
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
-		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store},
+		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store}, Documents: documents{store, sellerOf(cfg)},
 		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),

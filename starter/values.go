@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/shopspring/decimal"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // What flags take. Each implements pflag.Value, so that a value that cannot be
@@ -76,6 +78,22 @@ func (l *limitAmount) Set(s string) error {
 		return fmt.Errorf("accepted: an amount like 500.00 that is not negative, 0 to block, or none for unlimited")
 	}
 	l.NullDecimal = decimal.NewNullDecimal(amount)
+	return nil
+}
+
+// percentage is a negotiated discount.
+type percentage struct{ decimal.Decimal }
+
+// Type implements pflag.Value.
+func (p *percentage) Type() string { return "percent" }
+
+// Set implements pflag.Value.
+func (p *percentage) Set(s string) error {
+	percent, err := decimal.NewFromString(s)
+	if err != nil || strings.ContainsAny(s, "eE") || billing.CheckDiscount(percent) != nil {
+		return fmt.Errorf("accepted: a percentage like 12.5, from 0 to below 100 with at most 4 decimal places")
+	}
+	p.Decimal = percent
 	return nil
 }
 

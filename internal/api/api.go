@@ -8,6 +8,7 @@
 //	POST /v1/webhooks/stripe                    signed by Stripe
 //	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices, page by page
 //	GET  /v1/organizations/{org}/spend.csv      by member, product and model
+//	GET  /v1/organizations/{org}/invoices/{period}[.csv|.html], or preview, ?members=true
 //	PUT  /v1/organizations/{org}/limits         set a limit; DELETE removes one
 //
 // Health says "degraded" where requests were turned away a moment ago. Too many
@@ -72,21 +73,22 @@ type Reads interface {
 
 // Options are what the gateway works with.
 type Options struct {
-	Usage   Usage
-	Checks  Checks
-	Inbox   Inbox
-	Reads   Reads
-	Limits  Limits
-	Exports Exports
-	Ping    func(context.Context) error // tells whether the database answers
-	Keys    Keys
-	Key     string         // the operator's own, which opens everything; "" = none
-	Rate    int            // requests per second of each other key; 0 = any number
-	MaxBody int64          // of a request, in bytes, before and after unzipping
-	Writers int            // transactions that store usage at once; 0 = 8
-	Proxies []netip.Prefix // whose X-Forwarded-For is believed
-	Log     *slog.Logger
-	Now     func() time.Time // nil = time.Now
+	Usage     Usage
+	Checks    Checks
+	Inbox     Inbox
+	Reads     Reads
+	Limits    Limits
+	Exports   Exports
+	Documents Documents
+	Ping      func(context.Context) error // tells whether the database answers
+	Keys      Keys
+	Key       string         // the operator's own, which opens everything; "" = none
+	Rate      int            // requests per second of each other key; 0 = any number
+	MaxBody   int64          // of a request, in bytes, before and after unzipping
+	Writers   int            // transactions that store usage at once; 0 = 8
+	Proxies   []netip.Prefix // whose X-Forwarded-For is believed
+	Log       *slog.Logger
+	Now       func() time.Time // nil = time.Now
 
 	FailClosed bool   // block requests while their limits cannot be read
 	ActionURL  string // where a person has a limit raised; {organization} stands for its id
@@ -127,6 +129,8 @@ func newServer(o Options) *server {
 	s.route(http.MethodPost, "/v1/usage", s.guard(ScopeUsageWrite, s.usage))
 	s.route(http.MethodPost, "/v1/limits/check", s.guard(ScopeLimitsRead, s.check))
 	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)))
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}", s.guard(ScopeSpendRead, s.document))
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}/{revision}", s.guard(ScopeSpendRead, s.document))
 	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)))
 	s.route(http.MethodGet, "/v1/organizations/{org}/spend.csv", s.guard(ScopeSpendRead, s.spendCSV))

@@ -100,7 +100,7 @@ func newGateway(t *testing.T, inbox Inbox) (*httptest.Server, *fakeStore) {
 		inbox = &fakeInbox{}
 	}
 	server := httptest.NewServer(New(Options{
-		Usage: store, Checks: store, Inbox: inbox, Reads: store, Limits: store, Exports: store, Keys: store, Ping: func(context.Context) error { return store.broken },
+		Usage: store, Checks: store, Inbox: inbox, Reads: store, Limits: store, Exports: store, Documents: store, Keys: store, Ping: func(context.Context) error { return store.broken },
 		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler), ActionURL: "https://example.com/{organization}/limits",
 	}))
 	t.Cleanup(server.Close)

@@ -5,10 +5,10 @@ import (
 	"encoding/csv"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/document"
 )
 
 // exportTimeout bounds an export, which may read every event of a quarter.
@@ -91,22 +91,13 @@ func spendHeader(costCenters bool) []string {
 }
 
 func spendRecord(row *SpendRow, costCenters bool) []string {
-	record := []string{harmless(row.User), harmless(row.Product), harmless(row.Model)}
+	record := []string{document.Harmless(row.User), document.Harmless(row.Product), document.Harmless(row.Model)}
 	if costCenters {
-		record = append(record, harmless(row.CostCenter))
+		record = append(record, document.Harmless(row.CostCenter))
 	}
 	for _, class := range billing.Classes() {
 		record = append(record, row.Counts[class].String())
 	}
 	currency := row.Amount.Currency
 	return append(record, row.Exact.Amount.String(), row.Amount.Amount.StringFixed(currency.Digits()), string(currency))
-}
-
-// harmless keeps a spreadsheet from running as a formula what somebody chose as
-// their id: a quote in front makes it text.
-func harmless(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r\n|", rune(text[0])) {
-		return "'" + text
-	}
-	return text
 }

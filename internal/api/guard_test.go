@@ -62,12 +62,14 @@ var guarded = map[string]struct {
 	scope string
 	request
 }{
-	"POST /v1/usage":                        {ScopeUsageWrite, request{path: "/v1/usage", contentType: ndjson, body: line("1", "acme")}},
-	"POST /v1/limits/check":                 {ScopeLimitsRead, checkOf(`{"organization":"acme","product":"chat"}`)},
-	"GET /v1/organizations/{org}/invoices":  {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices"}},
-	"GET /v1/organizations/{org}/spend":     {ScopeSpendRead, request{path: "/v1/organizations/acme/spend"}},
-	"GET /v1/organizations/{org}/limits":    {ScopeLimitsRead, request{path: "/v1/organizations/acme/limits"}},
-	"GET /v1/organizations/{org}/spend.csv": {ScopeSpendRead, request{path: "/v1/organizations/acme/spend.csv"}},
+	"POST /v1/usage":                                           {ScopeUsageWrite, request{path: "/v1/usage", contentType: ndjson, body: line("1", "acme")}},
+	"POST /v1/limits/check":                                    {ScopeLimitsRead, checkOf(`{"organization":"acme","product":"chat"}`)},
+	"GET /v1/organizations/{org}/invoices":                     {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices"}},
+	"GET /v1/organizations/{org}/invoices/{period}":            {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices/2026-10-01.html"}},
+	"GET /v1/organizations/{org}/invoices/{period}/{revision}": {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices/2026-10-01/2.csv"}},
+	"GET /v1/organizations/{org}/spend":                        {ScopeSpendRead, request{path: "/v1/organizations/acme/spend"}},
+	"GET /v1/organizations/{org}/limits":                       {ScopeLimitsRead, request{path: "/v1/organizations/acme/limits"}},
+	"GET /v1/organizations/{org}/spend.csv":                    {ScopeSpendRead, request{path: "/v1/organizations/acme/spend.csv"}},
 	"PUT /v1/organizations/{org}/limits": {ScopeLimitsWrite, request{
 		path: "/v1/organizations/acme/limits", contentType: "application/json", body: `{"scope":"organization","amount":"1.00"}`,
 	}},

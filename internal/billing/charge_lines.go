@@ -37,6 +37,9 @@ type Statement struct {
 	Usage    []UsageTotal
 	Carried  []Carried
 	Credits  []Credit // of the organisation, the oldest first
+
+	Discount         decimal.Decimal            // negotiated, in percent off the charges; 0 = none
+	EarlierDiscounts map[string]decimal.Decimal // by which earlier periods were billed, by their ids; for late usage
 }
 
 // Lines computes the charge lines, in invoice order. The order of its input
@@ -47,6 +50,7 @@ func (s *Statement) Lines() ([]Line, error) {
 		return nil, err
 	}
 	lines = append(lines, s.usageLines()...)
+	lines = append(lines, s.discountLines(lines)...)
 	for _, carried := range s.Carried {
 		amount := s.money(carried.Amount)
 		lines = append(lines, Line{
@@ -85,7 +89,7 @@ func (s *Statement) creditLines(toPay decimal.Decimal) (lines []Line) {
 }
 
 func compareLines(a, z Line) int {
-	order := []LineKind{KindSeat, KindSurcharge, KindUsage, KindCarriedForward, KindCredit, KindAdjustment}
+	order := []LineKind{KindSeat, KindSurcharge, KindUsage, KindDiscount, KindCarriedForward, KindCredit, KindAdjustment}
 	return cmp.Or(
 		cmp.Compare(slices.Index(order, a.Kind), slices.Index(order, z.Kind)),
 		cmp.Compare(a.PeriodOfOrigin, z.PeriodOfOrigin),
@@ -155,10 +159,13 @@ func (s *Statement) usageLine(charge usageCharge, unit UnitPrice, members []Memb
 		Description: charge.product + " " + charge.model + " " + strings.ReplaceAll(charge.class.String(), "_", " "),
 		UnitPrice:   s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
 	}
-	if charge.origin != "" {
+	s.settle(&line, func(quantity decimal.Decimal, _ int32) decimal.Decimal { return unit.Times(quantity) })
+	switch {
+	case charge.origin != "" && line.Quantity.IsNegative():
+		line.Description += ", taken back from the period from " + charge.origin
+	case charge.origin != "":
 		line.Description += ", used in the period from " + charge.origin
 	}
-	s.settle(&line, func(quantity decimal.Decimal, _ int32) decimal.Decimal { return unit.Times(quantity) })
 	return line
 }
 

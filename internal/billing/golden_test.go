@@ -162,10 +162,12 @@ func describeRate(rate *billing.Rate) string {
 
 // terms are what terms.yaml says about the organisation and its period.
 type terms struct {
-	Organization string    `yaml:"organization"`
-	Timezone     string    `yaml:"timezone"`
-	AnchorDay    int       `yaml:"anchor_day"`
-	Within       time.Time `yaml:"within"` // any instant of the billed month
+	Organization string            `yaml:"organization"`
+	Timezone     string            `yaml:"timezone"`
+	AnchorDay    int               `yaml:"anchor_day"`
+	Within       time.Time         `yaml:"within"` // any instant of the billed month
+	Discount     string            `yaml:"discount"`
+	Discounts    map[string]string `yaml:"discounts"` // by which earlier periods were billed
 	Carried      []struct {
 		Invoice string `yaml:"invoice"`
 		Amount  string `yaml:"amount"`
@@ -180,6 +182,8 @@ type invoice struct {
 	PeriodEnd    time.Time             `json:"period_end"`
 	Status       billing.InvoiceStatus `json:"status"`
 	Subtotal     billing.Money         `json:"subtotal"`
+	Discount     *billing.Money        `json:"discount,omitempty"`
+	Net          *billing.Money        `json:"net,omitempty"`
 	Total        billing.Money         `json:"total"`
 	Lines        []billing.Line        `json:"lines"`
 }
@@ -200,20 +204,28 @@ func goldenInvoice(t *testing.T, folder string) invoice {
 			InvoiceID: carried.Invoice, Number: carried.Invoice, Amount: decimal.RequireFromString(carried.Amount),
 		})
 	}
+	if terms.Discount != "" {
+		statement.Discount, statement.EarlierDiscounts = decimal.RequireFromString(terms.Discount), map[string]decimal.Decimal{}
+	}
+	for period, percent := range terms.Discounts {
+		statement.EarlierDiscounts[period] = decimal.RequireFromString(percent)
+	}
 	if hasFile(folder, "events.yaml") {
 		statement.Usage = usageOf(t, &statement, readEvents(t, filepath.Join(folder, "events.yaml")))
 	}
 	lines, err := statement.Lines()
 	require.NoError(t, err)
-	currency := statement.Book.Currency
-	total := billing.Money{Amount: billing.Add(lines), Currency: currency}
-	status, _ := billing.Outcome(total)
-	return invoice{
+	bill := billing.Invoice{Currency: statement.Book.Currency, Lines: lines}
+	bill.AddUp()
+	status, _ := billing.Outcome(bill.Total)
+	result := invoice{
 		Organization: terms.Organization, Period: statement.PeriodID, PeriodStart: month.Start, PeriodEnd: month.End,
-		Status:   status,
-		Subtotal: billing.Money{Amount: billing.Add(lines, billing.KindSeat, billing.KindSurcharge, billing.KindUsage), Currency: currency},
-		Total:    total, Lines: lines,
+		Status: status, Subtotal: bill.Subtotal, Total: bill.Total, Lines: lines,
 	}
+	if terms.Discount != "" {
+		result.Discount, result.Net = &bill.Discount, &bill.Net
+	}
+	return result
 }
 
 // usageOf rates events one by one, as they arrive: those from before the period

@@ -34,6 +34,7 @@ const (
 	KindSeat           LineKind = "seat"
 	KindSurcharge      LineKind = "surcharge"
 	KindUsage          LineKind = "usage"
+	KindDiscount       LineKind = "discount"
 	KindCarriedForward LineKind = "carried_forward"
 	KindCredit         LineKind = "credit"     // a credit of the organisation that is used up here
 	KindAdjustment     LineKind = "adjustment" // rounding to what can be charged
@@ -51,13 +52,18 @@ type Invoice struct {
 	Status          InvoiceStatus `json:"status"`
 	ParkedReason    string        `json:"parked_reason"`
 	Currency        Currency      `json:"currency"`
-	Subtotal        Money         `json:"subtotal"` // seats, surcharges and usage
+	Subtotal        Money         `json:"subtotal"` // seats, surcharges and usage, at list price
+	Discount        Money         `json:"discount"` // the negotiated one, below zero
+	Net             Money         `json:"net"`      // subtotal and discount
 	Total           Money         `json:"total"`    // with what was carried forward
 	AmountDue       Money         `json:"amount_due"`
 	AmountPaid      Money         `json:"amount_paid"`
 	DueAt           *time.Time    `json:"due_at"`
 	FinalizedAt     *time.Time    `json:"finalized_at"`
 	StripeInvoiceID string        `json:"stripe_invoice_id"`
+	HostedURL       string        `json:"hosted_invoice_url"` // where it can be paid; "" = nowhere
+	Collection      string        `json:"collection"`         // ChargeAutomatically or SendInvoice
+	ContentHash     string        `json:"content_hash"`       // of an issued one, see ContentHash
 	CreditNotes     []CreditNote  `json:"credit_notes,omitempty"`
 	Lines           []Line        `json:"lines"`
 }
@@ -85,6 +91,13 @@ func ParseInvoiceID(id string) (organization, period string, revision int, err e
 		return "", "", 0, NotFound("invoice %q does not exist; an id is ORG/PERIOD, like acme/2026-10-01", id)
 	}
 	return parts[0], parts[1], revision, nil
+}
+
+// AddUp sets the sums of an invoice from its lines.
+func (i *Invoice) AddUp() {
+	sum := func(kinds ...LineKind) Money { return Money{Add(i.Lines, kinds...), i.Currency} }
+	i.Subtotal, i.Discount, i.Total = sum(Charges()...), sum(KindDiscount), sum()
+	i.Net = Money{i.Subtotal.Amount.Add(i.Discount.Amount), i.Currency}
 }
 
 // Line is one charge line. Its amount is its exact amount rounded once, half

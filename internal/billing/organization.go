@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/shopspring/decimal"
 )
 
 // PlanEnterprise is the only plan with usage-based billing (R1).
@@ -33,11 +35,12 @@ type Organization struct {
 	PaymentMethod string // the provider's id; "" = none yet
 	DraftWindow   time.Duration
 	LateWindow    time.Duration
-	LimitRule     string // RuleStrictMin or RuleOverride
-	Email         string // billing contact; never leaves Postgres but to the mail server and the provider
-	Dunning       []int  // days after the first attempt at which to charge
-	Approval      bool   // a person approves each invoice that is to be collected
-	Bounds        Bounds // those set for this organisation
+	LimitRule     string          // RuleStrictMin or RuleOverride
+	Discount      decimal.Decimal // negotiated, in percent off all charges of a period; 0 = none
+	Email         string          // billing contact; never leaves Postgres but to the mail server and the provider
+	Dunning       []int           // days after the first attempt at which to charge
+	Approval      bool            // a person approves each invoice that is to be collected
+	Bounds        Bounds          // those set for this organisation
 	PausedAt      time.Time
 	ClosedAt      time.Time // contract ended; zero = runs
 	CreatedAt     time.Time
@@ -115,6 +118,9 @@ func (o *Organization) check() error {
 	if o.StartsAt.Year() < 2000 || o.StartsAt.Year() > 2100 {
 		return Invalid("start: %s; accepted: an instant between the years 2000 and 2100", o.StartsAt.Format(time.RFC3339))
 	}
+	if err := CheckDiscount(o.Discount); err != nil {
+		return err
+	}
 	if err := o.Bounds.Check(); err != nil {
 		return err
 	}
@@ -137,6 +143,8 @@ func (o *Organization) Differs(other Organization) string {
 		return "collection"
 	case o.LimitRule != other.LimitRule:
 		return "limit rule"
+	case !o.Discount.Equal(other.Discount):
+		return "discount"
 	case o.TestClock != other.TestClock:
 		return "clock"
 	case o.PriceBook != other.PriceBook:

@@ -42,6 +42,11 @@ type Config struct {
 	NotifyURL     string   `env:"ARREARS_NOTIFY_URL" accepted:"the https URL that notices are posted to (http on this machine), together with ARREARS_NOTIFY_SECRET"`
 	NotifySecrets []Secret `env:"ARREARS_NOTIFY_SECRET" accepted:"whsec_ and 24 to 64 bytes in base64, or several with commas between while one is being replaced, together with ARREARS_NOTIFY_URL"`
 
+	SellerName    string `env:"ARREARS_SELLER_NAME"`
+	SellerAddress string `env:"ARREARS_SELLER_ADDRESS"`
+	SellerTaxID   string `env:"ARREARS_SELLER_TAX_ID"`
+	SellerEmail   string `env:"ARREARS_SELLER_EMAIL" accepted:"the mail address for questions about invoices"`
+
 	GatewayURL string         `env:"ARREARS_GATEWAY_URL" envDefault:"http://localhost:8080" accepted:"an http or https URL without a path"`
 	APIKey     Secret         `env:"ARREARS_API_KEY" accepted:"at least 16 characters"`
 	Listen     string         `env:"ARREARS_LISTEN" envDefault:"127.0.0.1:8080" accepted:"host:port, or :port for every interface"`
@@ -124,6 +129,7 @@ func (c *Config) checks() map[string]bool {
 		"ARREARS_MAIL_FROM":       strings.Count(c.MailFrom, "@") == 1,
 		"ARREARS_NOTIFY_URL":      hasScheme(c.NotifyURL, "http", "https") && len(c.NotifySecrets) > 0,
 		"ARREARS_NOTIFY_SECRET":   areWebhookSecrets(c.NotifySecrets) && c.NotifyURL != "",
+		"ARREARS_SELLER_EMAIL":    strings.Count(c.SellerEmail, "@") == 1,
 		"ARREARS_GATEWAY_URL":     isBaseURL(c.GatewayURL),
 		"ARREARS_API_KEY":         len(c.APIKey) >= 16,
 		"ARREARS_LISTEN":          isAddress(c.Listen),

@@ -13,16 +13,17 @@ import (
 )
 
 const invoiceColumns = `
-       id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, total,
+       id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, discount, total,
        CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid - amount_credited ELSE 0 END, amount_paid,
-       due_at, finalized_at, coalesce(stripe_invoice_id, '')`
+       due_at, finalized_at, coalesce(stripe_invoice_id, ''), stripe_hosted_url, collection, content_hash`
 
 func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
 	err = row.Scan(&i.ID, &i.Number, &i.Organization, &i.PeriodID, &i.Revision, &i.PeriodStart, &i.PeriodEnd, &i.Status, &i.Currency,
-		&i.Subtotal.Amount, &i.Total.Amount, &i.AmountDue.Amount, &i.AmountPaid.Amount,
-		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID)
+		&i.Subtotal.Amount, &i.Discount.Amount, &i.Total.Amount, &i.AmountDue.Amount, &i.AmountPaid.Amount,
+		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID, &i.HostedURL, &i.Collection, &i.ContentHash)
+	i.Net.Amount = i.Subtotal.Amount.Add(i.Discount.Amount)
 	i.PeriodStart, i.PeriodEnd = i.PeriodStart.UTC(), i.PeriodEnd.UTC()
-	for _, money := range []*billing.Money{&i.Subtotal, &i.Total, &i.AmountDue, &i.AmountPaid} {
+	for _, money := range []*billing.Money{&i.Subtotal, &i.Discount, &i.Net, &i.Total, &i.AmountDue, &i.AmountPaid} {
 		money.Currency = i.Currency
 	}
 	for _, at := range []*time.Time{i.DueAt, i.FinalizedAt} {
@@ -36,17 +37,8 @@ func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
 // Invoice returns an issued invoice with its lines and, if asked for, the member
 // parts under them.
 func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoice billing.Invoice, err error) {
-	const statement = `SELECT` + invoiceColumns + ` FROM invoices WHERE id = $1`
-	rows, err := s.pool.Query(ctx, statement, id)
-	if err != nil {
-		return invoice, wrap("read invoice "+id, err)
-	}
-	invoice, err = pgx.CollectExactlyOneRow(rows, scanInvoice)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return invoice, billing.NotFound("invoice %q does not exist", id)
-	}
-	if err != nil {
-		return invoice, wrap("read invoice "+id, err)
+	if invoice, err = readInvoice(ctx, s.pool, id); err != nil {
+		return invoice, err
 	}
 	invoice.Lines = []billing.Line{}
 	for line, err := range s.InvoiceLines(ctx, id, withMembers) {
@@ -76,6 +68,19 @@ SELECT number, amount, line_key, to_credit, reason, done_at
 		return n, err
 	})
 	return notes, wrap("read the credit notes of "+invoice.ID, err)
+}
+
+// readInvoice reads the head of an issued invoice.
+func readInvoice(ctx context.Context, q querier, id string) (billing.Invoice, error) {
+	rows, err := q.Query(ctx, `SELECT`+invoiceColumns+` FROM invoices WHERE id = $1`, id)
+	if err != nil {
+		return billing.Invoice{}, wrap("read invoice "+id, err)
+	}
+	invoice, err := pgx.CollectExactlyOneRow(rows, scanInvoice)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return invoice, billing.NotFound("invoice %q does not exist", id)
+	}
+	return invoice, wrap("read invoice "+id, err)
 }
 
 // Invoices lists an organisation's issued invoices, the newest period first,
@@ -120,6 +125,10 @@ func (r *lineRow) part() billing.MemberPart {
 // their member parts if asked for; at no time are more in memory than one line's.
 // An invoice that does not exist has none.
 func (s *Store) InvoiceLines(ctx context.Context, invoice string, withMembers bool) iter.Seq2[billing.Line, error] {
+	return readLines(ctx, s.pool, invoice, withMembers)
+}
+
+func readLines(ctx context.Context, q querier, invoice string, withMembers bool) iter.Seq2[billing.Line, error] {
 	const statement = `
 SELECT l.n, i.currency, l.key, l.kind, l.description, l.product, l.model, l.token_class, l.quantity, l.unit_price, l.per,
        l.exact_amount, l.amount, l.origin_id, m.user_id, m.quantity, m.exact_amount, m.amount
@@ -129,7 +138,7 @@ SELECT l.n, i.currency, l.key, l.kind, l.description, l.product, l.model, l.toke
  WHERE i.id = @invoice
  ORDER BY l.n, m.user_id`
 	return func(yield func(billing.Line, error) bool) {
-		rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"invoice": invoice, "members": withMembers})
+		rows, err := q.Query(ctx, statement, pgx.NamedArgs{"invoice": invoice, "members": withMembers})
 		if err != nil {
 			yield(billing.Line{}, wrap("read the lines of "+invoice, err))
 			return

@@ -177,7 +177,7 @@ func computeInvoice(
 ) (invoice billing.Invoice, statement *billing.Statement, holds billing.Holds, err error) {
 	invoice = billing.Invoice{
 		ID: billing.InvoiceID(org.ID, p.ID, p.Revision), Organization: org.ID, PeriodID: p.ID, Revision: p.Revision,
-		PeriodStart: p.Start, PeriodEnd: p.End, Currency: org.Currency,
+		PeriodStart: p.Start, PeriodEnd: p.End, Currency: org.Currency, Collection: org.Collection,
 	}
 	if statement, err = readStatement(ctx, q, org, p, withMembers); err != nil {
 		return invoice, nil, holds, err
@@ -191,8 +191,7 @@ func computeInvoice(
 	}
 	money := func(d decimal.Decimal) billing.Money { return billing.Money{Amount: d, Currency: org.Currency} }
 	invoice.Lines = lines
-	invoice.Subtotal = money(billing.Add(lines, billing.KindSeat, billing.KindSurcharge, billing.KindUsage))
-	invoice.Total = money(billing.Add(lines))
+	invoice.AddUp()
 	invoice.AmountPaid, invoice.AmountDue = money(decimal.Zero), money(decimal.Zero)
 	parked, err := countParked(ctx, q, org.ID, p)
 	if err != nil {
@@ -262,7 +261,11 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Carried, err = readCarried(ctx, q, org.ID, p.Start); err != nil {
 		return nil, err
 	}
-	statement.Credits, err = readCredits(ctx, q, org)
+	if statement.Credits, err = readCredits(ctx, q, org); err != nil {
+		return nil, err
+	}
+	statement.Discount = org.Discount
+	statement.EarlierDiscounts, err = readDiscounts(ctx, q, org.ID)
 	return statement, err
 }
 
@@ -401,6 +404,13 @@ func (s *Store) PreviewInvoice(ctx context.Context, orgID string, withMembers bo
 		periods, err := readPeriods(ctx, tx, orgID)
 		if err != nil {
 			return err
+		}
+		calendar, err := org.Calendar()
+		if err != nil {
+			return err
+		}
+		if org.ClosedAt.IsZero() { // a period that nobody has needed yet is no row
+			periods = append(periods, missingPeriods(calendar, org, periods, org.Now)...)
 		}
 		p, ok := find(periods, org.Now)
 		if !ok {

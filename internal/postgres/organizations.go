@@ -14,7 +14,7 @@ import (
 // its test clock's, else the database's: no worker's clock decides a boundary.
 const organizationColumns = `
        id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days, payment_method,
-       draft_window, late_window, limit_rule, email, dunning, paused_at, closed_at, created_at,
+       draft_window, late_window, limit_rule, discount, email, dunning, paused_at, closed_at, created_at,
        clock_at IS NOT NULL, coalesce(clock_at, now()),
        coalesce(stripe_customer_id, ''), coalesce(stripe_clock_id, ''),
        approval, bound_growth, bound_floor, bound_total, bound_credit`
@@ -22,7 +22,7 @@ const organizationColumns = `
 func scanOrganization(row pgx.CollectableRow) (org billing.Organization, err error) {
 	var paused, closed *time.Time
 	err = row.Scan(&org.ID, &org.Plan, &org.Currency, &org.Timezone, &org.AnchorDay, &org.PriceBook, &org.StartsAt,
-		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Email, &org.Dunning,
+		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Discount, &org.Email, &org.Dunning,
 		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID,
 		&org.Approval, &org.Bounds.Growth, &org.Bounds.Floor, &org.Bounds.Total, &org.Bounds.Credit)
 	org.PausedAt, org.ClosedAt = instant(paused), instant(closed)
@@ -110,17 +110,17 @@ func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organizati
 	}
 	const insert = `
 INSERT INTO organizations (id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days,
-                           payment_method, draft_window, late_window, limit_rule, email, dunning, clock_at,
+                           payment_method, draft_window, late_window, limit_rule, discount, email, dunning, clock_at,
                            approval, bound_growth, bound_floor, bound_total, bound_credit)
 VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, @collection, @net_days,
-        @payment_method, @draft_window, @late_window, @limit_rule, @email, @dunning, @clock_at,
+        @payment_method, @draft_window, @late_window, @limit_rule, @discount, @email, @dunning, @clock_at,
         @approval, @bound_growth, @bound_floor, @bound_total, @bound_credit)
     ON CONFLICT (id) DO NOTHING`
 	args := pgx.NamedArgs{
 		"id": org.ID, "plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone,
 		"anchor_day": org.AnchorDay, "price_book": org.PriceBook, "starts_at": org.StartsAt,
 		"collection": org.Collection, "net_days": org.NetDays, "payment_method": org.PaymentMethod,
-		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "email": org.Email, "dunning": org.Dunning,
+		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "discount": org.Discount, "email": org.Email, "dunning": org.Dunning,
 		"clock_at": nil,
 		"approval": org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
 		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit,
@@ -141,7 +141,7 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 	_, err = audit(ctx, tx, org.ID, by, "organization.create", org.ID, nil, map[string]any{
 		"plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone, "anchor_day": org.AnchorDay,
 		"prices": org.PriceBook, "start": org.StartsAt, "collection": org.Collection, "test_clock": org.TestClock,
-		"limit_rule": org.LimitRule, "approval": org.Approval,
+		"limit_rule": org.LimitRule, "discount": org.Discount, "approval": org.Approval,
 	})
 	return true, err
 }

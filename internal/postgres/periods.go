@@ -78,22 +78,31 @@ func ensurePeriod(ctx context.Context, tx querier, org billing.Organization, at 
 	if err != nil {
 		return nil, err
 	}
+	missing := missingPeriods(calendar, org, periods, at)
+	if len(missing) == 0 {
+		return periods, nil
+	}
+	for _, p := range missing {
+		if err := insertPeriod(ctx, tx, org.ID, p.ID, p.Start, p.End); err != nil {
+			return nil, err
+		}
+	}
+	return readPeriods(ctx, tx, org.ID)
+}
+
+// missingPeriods lists the periods that lie between those that there are and an
+// instant, the one that contains it included.
+func missingPeriods(calendar billing.Calendar, org billing.Organization, periods []period, at time.Time) (missing []period) {
 	next := org.StartsAt
 	if len(periods) > 0 {
 		next = periods[len(periods)-1].End
 	}
-	opens := func() bool { return !at.Before(next) && (org.ClosedAt.IsZero() || next.Before(org.ClosedAt)) }
-	if !opens() {
-		return periods, nil
-	}
-	for opens() {
+	for !at.Before(next) && (org.ClosedAt.IsZero() || next.Before(org.ClosedAt)) {
 		end := calendar.Month(next).End
-		if err := insertPeriod(ctx, tx, org.ID, newPeriodID(calendar, periods, next), next, end); err != nil {
-			return nil, err
-		}
+		missing = append(missing, period{ID: newPeriodID(calendar, periods, next), Start: next, End: end, Revision: 1})
 		next = end
 	}
-	return readPeriods(ctx, tx, org.ID)
+	return missing
 }
 
 func insertPeriod(ctx context.Context, tx querier, org, id string, start, end time.Time) error {

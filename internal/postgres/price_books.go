@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -210,6 +211,15 @@ func (s *Store) PriceBook(ctx context.Context, name string) (*billing.PriceBook,
 }
 
 func readPriceBook(ctx context.Context, q querier, name string) (*billing.PriceBook, error) {
+	return readPriceBookAt(ctx, q, name, math.MaxInt64)
+}
+
+// heldAt selects the price rows that a book ($1) had at a revision ($2): those
+// added by then and not yet superseded.
+const heldAt = ` book = $1 AND added_revision <= $2 AND (superseded_revision IS NULL OR superseded_revision > $2)`
+
+// readPriceBookAt reads a price book as it stood at a revision.
+func readPriceBookAt(ctx context.Context, q querier, name string, revision int64) (*billing.PriceBook, error) {
 	book := &billing.PriceBook{Name: name}
 	err := q.QueryRow(ctx, `SELECT currency, revision FROM price_books WHERE name = $1`, name).Scan(&book.Currency, &book.Revision)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -218,22 +228,22 @@ func readPriceBook(ctx context.Context, q querier, name string) (*billing.PriceB
 	if err != nil {
 		return nil, wrap("read price book "+name, err)
 	}
-	for _, read := range []func(context.Context, querier, *billing.PriceBook) error{readModelPrices, readSeatPrices, readOtherPrices} {
-		if err := read(ctx, q, book); err != nil {
+	for _, read := range []func(context.Context, querier, *billing.PriceBook, int64) error{readModelPrices, readSeatPrices, readOtherPrices} {
+		if err := read(ctx, q, book, revision); err != nil {
 			return nil, wrap("read price book "+name, err)
 		}
 	}
 	return book, nil
 }
 
-func readModelPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
+func readModelPrices(ctx context.Context, q querier, book *billing.PriceBook, revision int64) error {
 	const statement = `
 SELECT model, speed, effective_from, prompt_tokens_above,
        input, output, cache_write_5m, cache_write_1h, cache_read, batch, us_only
   FROM model_prices
- WHERE book = $1 AND superseded_revision IS NULL
+ WHERE` + heldAt + `
  ORDER BY model, speed, effective_from, prompt_tokens_above`
-	rows, err := q.Query(ctx, statement, book.Name)
+	rows, err := q.Query(ctx, statement, book.Name, revision)
 	if err != nil {
 		return err
 	}
@@ -247,9 +257,9 @@ SELECT model, speed, effective_from, prompt_tokens_above,
 	return err
 }
 
-func readSeatPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
-	const seats = `SELECT tier, effective_from, amount, products FROM seat_prices WHERE book = $1 AND superseded_revision IS NULL ORDER BY tier, effective_from`
-	rows, err := q.Query(ctx, seats, book.Name)
+func readSeatPrices(ctx context.Context, q querier, book *billing.PriceBook, revision int64) error {
+	const seats = `SELECT tier, effective_from, amount, products FROM seat_prices WHERE` + heldAt + ` ORDER BY tier, effective_from`
+	rows, err := q.Query(ctx, seats, book.Name, revision)
 	if err != nil {
 		return err
 	}
@@ -261,9 +271,9 @@ func readSeatPrices(ctx context.Context, q querier, book *billing.PriceBook) err
 	return err
 }
 
-func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook) error {
-	const surcharges = `SELECT name, tier, effective_from, amount FROM surcharge_prices WHERE book = $1 AND superseded_revision IS NULL ORDER BY name, tier, effective_from`
-	rows, err := q.Query(ctx, surcharges, book.Name)
+func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook, revision int64) error {
+	const surcharges = `SELECT name, tier, effective_from, amount FROM surcharge_prices WHERE` + heldAt + ` ORDER BY name, tier, effective_from`
+	rows, err := q.Query(ctx, surcharges, book.Name, revision)
 	if err != nil {
 		return err
 	}
@@ -275,8 +285,8 @@ func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook) er
 	if err != nil {
 		return err
 	}
-	const tools = `SELECT tool, effective_from, per, amount FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL ORDER BY tool, effective_from`
-	rows, err = q.Query(ctx, tools, book.Name)
+	const tools = `SELECT tool, effective_from, per, amount FROM tool_prices WHERE` + heldAt + ` ORDER BY tool, effective_from`
+	rows, err = q.Query(ctx, tools, book.Name, revision)
 	if err != nil {
 		return err
 	}

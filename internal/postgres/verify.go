@@ -191,7 +191,10 @@ func (v *verification) runAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return v.checkCalendar(ctx)
+	if err := v.checkCalendar(ctx); err != nil {
+		return err
+	}
+	return v.checkContents(ctx)
 }
 
 func (v *verification) run(ctx context.Context, checks []check) error {

@@ -47,8 +47,8 @@ func with(item postgres.UsageItem, change func(*billing.Event)) postgres.UsageIt
 }
 
 // newYear is a fixture in which everything has happened that bills: seats that
-// change, all kinds of prices, late usage, crossed limits, a small invoice
-// carried forward, a month billed in two pieces, declined, paid, and sent
+// change, all kinds of prices, late usage, crossed limits, discounts, a
+// small invoice carried forward, a month billed in two pieces, declined, paid, and sent
 // invoices, in two organisations of two calendars.
 func newYear(t *testing.T) *fixture {
 	t.Helper()
@@ -56,7 +56,9 @@ func newYear(t *testing.T) *fixture {
 	f := &fixture{postgres.New(pool), t, t.Context(), pool}
 	_, err := f.LoadPriceBook(f.ctx, contractBook(), tester)
 	require.NoError(t, err)
-	f.create(billing.Organization{ID: "acme", StartsAt: october, TestClock: true, Now: october, PaymentMethod: "pm_first"})
+	f.create(billing.Organization{
+		ID: "acme", StartsAt: october, TestClock: true, Now: october, PaymentMethod: "pm_first", Discount: decimal.RequireFromString("12.5"),
+	})
 	f.liveOctober()
 	f.endOctober()
 	require.Equal(t, billing.StatusOpen, f.issueOctober().Status)
@@ -64,9 +66,17 @@ func newYear(t *testing.T) *fixture {
 	f.charge(insufficient)
 	f.clock(issuedAt.Add(day))
 	f.charge(succeeded)
+	f.discount("10")
 	f.liveNovember()
 	f.liveBeta()
 	return f
+}
+
+func (f *fixture) discount(percent string) postgres.DiscountChange {
+	f.t.Helper()
+	change, err := f.SetDiscount(f.ctx, "acme", decimal.RequireFromString(percent), tester)
+	require.NoError(f.t, err)
+	return change
 }
 
 func (f *fixture) liveOctober() {

@@ -5,6 +5,7 @@ package postgres
 func invoiceChecks() []check {
 	return []check{
 		{"invoice_total", totalsAreTheirLines},
+		{"discount", discountsAreTheirCharges},
 		{"invoice_period", invoicesAreOfTheirPeriod},
 		{"invoice_outcome", statusFollowsTheTotal},
 		{"charge_step", totalsCanBeCollected},
@@ -13,21 +14,53 @@ func invoiceChecks() []check {
 	}
 }
 
-// I12: an invoice's total is the sum of its lines; its subtotal leaves out what
-// was carried forward, credited, or rounded.
+// I12: an invoice's total is the sum of its lines, its subtotal that of what is
+// charged at list price, and its discount that of the discounts.
 const totalsAreTheirLines = `
 WITH sums AS (
-    SELECT i.id, i.subtotal, i.total, coalesce(sum(l.amount), 0) AS lines,
-           coalesce(sum(l.amount) FILTER (WHERE l.kind NOT IN ('carried_forward', 'credit', 'adjustment')), 0) AS charges
+    SELECT i.id, i.subtotal, i.discount, i.total, coalesce(sum(l.amount), 0) AS lines,
+           coalesce(sum(l.amount) FILTER (WHERE l.kind IN ('seat', 'surcharge', 'usage')), 0) AS charges,
+           coalesce(sum(l.amount) FILTER (WHERE l.kind = 'discount'), 0) AS discounts
       FROM invoices i
       LEFT JOIN invoice_lines l ON l.invoice_id = i.id
      WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
      GROUP BY i.id
 )
-SELECT id, concat_ws(' of ', trim_scale(charges), trim_scale(lines)), concat_ws(' of ', trim_scale(subtotal), trim_scale(total))
+SELECT id, concat_ws(' of ', concat_ws(' and ', trim_scale(charges), trim_scale(discounts)), trim_scale(lines)),
+       concat_ws(' of ', concat_ws(' and ', trim_scale(subtotal), trim_scale(discount)), trim_scale(total))
   FROM sums
- WHERE total <> lines OR subtotal <> charges
+ WHERE total <> lines OR subtotal <> charges OR discount <> discounts
  ORDER BY id`
+
+// R75: the negotiated discount is taken off the sum of the charges of each
+// percentage, rounded once, half away from zero: a charge has that by which its
+// own period was billed.
+const discountsAreTheirCharges = `
+WITH bases AS (
+    SELECT i.id, p.discount AS percent, sum(l.amount) AS base
+      FROM invoices i
+      JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind IN ('seat', 'surcharge', 'usage')
+      JOIN periods p ON p.org_id = i.org_id AND p.id = l.origin_id
+     WHERE i.org_id = @org AND i.status <> 'void' AND (@period = '' OR i.period_id = @period)
+     GROUP BY i.id, p.discount
+), expected AS (
+    SELECT id, 'discount/' || trim_scale(percent) AS key, percent, base,
+           -sign(base) * div(2 * abs(base) * percent + 100 * @unit::numeric, 200 * @unit::numeric) * @unit::numeric AS amount
+      FROM bases
+     WHERE percent <> 0 AND base <> 0
+), kept AS (
+    SELECT i.id, l.key, l.quantity AS percent, -l.unit_price AS base, l.amount
+      FROM invoices i
+      JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind = 'discount'
+     WHERE i.org_id = @org AND i.status <> 'void' AND (@period = '' OR i.period_id = @period)
+)
+SELECT id || ' ' || key,
+       coalesce(trim_scale(e.percent) || '% of ' || trim_scale(e.base) || ' = ' || trim_scale(e.amount), 'none'),
+       coalesce(trim_scale(k.percent) || '% of ' || trim_scale(k.base) || ' = ' || trim_scale(k.amount), 'none')
+  FROM expected e
+  FULL JOIN kept k USING (id, key)
+ WHERE (e.percent, e.base, e.amount) IS DISTINCT FROM (k.percent, k.base, k.amount)
+ ORDER BY 1`
 
 // I32: an invoice is of one period of its own organisation, from its start to its
 // end, and its id says so.

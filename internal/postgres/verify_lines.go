@@ -175,7 +175,7 @@ SELECT id || ' ' || key, trim_scale(expected)::text, trim_scale(amount)::text
 // The parts of a line add up to it: quantities and amounts to the last digit,
 // exact amounts up to what a quotient of days leaves over; and nobody's part is
 // more than a unit off what it is exactly. Every line has parts but those
-// that were carried forward, use up a credit, or round the total.
+// that were carried forward, discount, use up a credit, or round the total.
 const partsAddUpToTheirLine = `
 WITH parts AS (
     SELECT i.id, l.n, l.key, l.kind, l.quantity, l.exact_amount, l.amount, count(m.user_id) AS parts,
@@ -191,7 +191,7 @@ SELECT id || ' ' || key,
        concat_ws(' ', trim_scale(quantity), '=', trim_scale(exact_amount), '~', trim_scale(amount)),
        concat_ws(' ', trim_scale(quantities), '=', trim_scale(exact_amounts), '~', trim_scale(amounts), 'furthest', trim_scale(furthest))
   FROM parts
- WHERE (parts > 0 OR kind NOT IN ('carried_forward', 'credit', 'adjustment'))
+ WHERE (parts > 0 OR kind NOT IN ('carried_forward', 'discount', 'credit', 'adjustment'))
    AND (quantities <> quantity
         OR amounts <> amount
         OR furthest > @unit::numeric

@@ -22,15 +22,17 @@ func writeInvoice(
 UPDATE periods
    SET closed_at      = $3,
        parked_reason  = '',
+       discount       = $5,
        price_revision = (SELECT revision FROM price_books WHERE name = $4)
  WHERE org_id = $1 AND id = $2 AND closed_at IS NULL`
-	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now, org.PriceBook); err != nil {
+	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now, org.PriceBook, org.Discount); err != nil {
 		return 0, wrap("close period "+p.ID, err)
 	}
 	if err := copyLines(ctx, tx, invoice); err != nil {
 		return 0, err
 	}
-	if err := copyParts(ctx, tx, org, p, invoice, statement); err != nil {
+	hash, err := copyParts(ctx, tx, org, p, invoice, statement)
+	if err != nil {
 		return 0, err
 	}
 	if invoice.Status == billing.StatusOpen {
@@ -38,7 +40,7 @@ UPDATE periods
 			return 0, err
 		}
 	}
-	if err := insertInvoice(ctx, tx, org, invoice); err != nil {
+	if err := insertInvoice(ctx, tx, org, invoice, hash); err != nil {
 		return 0, err
 	}
 	const consume = `
@@ -62,23 +64,24 @@ func copyProviderItems(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice)
 	return len(items), wrap("write the provider's items", err)
 }
 
-func insertInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, invoice *billing.Invoice) error {
+func insertInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, invoice *billing.Invoice, lines *billing.ContentHash) error {
 	const draw = `UPDATE installation SET last_invoice_number = last_invoice_number + 1 RETURNING last_invoice_number`
 	var number int64
 	if err := tx.QueryRow(ctx, draw).Scan(&number); err != nil {
 		return wrap("draw an invoice number", err)
 	}
-	invoice.Number = fmt.Sprintf("INV-%06d", number)
+	invoice.Number, invoice.FinalizedAt = fmt.Sprintf("INV-%06d", number), &org.Now
+	invoice.ContentHash = lines.Sum(invoice)
 	const statement = `
-INSERT INTO invoices (id, org_id, period_id, revision, number, status, currency, subtotal, total,
-                      period_start, period_end, finalized_at, due_at, collection, net_days)
-VALUES (@id, @org, @period, @revision, @number, @status, @currency, @subtotal, @total,
-        @start, @end, @now, @due_at, @collection, @net_days)`
+INSERT INTO invoices (id, org_id, period_id, revision, number, status, currency, subtotal, discount, total,
+                      period_start, period_end, finalized_at, due_at, collection, net_days, content_hash)
+VALUES (@id, @org, @period, @revision, @number, @status, @currency, @subtotal, @discount, @total,
+        @start, @end, @now, @due_at, @collection, @net_days, @content_hash)`
 	args := pgx.NamedArgs{
 		"id": invoice.ID, "org": org.ID, "period": invoice.PeriodID, "revision": invoice.Revision, "number": invoice.Number,
-		"status": invoice.Status, "currency": invoice.Currency, "subtotal": invoice.Subtotal.Amount, "total": invoice.Total.Amount,
+		"status": invoice.Status, "currency": invoice.Currency, "subtotal": invoice.Subtotal.Amount, "discount": invoice.Discount.Amount, "total": invoice.Total.Amount,
 		"start": invoice.PeriodStart, "end": invoice.PeriodEnd, "now": org.Now, "due_at": nil,
-		"collection": org.Collection, "net_days": org.NetDays,
+		"collection": org.Collection, "net_days": org.NetDays, "content_hash": invoice.ContentHash,
 	}
 	if invoice.Status == billing.StatusOpen {
 		args["due_at"] = dueAt(org)

@@ -13,24 +13,40 @@ import (
 
 // copyParts writes the members' parts of an invoice's lines, one line in memory
 // at a time: what a month's close needs grows with the members of its largest
-// line, and not with members times lines.
-func copyParts(ctx context.Context, tx pgx.Tx, org billing.Organization, p period, invoice *billing.Invoice, statement *billing.Statement) error {
-	for i := range invoice.Lines {
-		line := &invoice.Lines[i]
-		if line.Kind != billing.KindUsage {
-			if err := copyPartsOf(ctx, tx, invoice, i, line.Members); err != nil {
+// line, and not with members times lines. It returns the hash of all lines.
+func copyParts(
+	ctx context.Context, tx pgx.Tx, org billing.Organization, p period, invoice *billing.Invoice, statement *billing.Statement,
+) (*billing.ContentHash, error) {
+	hash, next := billing.NewContentHash(), 0
+	write := func(line billing.Line) error { // by value: the parts are not kept
+		next++
+		hash.Line(&line)
+		return copyPartsOf(ctx, tx, invoice, next, line.Members)
+	}
+	upTo := func(end int) error { // lines that come with their parts, or have none
+		for next < end {
+			line := invoice.Lines[next]
+			invoice.Lines[next].Members = nil
+			if err := write(line); err != nil {
 				return err
 			}
 		}
-		line.Members = nil
+		return nil
 	}
-	return eachUsageLine(ctx, tx, org, p, invoice, statement, func(i int, parts []billing.MemberPart) error {
-		line := invoice.Lines[i] // a copy: the parts are not kept
+	err := eachUsageLine(ctx, tx, org, p, invoice, statement, func(i int, parts []billing.MemberPart) error {
+		if err := upTo(i); err != nil {
+			return err
+		}
+		line := invoice.Lines[i]
 		if err := line.Deal(parts); err != nil {
 			return err
 		}
-		return copyPartsOf(ctx, tx, invoice, i, line.Members)
+		return write(line)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return hash, upTo(len(invoice.Lines))
 }
 
 func copyPartsOf(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice, line int, parts []billing.MemberPart) error {
@@ -38,7 +54,7 @@ func copyPartsOf(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice, line 
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_line_members"}, columns,
 		pgx.CopyFromSlice(len(parts), func(i int) ([]any, error) {
 			m := &parts[i]
-			return []any{invoice.ID, line + 1, m.User, m.Quantity, m.Exact.Amount, m.Amount.Amount}, nil
+			return []any{invoice.ID, line, m.User, m.Quantity, m.Exact.Amount, m.Amount.Amount}, nil
 		}))
 	return wrap("write the member parts of "+invoice.ID, err)
 }
