@@ -192,10 +192,14 @@ func newStripeWebhookCmd(a *app) *cobra.Command {
   shuffle            gather --times deliveries and make them in an order drawn by --seed
   random             draw one of --kinds (default all), or none, for each delivery by --seed
 
-or a forgery that must be refused, sent once before the true delivery:
+or something sent once before the true delivery: a forgery that must be refused,
 
   forge_unsigned forge_secret forge_old forge_future forge_v0 forge_altered
-  forge_reserialized forge_livemode`,
+  forge_reserialized forge_livemode huge
+
+or an event, rightly signed, that must be taken and change nothing:
+
+  strange_type strange_object strange_account strange_customer`,
 		Example: `  starter dev stripe webhook duplicate --type 'invoice.*' --copies 5
   starter dev stripe webhook shuffle --times 20 --seed 7
   starter dev stripe webhook random --times -1 --seed 42 --kinds duplicate,delay
