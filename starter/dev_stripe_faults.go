@@ -115,7 +115,7 @@ func showStripeFaults(ctx context.Context, a *app, stripe localstripe.Client) er
 		left("METHOD", func(f localstripe.Ordered) string { return orAny(f.Method) }),
 		left("PATH", func(f localstripe.Ordered) string { return orAny(f.Path) }),
 		right("NTH", func(f localstripe.Ordered) string { return showCount(max(1, f.Nth)) }),
-		right("TIMES", func(f localstripe.Ordered) string { return showTimes(f.Times) }),
+		right("TIMES", func(f localstripe.Ordered) string { return showFaultTimes(f.Fault) }),
 		right("FOR", func(f localstripe.Ordered) string { return showMS(f.MS) }),
 		right("SEEN", func(f localstripe.Ordered) string { return showCount(f.Seen) }),
 		right("STRUCK", func(f localstripe.Ordered) string { return showCount(f.Struck) })); err != nil {
@@ -147,6 +147,14 @@ func showMS(ms int) string {
 		return ""
 	}
 	return (time.Duration(ms) * time.Millisecond).String()
+}
+
+// showFaultTimes tells that an outage strikes all that come, whatever it was given.
+func showFaultTimes(f localstripe.Fault) string {
+	if f.Kind == localstripe.FaultOutage {
+		return "all"
+	}
+	return showTimes(f.Times)
 }
 
 func showTimes(n int) string {
