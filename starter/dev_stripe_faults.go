@@ -115,7 +115,7 @@ func showStripeFaults(ctx context.Context, a *app, stripe localstripe.Client) er
 		left("METHOD", func(f localstripe.Ordered) string { return orAny(f.Method) }),
 		left("PATH", func(f localstripe.Ordered) string { return orAny(f.Path) }),
 		right("NTH", func(f localstripe.Ordered) string { return showCount(max(1, f.Nth)) }),
-		right("TIMES", func(f localstripe.Ordered) string { return showTimes(f.Times) }),
+		right("TIMES", func(f localstripe.Ordered) string { return showFaultTimes(f.Fault) }),
 		right("FOR", func(f localstripe.Ordered) string { return showMS(f.MS) }),
 		right("SEEN", func(f localstripe.Ordered) string { return showCount(f.Seen) }),
 		right("STRUCK", func(f localstripe.Ordered) string { return showCount(f.Struck) })); err != nil {
@@ -147,6 +147,14 @@ func showMS(ms int) string {
 		return ""
 	}
 	return (time.Duration(ms) * time.Millisecond).String()
+}
+
+// showFaultTimes tells that an outage strikes all that come, whatever it was given.
+func showFaultTimes(f localstripe.Fault) string {
+	if f.Kind == localstripe.FaultOutage {
+		return "all"
+	}
+	return showTimes(f.Times)
 }
 
 func showTimes(n int) string {
@@ -192,10 +200,14 @@ func newStripeWebhookCmd(a *app) *cobra.Command {
   shuffle            gather --times deliveries and make them in an order drawn by --seed
   random             draw one of --kinds (default all), or none, for each delivery by --seed
 
-or a forgery that must be refused, sent once before the true delivery:
+or something sent once before the true delivery: a forgery that must be refused,
 
   forge_unsigned forge_secret forge_old forge_future forge_v0 forge_altered
-  forge_reserialized forge_livemode`,
+  forge_reserialized forge_livemode huge
+
+or an event, rightly signed, that must be taken and change nothing:
+
+  strange_type strange_object strange_account strange_customer`,
 		Example: `  starter dev stripe webhook duplicate --type 'invoice.*' --copies 5
   starter dev stripe webhook shuffle --times 20 --seed 7
   starter dev stripe webhook random --times -1 --seed 42 --kinds duplicate,delay

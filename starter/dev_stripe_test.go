@@ -37,7 +37,7 @@ func TestAnOperatorRehearsesStripesFaults(t *testing.T) {
 	s, sc := newStripeShell(t)
 	require.Contains(t, s.ok("dev", "stripe", "faults"), "No faults are ordered")
 	s.ok("dev", "stripe", "fault", "lock_timeout", "--method", "POST", "--path", "/v1/customers", "--nth", "2")
-	require.Contains(t, s.ok("dev", "stripe", "fault", "outage", "--for", "6h", "--path", "/v1/charges"), "6h0m0s")
+	require.Contains(t, s.ok("dev", "stripe", "fault", "outage", "--for", "6h", "--path", "/v1/charges"), "all  6h0m0s")
 	_, err := sc.Customers.New(nil)
 	require.NoError(t, err)
 	_, err = sc.Customers.New(nil)

@@ -1,9 +1,11 @@
 package stripe_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -138,9 +140,24 @@ func TestS26_AnotherAPIVersionIsReadAllTheSame(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1790000000, 0)
 	body := []byte(strings.Replace(string(eventOf(`{"id":"in_1","object":"invoice"}`)), sdk.APIVersion, "2030-01-01", 1))
-	event, err := receiver(t, testKey, secret).Webhook(body, sign(body, secret, now), now)
+	var log bytes.Buffer
+	g, err := stripe.New(stripe.Options{Key: testKey, WebhookSecrets: []string{secret}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	event, err := g.Webhook(body, sign(body, secret, now), now)
 	require.NoError(t, err)
 	require.Equal(t, "in_1", event.InvoiceID)
+	require.Contains(t, log.String(), "level=WARN")
+	require.Contains(t, log.String(), "version=2030-01-01")
+}
+
+// Every call names the version that this program was written for, whatever the
+// account's default is.
+func TestS26_EveryCallPinsTheAPIVersion(t *testing.T) {
+	t.Parallel()
+	s := scripted(t, reply(200, `{"id":"in_1"}`))
+	_, err := s.CreateInvoice(context.Background(), draftOf("cus_1", "acme/2026-10-01"))
+	require.NoError(t, err)
+	require.Equal(t, sdk.APIVersion, s.requests[0].Header.Get("Stripe-Version"))
 }
 
 func TestWebhook_FromTheLocalStripe(t *testing.T) {

@@ -33,7 +33,35 @@ func prepare(kind WebhookFaultKind, body []byte, secret string, now time.Time) (
 	case ForgeLivemode:
 		live := bytes.ReplaceAll(body, []byte(`"livemode":false`), []byte(`"livemode":true`))
 		return live, sign(now, live, secret)
+	case WebhookHuge:
+		huge := append(bytes.TrimSuffix(body, []byte("}")), bytes.Repeat([]byte(" "), hugeSize)...)
+		huge = append(huge, '}')
+		return huge, sign(now, huge, secret)
+	case StrangeType, StrangeObject, StrangeAccount, StrangeCustomer:
+		other := strange(kind, body)
+		return other, sign(now, other, secret)
 	default:
 		return body, sign(now, body, secret)
 	}
+}
+
+const hugeSize = 10 << 20
+
+// strange makes another event of a true one.
+func strange(kind WebhookFaultKind, body []byte) []byte {
+	event := decode(body).(map[string]any)
+	event["id"] = newID("evt")
+	switch kind {
+	case StrangeType:
+		event["type"] = "nothing.known"
+	case StrangeAccount:
+		event["account"] = "acct_other"
+	case StrangeObject:
+		event["data"] = map[string]any{"object": map[string]any{"id": "thing_1", "object": "thing"}}
+	default:
+		if object, ok := event["data"].(map[string]any)["object"].(map[string]any); ok {
+			object["customer"] = "cus_other"
+		}
+	}
+	return mustEncode(event)
 }

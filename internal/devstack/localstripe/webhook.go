@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -148,11 +147,10 @@ func (d *dispatcher) deliver(e *event, endpoint string, as treatment, tried func
 		for range max(2, as.copies) - 1 {
 			d.open.Go(func() { _, _ = d.try(e, endpoint, as.kind) }) // the true one is tried until it is taken
 		}
-	case "", WebhookShuffle, WebhookRandom:
 	default:
-		_, _ = d.try(e, endpoint, as.kind) // a forgery: nobody waits for it to be taken
 	}
-	if slices.Contains(Forgeries(), as.kind) {
+	if as.kind.extra() {
+		_, _ = d.try(e, endpoint, as.kind) // nobody waits for it to be taken
 		as.kind = ""
 	}
 	d.persist(e, endpoint, as.kind, tried)

@@ -24,7 +24,7 @@ const (
 	// by default), and makes them one after the other in an order drawn by Seed.
 	WebhookShuffle WebhookFaultKind = "shuffle"
 	// WebhookRandom draws by Seed, for each delivery, one of Kinds (of all but
-	// shuffle by default), or none.
+	// shuffle and huge by default), or none.
 	WebhookRandom WebhookFaultKind = "random"
 )
 
@@ -40,14 +40,36 @@ const (
 	ForgeLivemode     WebhookFaultKind = "forge_livemode"     // rightly signed, of the other mode
 )
 
+// The strangers: a delivery that is rightly signed, of an event of its own, goes out
+// once before the true one. Whoever gets it must take it and do nothing.
+const (
+	StrangeType     WebhookFaultKind = "strange_type"     // of a type that nobody knows
+	StrangeObject   WebhookFaultKind = "strange_object"   // about an object that nobody knows
+	StrangeAccount  WebhookFaultKind = "strange_account"  // of another account
+	StrangeCustomer WebhookFaultKind = "strange_customer" // about this invoice, of another customer
+)
+
+// WebhookHuge sends 10 MB, rightly signed, before the true delivery.
+const WebhookHuge WebhookFaultKind = "huge"
+
+// Strangers are the kinds that send what is rightly signed and no news.
+func Strangers() []WebhookFaultKind {
+	return []WebhookFaultKind{StrangeType, StrangeObject, StrangeAccount, StrangeCustomer}
+}
+
 // WebhookFaultKinds are all kinds of faults of deliveries.
 func WebhookFaultKinds() []WebhookFaultKind {
-	return append(drawable(), WebhookShuffle, WebhookRandom)
+	return append(drawable(), WebhookShuffle, WebhookRandom, WebhookHuge)
+}
+
+// extra tells whether the kind sends something beside the true delivery.
+func (k WebhookFaultKind) extra() bool {
+	return k == WebhookHuge || slices.Contains(Forgeries(), k) || slices.Contains(Strangers(), k)
 }
 
 // drawable are the kinds that concern one delivery alone.
 func drawable() []WebhookFaultKind {
-	return append([]WebhookFaultKind{WebhookDuplicate, WebhookDelay, WebhookDrop}, Forgeries()...)
+	return slices.Concat([]WebhookFaultKind{WebhookDuplicate, WebhookDelay, WebhookDrop}, Forgeries(), Strangers())
 }
 
 // Forgeries are the kinds that send what must be refused.

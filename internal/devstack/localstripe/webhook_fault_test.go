@@ -221,7 +221,7 @@ func TestRandomFaultsLoseNothingButWhatTheyDrop(t *testing.T) {
 		return n
 	}
 	reached := func() int {
-		ids := m.got()
+		ids := slices.DeleteFunc(m.got(), func(id string) bool { return !slices.Contains(happened, id) }) // strangers
 		slices.Sort(ids)
 		return len(slices.Compact(ids))
 	}
@@ -245,4 +245,45 @@ func TestEventsReachBack30Days(t *testing.T) {
 	require.Len(t, l.happened(t), 2)
 	l.wall.pass(2 * time.Second)
 	require.Len(t, l.happened(t), 1)
+}
+
+func TestW10_W11_W14_WhatIsRightlySignedMayStillBeNoNews(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var got []string
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		event, err := webhook.ConstructEvent(body, r.Header.Get("Stripe-Signature"), "whsec_box")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, string(event.Type)+" "+event.Account+" "+event.GetObjectValue("object")+" "+event.GetObjectValue("customer"))
+		if len(body) > 10<<20 {
+			got = append(got, "huge")
+		}
+	}))
+	t.Cleanup(hook.Close)
+	l := startWith(t, localstripe.Options{WebhookURL: hook.URL, WebhookSecret: "whsec_box"})
+	c := l.customer(t, "")
+	for _, kind := range append(localstripe.Strangers(), localstripe.WebhookHuge) {
+		l.server.InjectWebhooks(localstripe.WebhookFault{Kind: kind, Type: "invoice.created"})
+		l.draft(t, c.ID)
+	}
+	want := []string{
+		"customer.created  customer ",
+		"nothing.known  invoice " + c.ID, "invoice.created  invoice " + c.ID,
+		"invoice.created  thing ", "invoice.created  invoice " + c.ID,
+		"invoice.created acct_other invoice " + c.ID, "invoice.created  invoice " + c.ID,
+		"invoice.created  invoice cus_other", "invoice.created  invoice " + c.ID,
+		"invoice.created  invoice " + c.ID, "huge", "invoice.created  invoice " + c.ID,
+	}
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) == len(want)
+	}, 5*time.Second, time.Millisecond)
+	require.ElementsMatch(t, want, got)
 }
