@@ -122,6 +122,7 @@ SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (S
 		"org": org, "period": period, "currency": currency, "book": book, "now": now, "installation": installation,
 		"unit":            billing.FromMinor(1, currency).Amount,
 		"smallest_charge": currency.SmallestCharge().Amount,
+		"largest_charge":  currency.LargestCharge().Amount,
 	}
 	if err := v.findMonths(ctx); err != nil {
 		return nil, err
@@ -253,7 +254,8 @@ SELECT coalesce(used.id, 'number ' || drawn.n),
 const finalRowsAreGuarded = `
 SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
-               ('invoice_line_members_are_final'), ('audit_log_is_final')) AS guard (trigger_name)
+               ('invoice_line_members_are_final'), ('audit_log_is_final'), ('invoices_stay'), ('invoice_lines_stay'),
+               ('invoice_line_members_stay'), ('invoice_line_members_hang_under_a_line'), ('invoice_releases_are_final')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
  ORDER BY 1`

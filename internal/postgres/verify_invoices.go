@@ -7,6 +7,7 @@ func invoiceChecks() []check {
 		{"invoice_total", totalsAreTheirLines},
 		{"invoice_period", invoicesAreOfTheirPeriod},
 		{"invoice_outcome", statusFollowsTheTotal},
+		{"largest_charge", nothingIsChargedBeyondTheLargest},
 		{"carried_forward", carriedOnce},
 		{"provider_items", itemsAddUpToTheTotal},
 	}
@@ -56,6 +57,17 @@ SELECT id,
    AND status <> 'void'
    AND CASE WHEN total = 0 THEN 'settled' WHEN total < @smallest_charge::numeric THEN 'carried' ELSE 'collected' END
        <> CASE WHEN status IN ('settled', 'carried') THEN status ELSE 'collected' END
+ ORDER BY id`
+
+// I33 and S17: what is more than the provider charges at once is paid by transfer.
+const nothingIsChargedBeyondTheLargest = `
+SELECT id, 'at most ' || trim_scale(@largest_charge::numeric) || ', or send_invoice', trim_scale(total) || ' by ' || collection
+  FROM invoices
+ WHERE org_id = @org
+   AND (@period = '' OR period_id = @period)
+   AND status <> 'void'
+   AND total > @largest_charge::numeric
+   AND collection <> 'send_invoice'
  ORDER BY id`
 
 // What is carried stands on exactly one later live invoice, with its amount; and
