@@ -35,6 +35,7 @@ func TestT14_EachErrorHasItsRetryPolicy(t *testing.T) {
 		"what contradicts the record is final":    {err: billing.Conflict("already closed"), wantType: Conflict, wantFinal: true},
 		"what is wrong in itself is final":        {err: billing.Invalid("amount"), wantType: Invalid, wantFinal: true},
 		"a wrapped final error is final":          {err: fmt.Errorf("pay: %w", billing.Invalid("amount")), wantType: Invalid, wantFinal: true},
+		"that billing is stopped is final":        {err: fmt.Errorf("pay: %w", billing.Stopped("since noon")), wantType: Stopped, wantFinal: true},
 		"an error nobody thought of is retried":   {err: errors.New("surprise")},
 		"a lost connection is retried":            {err: &url.Error{Op: "Post", URL: "https://api", Err: io.ErrUnexpectedEOF}},
 		"a timeout is retried":                    {err: context.DeadlineExceeded},

@@ -39,6 +39,9 @@ type options struct {
 	members int
 	orgs    int
 	bin     string
+
+	closeMembers string // see closeMembers
+	only         bool   // closeMembers alone
 }
 
 func main() {
@@ -47,6 +50,8 @@ func main() {
 	flag.IntVar(&o.events, "events", 200_000, "events of one import")
 	flag.IntVar(&o.members, "members", 200, "members who cause them")
 	flag.IntVar(&o.orgs, "orgs", 100, "organisations whose month is closed at once")
+	flag.StringVar(&o.closeMembers, "close-members", "1000,10000,100000", "members of the large organisations whose month is closed; none = left out")
+	flag.BoolVar(&o.only, "close-members-only", false, "measure nothing else")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of the built programs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -107,6 +112,9 @@ func run(ctx context.Context, o options) (err error) {
 
 // measure runs every measurement and prints them as one table.
 func (r *rig) measure(ctx context.Context) error {
+	if r.only {
+		return r.closeMembers(ctx, os.Stdout, r.options.closeMembers)
+	}
 	imports, err := r.rounded(ctx, "import", r.importRound)
 	if err != nil {
 		return err
@@ -129,7 +137,10 @@ func (r *rig) measure(ctx context.Context) error {
 		closes.ours, closes.shape, closes.ofShape)
 	fmt.Fprintf(w, "history events of a quiet month, invoice and payment included\t%d\t\t\t≤ 90\t\n", history.events)
 	fmt.Fprintf(w, "Temporal actions of a quiet month\t%d\t\t\t\t\n", history.actions)
-	return w.Flush()
+	if err := w.Flush(); err != nil || r.options.closeMembers == "" {
+		return err
+	}
+	return r.closeMembers(ctx, os.Stdout, r.options.closeMembers)
 }
 
 // pair is our rate beside the limit's, per second; shape is that of doing nothing

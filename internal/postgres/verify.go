@@ -123,6 +123,7 @@ SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (S
 		"unit":            billing.FromMinor(1, currency).Amount,
 		"smallest_charge": currency.SmallestCharge().Amount,
 		"charge_digits":   currency.ChargeDigits(),
+		"largest_charge":  currency.LargestCharge().Amount,
 	}
 	if err := v.findMonths(ctx); err != nil {
 		return nil, err
@@ -258,7 +259,8 @@ SELECT coalesce(used.id, 'number ' || drawn.n),
 const finalRowsAreGuarded = `
 SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
-               ('invoice_line_members_are_final'), ('audit_log_is_final'),
+               ('invoice_line_members_are_final'), ('audit_log_is_final'), ('invoices_stay'), ('invoice_lines_stay'),
+               ('invoice_line_members_stay'), ('invoice_line_members_hang_under_a_line'), ('invoice_releases_are_final'),
                ('invoices_move_forward'), ('ledger_transactions_are_final'), ('ledger_entries_are_final'),
                ('ledger_transactions_balance'), ('ledger_entries_balance')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name

@@ -9,6 +9,7 @@ func invoiceChecks() []check {
 		{"invoice_period", invoicesAreOfTheirPeriod},
 		{"invoice_outcome", statusFollowsTheTotal},
 		{"charge_step", totalsCanBeCollected},
+		{"largest_charge", nothingIsChargedBeyondTheLargest},
 		{"carried_forward", carriedOnce},
 		{"provider_items", itemsAddUpToTheTotal},
 	}
@@ -105,6 +106,17 @@ SELECT i.id || ' item ' || p.n, trim_scale(round(p.amount, @charge_digits::int))
   JOIN provider_items p ON p.invoice_id = i.id
  WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND p.amount <> round(p.amount, @charge_digits::int)
  ORDER BY 1`
+
+// I33 and S17: what is more than the provider charges at once is paid by transfer.
+const nothingIsChargedBeyondTheLargest = `
+SELECT id, 'at most ' || trim_scale(@largest_charge::numeric) || ', or send_invoice', trim_scale(total) || ' by ' || collection
+  FROM invoices
+ WHERE org_id = @org
+   AND (@period = '' OR period_id = @period)
+   AND status <> 'void'
+   AND total > @largest_charge::numeric
+   AND collection <> 'send_invoice'
+ ORDER BY id`
 
 // What is carried stands on exactly one later live invoice, with its amount; and
 // what a live invoice has carried forward was carried into it.

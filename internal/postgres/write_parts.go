@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -54,9 +55,15 @@ func copyPartsOf(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice, line 
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"invoice_line_members"}, columns,
 		pgx.CopyFromSlice(len(parts), func(i int) ([]any, error) {
 			m := &parts[i]
-			return []any{invoice.ID, line, m.User, m.Quantity, m.Exact.Amount, m.Amount.Amount}, nil
+			return []any{invoice.ID, line, m.User, numeric(m.Quantity), numeric(m.Exact.Amount), numeric(m.Amount.Amount)}, nil
 		}))
 	return wrap("write the member parts of "+invoice.ID, err)
+}
+
+// numeric is a decimal as the driver writes it fastest: as text it would take half
+// of a large month's close.
+func numeric(d decimal.Decimal) pgtype.Numeric {
+	return pgtype.Numeric{Int: d.Coefficient(), Exp: d.Exponent(), Valid: true}
 }
 
 // partsAtOnce is how many parts are fetched from the database at once.
@@ -71,15 +78,17 @@ func eachUsageLine(
 ) error {
 	const declare = `
 DECLARE parts NO SCROLL CURSOR FOR
-SELECT k.line, t.user_id, sum(q.quantity)
-  FROM usage_totals t
-  JOIN unnest(@origins::text[], @products::text[], @models::text[], @rates::bigint[], @classes::int[], @lines::int[])
-           AS k (origin_id, product, model, rate_id, class, line)
- USING (origin_id, product, model, rate_id)
- CROSS JOIN LATERAL (SELECT (ARRAY[CLASSES])[k.class] AS quantity) q
- WHERE t.org_id = @org AND t.period_id = @period AND q.quantity <> 0
- GROUP BY k.line, t.user_id
- ORDER BY k.line, t.user_id`
+SELECT line, user_id, sum(quantity)
+  FROM (SELECT k.line, t.user_id, (ARRAY[CLASSES])[k.class] AS quantity
+          FROM usage_totals t
+          JOIN unnest(@origins::text[], @products::text[], @models::text[], @rates::bigint[], @classes::int[], @lines::int[])
+                   AS k (origin_id, product, model, rate_id, class, line)
+         USING (origin_id, product, model, rate_id)
+         WHERE t.org_id = @org AND t.period_id = @period
+        OFFSET 0) used -- so that only this is sorted, and not all classes with each
+ WHERE quantity <> 0
+ GROUP BY line, user_id
+ ORDER BY line, user_id`
 	columns := make([]string, 0, billing.NumClasses)
 	for _, class := range billing.Classes() {
 		columns = append(columns, "t."+class.String()) // a class is counted in the column of its name
@@ -126,7 +135,7 @@ func fetchParts(ctx context.Context, tx pgx.Tx, visit func(line int, part billin
 	type row struct {
 		Line     int
 		User     string
-		Quantity decimal.Decimal
+		Quantity pgtype.Numeric
 	}
 	fetched, err := tx.Query(ctx, fmt.Sprintf(`FETCH %d FROM parts`, partsAtOnce))
 	if err != nil {
@@ -137,7 +146,8 @@ func fetchParts(ctx context.Context, tx pgx.Tx, visit func(line int, part billin
 		return 0, err
 	}
 	for _, r := range rows {
-		if err := visit(r.Line, billing.MemberPart{User: r.User, Quantity: r.Quantity}); err != nil {
+		quantity := decimal.NewFromBigInt(r.Quantity.Int, r.Quantity.Exp)
+		if err := visit(r.Line, billing.MemberPart{User: r.User, Quantity: quantity}); err != nil {
 			return 0, err
 		}
 	}
