@@ -215,6 +215,37 @@ func TestM08_ACreditOnAPaidInvoiceIsUsedByTheNextOnesNeverBelowZero(t *testing.T
 	f.clean()
 }
 
+func TestM08_AVoidFreesTheCreditsThatTheInvoiceUsed(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(succeeded)
+	f.correct(credited("15"))
+	november := f.issueNovember().Invoice
+	require.Equal(t, "0", f.balance("credits"))
+	_, err := f.CorrectInvoice(f.ctx, november, voided(), tester)
+	require.NoError(t, err)
+	require.Equal(t, "-15", f.balance("credits"))
+	drafts, err := f.DraftInvoices(f.ctx, "acme")
+	require.NoError(t, err)
+	require.Equal(t, november+"/2", drafts[0].ID)
+	require.Equal(t, "5.00 USD", drafts[0].Total.String(), "the next revision uses them again")
+	f.clean()
+}
+
+func TestWhatMayBeOurOwnDoingIsNotTakenForSomebodyElses(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.correct(credited("20"))
+	step := f.begin()
+	f.event("evt_1", "invoice.paid") // the provider settled it by our credit note; its answer was lost
+	again := f.begin()
+	require.Equal(t, billing.StepCorrect, again.Do, "and not a look, which would find it paid out of band")
+	require.Equal(t, step.Correction.IdempotencyKey, again.Correction.IdempotencyKey)
+	require.Equal(t, billing.StatusSettled, f.corrected(again, billing.CorrectionResult{Done: true, StripeID: "cn_1"}).Status)
+	require.Equal(t, "0", f.balance("settlements"))
+	f.clean()
+}
+
 func TestO03_AVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
