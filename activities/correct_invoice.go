@@ -81,6 +81,7 @@ func (a *Activities) corrected(ctx context.Context, step billing.ChargeStep) (re
 	case billing.CorrectionSettlement:
 		paidElsewhere := result.State.Status == providerPaid && result.State.Charges == 0 && result.State.PaymentStatus != billing.PaymentSucceeded
 		result.Done = correction.Full && correction.Tried && paidElsewhere
+	case billing.CorrectionCreditNote: // is told by itself, above
 	}
 	return result, nil
 }

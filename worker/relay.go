@@ -13,7 +13,6 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
-	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/workflows"
 )
@@ -184,10 +183,10 @@ func (r *relay) missed(ctx context.Context, workflowID string, err error) error 
 // withdrawn: its cycle has gone on long ago. It tells whether that is what it is.
 func (r *relay) invoiceAnew(ctx context.Context, workflowID string) (bool, error) {
 	invoice, ok := strings.CutPrefix(workflowID, "invoice/")
-	organization, _, revision, err := billing.ParseInvoiceID(invoice)
-	if !ok || err != nil || revision == 1 {
+	if !ok || strings.Count(invoice, "/") < 2 { // the first revision is its cycle's child
 		return false, nil
 	}
+	organization, _, _ := strings.Cut(invoice, "/")
 	all, err := r.outbox.ExpectedWorkflows(ctx, organization)
 	if err != nil {
 		return false, fmt.Errorf("what should run for %s: %w", organization, err)

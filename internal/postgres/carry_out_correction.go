@@ -126,6 +126,7 @@ func (c *collecting) applyCorrection(ctx context.Context, asked *correction) (nu
 		return "", false, c.end(ctx, billing.StatusWrittenOff)
 	case billing.CorrectionSettlement:
 		return "", false, c.settle(ctx, fmt.Sprintf("%s/correction/%d", c.ID, asked.ID), asked.Amount.Decimal)
+	case billing.CorrectionCreditNote:
 	}
 	toCredit = !c.unsettled()
 	number, err = c.creditNote(ctx, asked.Amount.Decimal, toCredit)

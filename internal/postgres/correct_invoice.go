@@ -129,6 +129,7 @@ func findSame(known []correction, want CorrectionRequest, by By, settled bool) *
 		k := &known[i]
 		same := k.Kind == want.Kind
 		switch want.Kind {
+		case billing.CorrectionVoid, billing.CorrectionWriteOff:
 		case billing.CorrectionSettlement:
 			rest := !want.Amount.Valid && (settled || k.Status == correctionRequested)
 			same = same && k.Reference == want.Reference && (rest || equal(k.Amount, want.Amount))

@@ -215,6 +215,37 @@ func TestM08_ACreditOnAPaidInvoiceIsUsedByTheNextOnesNeverBelowZero(t *testing.T
 	f.clean()
 }
 
+func TestM08_AVoidFreesTheCreditsThatTheInvoiceUsed(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(succeeded)
+	f.correct(credited("15"))
+	november := f.issueNovember().Invoice
+	require.Equal(t, "0", f.balance("credits"))
+	_, err := f.CorrectInvoice(f.ctx, november, voided(), tester)
+	require.NoError(t, err)
+	require.Equal(t, "-15", f.balance("credits"))
+	drafts, err := f.DraftInvoices(f.ctx, "acme", true)
+	require.NoError(t, err)
+	require.Equal(t, november+"/2", drafts[0].ID)
+	require.Equal(t, "5.00 USD", drafts[0].Total.String(), "the next revision uses them again")
+	f.clean()
+}
+
+func TestWhatMayBeOurOwnDoingIsNotTakenForSomebodyElses(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.correct(credited("20"))
+	step := f.begin()
+	f.event("evt_1", "invoice.paid") // the provider settled it by our credit note; its answer was lost
+	again := f.begin()
+	require.Equal(t, billing.StepCorrect, again.Do, "and not a look, which would find it paid out of band")
+	require.Equal(t, step.Correction.IdempotencyKey, again.Correction.IdempotencyKey)
+	require.Equal(t, billing.StatusSettled, f.corrected(again, billing.CorrectionResult{Done: true, StripeID: "cn_1"}).Status)
+	require.Equal(t, "0", f.balance("settlements"))
+	f.clean()
+}
+
 func TestO03_AVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
@@ -416,6 +447,51 @@ func TestWhatIsTooLittleToChargeIsLeftToAPerson(t *testing.T) {
 	f.correct(credited("0.30"))
 	require.Equal(t, billing.StatusPaid, f.carryOut().Status, "paid in part and credited for the rest")
 	f.clean()
+}
+
+func TestACreditNoteBeforeTheProviderKnowsTheInvoiceWaitsForThat(t *testing.T) {
+	t.Parallel()
+	f := newIssued(t)
+	f.correct(credited("5"))
+	require.Equal(t, billing.StepNone, f.begin().Do)
+	require.Equal(t, 1, f.nudges("collect/"+octoberInvoice))
+	f.publish(octoberInvoice, "in_1")
+	require.Equal(t, 2, f.nudges("collect/"+octoberInvoice), "and is told")
+	require.Equal(t, "15.00 USD", f.carryOut().Due.String())
+	f.clean()
+}
+
+func TestS20_AnInvoiceVoidedAtTheProviderAfterAPartWasPaidOwesThatBack(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.correct(transferred("5", ""))
+	f.carryOut()
+	f.correct(credited("2"))
+	f.carryOut()
+	f.provider(billing.ProviderInvoiceState{Status: "void"})
+	require.Equal(t, "-5", f.balance("unapplied"))
+	require.Equal(t, "0", f.balance("receivable"))
+	require.Equal(t, "0", f.balance("revenue"))
+	require.Equal(t, map[string]bool{"paid_settled": true, "period_invoiced": true}, f.named(), "money for nothing is named")
+}
+
+func TestCorrectionsThatWereCarriedOutAreFinalAndNumberedWithoutGaps(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.correct(credited("5"))
+	f.corrected(f.begin(), billing.CorrectionResult{Refused: "no"})
+	f.correct(credited("5"))
+	f.carryOut()
+	require.Equal(t, "CN-000001", f.invoice().CreditNotes[0].Number, "what was refused has drawn none")
+	for _, statement := range []string{`UPDATE invoice_corrections SET amount = 1`, `DELETE FROM invoice_corrections`} {
+		_, err := f.pool.Exec(f.ctx, statement)
+		require.ErrorContains(t, err, "cannot change")
+	}
+	f.clean()
+	f.spoil(`UPDATE invoice_corrections SET number = 'CN-000002' WHERE number IS NOT NULL`)
+	found, err := f.Verify(f.ctx, "", "")
+	require.NoError(t, err)
+	require.Equal(t, []string{"credit_note_numbers", "credit_note_numbers"}, []string{found[0].Check, found[1].Check})
 }
 
 func TestWhatCannotBeCorrectedIsRefusedInAClearSentence(t *testing.T) {

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
 
+	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -288,4 +290,25 @@ func TestM08_ACreditThatIsUsedTwiceIsNamed(t *testing.T) {
 	f.clean()
 	f.spoil(`UPDATE invoice_corrections SET amount = 14`)
 	require.Equal(t, map[string]bool{"credit_use": true, "ledger_credits": true, "ledger_revenue": true}, f.named())
+}
+
+func TestI26_WhatRemainsIsHeldAgainstTheProviders(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.correct(transferred("5", ""))
+	f.carryOut()
+	verify := func(remaining string) []postgres.Difference {
+		found, err := f.VerifyProvider(f.ctx, "acme", func(context.Context, string) (billing.ProviderInvoiceState, error) {
+			return billing.ProviderInvoiceState{
+				Status: "open", Total: f.invoice().Total,
+				AmountRemaining: billing.Money{Amount: decimal.RequireFromString(remaining), Currency: "USD"},
+			}, nil
+		})
+		require.NoError(t, err)
+		return found
+	}
+	require.Empty(t, verify("15"))
+	found := verify("20") // somebody deleted the credit note there
+	require.Len(t, found, 1)
+	require.Equal(t, "provider_remaining", found[0].Check)
 }

@@ -250,6 +250,11 @@ UPDATE invoices
 		if err := c.published(ctx, state); err != nil {
 			return err
 		}
+		if c.correction != nil { // it waited for this
+			if err := nudge(ctx, tx, c.Org, "collect/"+invoice); err != nil {
+				return err
+			}
+		}
 		return c.save(ctx)
 	})
 	return wrap("record that "+invoice+" is final at the provider", err)

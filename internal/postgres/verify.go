@@ -233,6 +233,7 @@ func (v *verification) runOne(ctx context.Context, c check) error {
 func databaseChecks() []check {
 	return []check{
 		{"invoice_numbers", invoiceNumbersHaveNoGap},
+		{"credit_note_numbers", creditNoteNumbersHaveNoGap},
 		{"final_rows", finalRowsAreGuarded},
 	}
 }
@@ -253,6 +254,21 @@ SELECT coalesce(used.id, 'number ' || drawn.n),
  WHERE drawn.n IS NULL OR used.n IS NULL
  ORDER BY coalesce(drawn.n, used.n)`
 
+// The same for credit notes, whose numbers are drawn when they are carried out.
+const creditNoteNumbersHaveNoGap = `
+WITH drawn AS (
+    SELECT generate_series(1, last_credit_note_number) AS n FROM installation
+), used AS (
+    SELECT number, substring(number FROM '[0-9]+$')::bigint AS n FROM invoice_corrections WHERE number IS NOT NULL
+)
+SELECT coalesce(used.number, 'number ' || drawn.n),
+       CASE WHEN drawn.n IS NULL THEN 'a number that was drawn' ELSE 'a credit note' END,
+       CASE WHEN drawn.n IS NULL THEN 'one that was not' ELSE 'none' END
+  FROM drawn
+  FULL JOIN used ON used.n = drawn.n
+ WHERE drawn.n IS NULL OR used.n IS NULL
+ ORDER BY coalesce(drawn.n, used.n)`
+
 // What was issued, the ledger and the audit trail are kept from changing by
 // triggers, the ledger from losing its balance, and invoices from going back; one
 // that is off or gone has left the door open (I15, I25, I31, J12).
@@ -261,7 +277,7 @@ SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' T
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
                ('invoice_line_members_are_final'), ('audit_log_is_final'), ('invoices_stay'), ('invoice_lines_stay'),
                ('invoice_line_members_stay'), ('invoice_line_members_hang_under_a_line'), ('invoice_releases_are_final'),
-               ('invoices_move_forward'), ('ledger_transactions_are_final'), ('ledger_entries_are_final'),
+               ('invoices_move_forward'), ('invoice_corrections_are_final'), ('ledger_transactions_are_final'), ('ledger_entries_are_final'),
                ('ledger_transactions_balance'), ('ledger_entries_balance')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')

@@ -9,7 +9,7 @@ func ledgerChecks() []check {
 		{"ledger_receivable", receivableIsWhatIsOwed},
 		{"ledger_revenue", revenueIsWhatWasCharged},
 		{"ledger_credits", creditsAreWhatIsLeftOfThem},
-		{"credit_use", creditsAreUsedOnce},
+		{"credit_use", notesAreUsedOnce},
 		{"ledger_rounding", roundingIsOnTheInvoices},
 		{"ledger_bad_debt", badDebtIsWhatWasGivenUp},
 	}
@@ -112,7 +112,7 @@ const creditsAreWhatIsLeftOfThem = booked + `, used AS (
 
 // M08: no more of a credit note is used, on live invoices, than it was of; and
 // nothing else is.
-const creditsAreUsedOnce = `
+const notesAreUsedOnce = `
 WITH used AS (
     SELECT substring(l.key FROM '^credit/(.*)$') AS number, -sum(l.amount) AS amount
       FROM invoices i

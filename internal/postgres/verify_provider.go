@@ -94,6 +94,9 @@ func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(
 		return []Difference{differ("provider_invoice", "an invoice at the provider", "none, and payments")}, nil
 	}
 	theirs, err := fetch(ctx, ours.StripeID)
+	if errors.Is(err, billing.ErrNotFound) && ours.Status == billing.StatusVoid && !ours.Finalized {
+		return nil, nil // a draft that was withdrawn is deleted
+	}
 	if errors.Is(err, billing.ErrNotFound) {
 		return []Difference{differ("provider_invoice", ours.StripeID, "does not exist at the provider")}, nil
 	}

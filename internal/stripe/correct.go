@@ -29,6 +29,7 @@ func (g *Gateway) Correct(ctx context.Context, step billing.ChargeStep) (string,
 			return g.api.Invoices.MarkUncollectible(step.StripeInvoice, &sdk.InvoiceMarkUncollectibleParams{Params: params})
 		case billing.CorrectionSettlement:
 			return g.api.Invoices.Pay(step.StripeInvoice, &sdk.InvoicePayParams{Params: params, PaidOutOfBand: sdk.Bool(true)})
+		case billing.CorrectionCreditNote: // made above
 		}
 		return nil, billing.Invalid("correction: %q", correction.Kind)
 	})

@@ -131,4 +131,6 @@ CREATE TABLE invoice_corrections (
 );
 CREATE UNIQUE INDEX invoice_corrections_one_requested ON invoice_corrections (invoice_id) WHERE status = 'requested';
 CREATE INDEX invoice_corrections_invoice ON invoice_corrections (invoice_id);
+CREATE TRIGGER invoice_corrections_are_final BEFORE UPDATE OR DELETE ON invoice_corrections
+    FOR EACH ROW WHEN (OLD.status <> 'requested') EXECUTE FUNCTION refuse_change();
 CREATE INDEX invoice_corrections_credits ON invoice_corrections (org_id, id) WHERE to_credit;
