@@ -34,6 +34,7 @@ type Statement struct {
 	Book     *PriceBook
 	Seats    []SeatAssignment // those in force at any time within the period
 	Usage    []UsageTotal
+	Free     []FreeUse // by billing month; none where no code ran
 	Carried  []Carried
 }
 
@@ -44,7 +45,8 @@ func (s *Statement) Lines() ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, s.usageLines()...)
+	usage := s.usageLines()
+	lines = append(append(lines, usage...), s.freeLines(usage)...)
 	for _, carried := range s.Carried {
 		amount := s.money(carried.Amount)
 		lines = append(lines, Line{
@@ -101,6 +103,7 @@ func (c usageCharge) key() string {
 func (s *Statement) usageLines() []Line {
 	parts := map[usageCharge][]MemberPart{}
 	prices := map[usageCharge]UnitPrice{}
+	texts := map[usageCharge]*chargeText{}
 	for i := range s.Usage {
 		total := &s.Usage[i]
 		for _, class := range Classes() {
@@ -110,26 +113,30 @@ func (s *Statement) usageLines() []Line {
 			unit := total.Rate.Unit[class]
 			charge := usageCharge{total.Origin, total.Product, total.Model, class, unit.Amount.String(), unit.Per}
 			prices[charge] = unit
+			if texts[charge] == nil {
+				texts[charge] = &chargeText{}
+			}
+			texts[charge].add(total.Rate, class)
 			parts[charge] = append(parts[charge], MemberPart{User: total.User, Quantity: total.Counts[class]})
 		}
 	}
+	described := describeCharges(texts)
 	lines := make([]Line, 0, len(parts))
 	for charge, members := range parts {
-		lines = append(lines, s.usageLine(charge, prices[charge], mergeUsers(members)))
+		line := s.usageLine(charge, prices[charge], mergeUsers(members))
+		line.Description = described[charge]
+		lines = append(lines, line)
 	}
+	slices.SortFunc(lines, func(a, z Line) int { return strings.Compare(a.Key, z.Key) })
 	return lines
 }
 
 func (s *Statement) usageLine(charge usageCharge, unit UnitPrice, members []MemberPart) Line {
 	line := Line{
 		Key: charge.key(), Kind: KindUsage, Product: charge.product, Model: charge.model, TokenClass: charge.class.String(),
-		Description: charge.product + " " + charge.model + " " + strings.ReplaceAll(charge.class.String(), "_", " "),
-		UnitPrice:   s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
+		UnitPrice: s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
 	}
-	if charge.origin != "" {
-		line.Description += ", used in the period from " + charge.origin
-	}
-	s.settle(&line, func(quantity decimal.Decimal, _ int32) decimal.Decimal { return unit.Times(quantity) })
+	s.settle(&line, unit.charge)
 	return line
 }
 

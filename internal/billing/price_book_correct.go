@@ -43,8 +43,19 @@ func (b *PriceBook) Correct(edition *PriceBook, settled time.Time) (Correction, 
 			return c, Conflict("seats: tier %s: which products a seat covered cannot be corrected backwards; accepted: products as they were, or a date to come", p.Tier)
 		}
 	}
+	for _, p := range c.Added.Tools {
+		old, ok := b.Tool(p.Tool, p.EffectiveFrom)
+		if ok && !p.EffectiveFrom.After(settled) && !old.sameTerms(p) {
+			return c, Conflict("tools: %s: minimum and free_per_month cannot be corrected backwards, since usage was metered and billed by them; accepted: as they were, or a date to come", p.Tool)
+		}
+	}
 	*b = corrected
 	return c, nil
+}
+
+// sameTerms tells whether two prices meter alike.
+func (p ToolPrice) sameTerms(other ToolPrice) bool {
+	return p.Minimum == other.Minimum && p.FreePerMonth == other.FreePerMonth
 }
 
 // batchOffered tells whether the price that p takes the place of, or that is in

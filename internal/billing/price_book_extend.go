@@ -110,9 +110,11 @@ var surchargePriceRules = priceRules[SurchargePrice]{
 }
 
 var toolPriceRules = priceRules[ToolPrice]{
-	describe:    func(p ToolPrice) string { return "tools: " + p.Tool },
-	from:        func(p ToolPrice) time.Time { return p.EffectiveFrom },
-	sameRow:     func(a, z ToolPrice) bool { return a.Tool == z.Tool && a.EffectiveFrom.Equal(z.EffectiveFrom) },
-	samePrice:   func(a, z ToolPrice) bool { return a.Amount.Equal(z.Amount) && a.Per == z.Per },
+	describe: func(p ToolPrice) string { return "tools: " + p.Tool },
+	from:     func(p ToolPrice) time.Time { return p.EffectiveFrom },
+	sameRow:  func(a, z ToolPrice) bool { return a.Tool == z.Tool && a.EffectiveFrom.Equal(z.EffectiveFrom) },
+	samePrice: func(a, z ToolPrice) bool {
+		return a.Amount.Equal(z.Amount) && a.Per == z.Per && a.sameTerms(z)
+	},
 	sameSubject: func(a, z ToolPrice) bool { return a.Tool == z.Tool },
 }

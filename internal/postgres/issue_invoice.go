@@ -192,6 +192,9 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Usage, err = readTotals(ctx, q, org.ID, p.ID, billing.NewRater(statement.Book, rates)); err != nil {
 		return nil, err
 	}
+	if statement.Free, err = readFreeUse(ctx, q, org, p, statement); err != nil {
+		return nil, err
+	}
 	statement.Carried, err = readCarried(ctx, q, org.ID, p.Start)
 	return statement, err
 }
@@ -199,7 +202,7 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 func readTotals(ctx context.Context, q querier, org, periodID string, rater *billing.Rater) ([]billing.UsageTotal, error) {
 	const statement = `
 SELECT origin_id, user_id, product, model, rate_id,
-       input, output, cache_write_5m, cache_write_1h, cache_read, web_search
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution
   FROM usage_totals
  WHERE org_id = $1 AND period_id = $2
  ORDER BY user_id, product, model, rate_id, origin_id`
@@ -211,7 +214,7 @@ SELECT origin_id, user_id, product, model, rate_id,
 		var rate int64
 		c := &t.Counts
 		err = row.Scan(&t.Origin, &t.User, &t.Product, &t.Model, &rate,
-			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch])
+			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch], &c[billing.CodeExecution])
 		if t.Rate = rater.ByID(rate); t.Rate == nil && err == nil {
 			err = fmt.Errorf("rate %d is not of the organization's price book", rate)
 		}

@@ -81,19 +81,17 @@ func periodOrCurrent(ctx context.Context, tx pgx.Tx, org billing.Organization, i
 
 func sumUsage(ctx context.Context, tx pgx.Tx, org billing.Organization, periodID string, by []string) ([]UsageRow, error) {
 	const statement = `
-SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
-       CASE WHEN @by_product THEN t.product ELSE '' END,
-       CASE WHEN @by_model   THEN t.model   ELSE '' END,
-       sum(t.events)::bigint,
-       sum(t.input), sum(t.output), sum(t.cache_write_5m), sum(t.cache_write_1h), sum(t.cache_read), sum(t.web_search),
-       sum((t.input * r.input + t.output * r.output + t.cache_write_5m * r.cache_write_5m
-            + t.cache_write_1h * r.cache_write_1h + t.cache_read * r.cache_read) * 0.000001
-           + CASE WHEN t.web_search = 0 THEN 0 ELSE t.web_search * r.web_search / r.web_search_per END)
-  FROM usage_totals t
-  JOIN rates r ON r.id = t.rate_id
- WHERE t.org_id = @org AND t.period_id = @period
-   AND (t.events, t.input, t.output, t.cache_write_5m, t.cache_write_1h, t.cache_read, t.web_search)
-           <> (0, 0, 0, 0, 0, 0, 0) -- all of it was retracted
+SELECT CASE WHEN @by_user    THEN s.user_id ELSE '' END,
+       CASE WHEN @by_product THEN s.product ELSE '' END,
+       CASE WHEN @by_model   THEN s.model   ELSE '' END,
+       sum(s.events)::bigint,
+       sum(s.input), sum(s.output), sum(s.cache_write_5m), sum(s.cache_write_1h), sum(s.cache_read), sum(s.web_search), sum(s.code_execution),
+       sum(` + listPrice + `)
+  FROM usage_totals s
+  JOIN rates r ON r.id = s.rate_id
+ WHERE s.org_id = @org AND s.period_id = @period
+   AND (s.events, s.input, s.output, s.cache_write_5m, s.cache_write_1h, s.cache_read, s.web_search, s.code_execution)
+           <> (0, 0, 0, 0, 0, 0, 0, 0) -- all of it was retracted
  GROUP BY 1, 2, 3
  ORDER BY 1, 2, 3`
 	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{
@@ -106,7 +104,7 @@ SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (u UsageRow, err error) {
 		c := &u.Counts
 		err = row.Scan(&u.User, &u.Product, &u.Model, &u.Events,
-			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch],
+			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch], &c[billing.CodeExecution],
 			&u.Spend.Amount)
 		u.Spend.Currency = org.Currency
 		return u, err
