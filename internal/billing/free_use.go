@@ -76,7 +76,11 @@ func (s *Statement) freeLines(usage []Line) []Line {
 func (s *Statement) freeLine(charged *Line, seconds, perMonth decimal.Decimal) Line {
 	line := *charged
 	line.Key += freeKey
-	line.Description += ", within the free " + inHours(perMonth) + " hours of the month"
+	within := ", within the free "
+	if seconds.IsNegative() { // what was free was retracted
+		within = ", retracted from the free "
+	}
+	line.Description += within + inHours(perMonth) + " hours of the month"
 	used := make([]decimal.Decimal, len(charged.Members))
 	for i, member := range charged.Members {
 		used[i] = member.Quantity

@@ -154,7 +154,7 @@ func draftInvoice(ctx context.Context, q querier, org billing.Organization, p pe
 	}
 	if parked > 0 {
 		invoice.Status = billing.StatusParked
-		invoice.ParkedReason = fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s", parked, org.ID)
+		invoice.ParkedReason = fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s, or starter usage discard", parked, org.ID)
 	}
 	invoice.AmountDue = money(decimal.Zero)
 	if invoice.Status == billing.StatusOpen {

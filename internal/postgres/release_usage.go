@@ -11,27 +11,38 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// ParkedRow counts the parked events of one model and reason.
+// What has become of parked usage.
+const (
+	ParkedWaiting   = "waiting"   // for a price; it holds its month's invoice
+	ParkedDiscarded = "discarded" // given up by a person
+	ParkedRetracted = "retracted" // cancelled by an event of its own
+)
+
+// ParkedRow counts the parked events of one model, reason and status.
 type ParkedRow struct {
-	Model  string    `json:"model"`
-	Reason string    `json:"reason"`
-	Events int64     `json:"events"`
-	First  time.Time `json:"first"`
-	Last   time.Time `json:"last"`
+	Model     string    `json:"model"`
+	Reason    string    `json:"reason"`
+	Events    int64     `json:"events"`
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
+	Status    string    `json:"status"`
+	Discarded *string   `json:"discarded"` // why; null = it was not
 }
 
-// ParkedUsage lists what waits for a price.
-func (s *Store) ParkedUsage(ctx context.Context, orgID string) ([]ParkedRow, error) {
+// ParkedUsage lists what waits for a price; all also what does so no more.
+func (s *Store) ParkedUsage(ctx context.Context, orgID string, all bool) ([]ParkedRow, error) {
 	if _, err := s.Organization(ctx, orgID); err != nil {
 		return nil, err
 	}
 	const statement = `
-SELECT model, parked_reason, count(*), min(occurred_at), max(occurred_at)
+SELECT model, parked_reason, count(*), min(occurred_at), max(occurred_at),
+       CASE WHEN NOT void THEN 'waiting' WHEN discarded IS NOT NULL THEN 'discarded' ELSE 'retracted' END,
+       discarded
   FROM usage_events
- WHERE org_id = $1 AND rate_id IS NULL AND NOT void
- GROUP BY 1, 2
- ORDER BY 1, 2`
-	rows, err := s.pool.Query(ctx, statement, orgID)
+ WHERE org_id = $1 AND rate_id IS NULL AND retracts IS NULL AND (NOT void OR $2)
+ GROUP BY 1, 2, 6, 7
+ ORDER BY 1, 2, 6, 7`
+	rows, err := s.pool.Query(ctx, statement, orgID, all)
 	if err != nil {
 		return nil, wrap("list parked usage", err)
 	}

@@ -132,6 +132,10 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	if err != nil {
 		return err
 	}
+	before, err := readSpentBefore(ctx, tx, org.ID, window, nil)
+	if err != nil {
+		return err
+	}
 	listed := map[string]bool{}
 	for _, row := range summary.Rows {
 		listed[row.User] = true
@@ -146,7 +150,7 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	for i := range summary.Rows {
 		row := &summary.Rows[i]
 		row.MonthToDate = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}], Currency: org.Currency}
-		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, chart, org.Now))
+		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, before, chart, org.Now))
 	}
 	return nil
 }
@@ -169,7 +173,9 @@ func indexLimits(limits []billing.Limit) limitIndex {
 	return index
 }
 
-func (x limitIndex) standings(user string, window time.Time, spent map[counterKey]decimal.Decimal, chart *seatChart, now time.Time) []billing.Standing {
+func (x limitIndex) standings(
+	user string, window time.Time, spent map[counterKey]decimal.Decimal, before map[beforeKey]decimal.Decimal, chart *seatChart, now time.Time,
+) []billing.Standing {
 	limits := x.wide
 	if own, ok := x.users[user]; ok && user != "" {
 		limits = append(slices.Clone(x.wide), own)
@@ -183,7 +189,7 @@ func (x limitIndex) standings(user string, window time.Time, spent map[counterKe
 			continue
 		}
 		for _, l := range limitsOn(limits, counter.scope, counter.subject, chart, now) {
-			standings = append(standings, billing.Standing{Limit: l, Spent: spent[counter]})
+			standings = append(standings, billing.Standing{Limit: l, Spent: spent[counter], SpentBefore: before[beforeKey{l.ID, counter.subject}]})
 		}
 	}
 	return standings

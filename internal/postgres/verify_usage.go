@@ -234,8 +234,8 @@ SELECT 'event ' || event_id, 'void, as is ' || retracts, 'one of them waits for 
   FROM pairs
  WHERE found IS NOT NULL AND (void, event_void) IS DISTINCT FROM (event_rate IS NULL, event_rate IS NULL)
  UNION ALL
-SELECT 'event ' || e.event_id, 'a retraction, since it is void', 'none'
+SELECT 'event ' || e.event_id, 'a retraction, or why it was discarded, since it is void', 'none'
   FROM usage_events e
- WHERE e.org_id = @org AND @period = '' AND e.void AND e.retracts IS NULL
+ WHERE e.org_id = @org AND @period = '' AND e.void AND e.retracts IS NULL AND e.discarded IS NULL
    AND NOT EXISTS (SELECT FROM usage_events r WHERE r.org_id = e.org_id AND r.retracts = e.event_id)
  ORDER BY 1`

@@ -169,7 +169,11 @@ func priceRows(b *billing.PriceBook) []PriceRow {
 		one("surcharge "+p.Name+" on tier "+p.Tier, p.EffectiveFrom, map[string]string{"amount": p.Amount.String()})
 	}
 	for _, p := range b.Tools {
-		one("tool "+p.Tool, p.EffectiveFrom, map[string]string{"amount": p.Amount.String(), "per": strconv.FormatInt(p.Per, 10)})
+		terms := map[string]string{"amount": p.Amount.String(), "per": strconv.FormatInt(p.Per, 10)}
+		if p.Tool == billing.CodeExecution.String() {
+			terms["minimum"], terms["free_per_month"] = strconv.FormatInt(p.Minimum, 10), strconv.FormatInt(p.FreePerMonth, 10)
+		}
+		one("tool "+p.Tool, p.EffectiveFrom, terms)
 	}
 	return rows
 }
