@@ -27,6 +27,8 @@ func FuzzRate(f *testing.F) {
 		for _, event := range [][]byte{
 			line("claude-sonnet-4-5", "2026-10-01T00:00:40Z", `"usage":{"input_tokens":200001,"cache_read_input_tokens":120,"output_tokens":8}`),
 			line("claude-opus-4-6", "2026-10-01T00:00:40Z", `"inference_geo":"us","usage":{"input_tokens":1,"output_tokens":8,"service_tier":"batch"}`),
+			line("claude-sonnet-4-5", "2026-10-01T00:00:40Z", `"usage":{"input_tokens":200000,"output_tokens":8}`), // the band's very end
+			line("claude-haiku-5-5", "2026-10-07T00:00:00Z", `"usage":{"input_tokens":99999,"output_tokens":0,"cache_read_input_tokens":1}`),
 			line("claude-opus-4-6", "2026-02-01T00:00:00Z", `"speed":"fast","usage":{"input_tokens":1,"output_tokens":8}`),
 			line("claude-haiku-5-5", "2026-10-07T00:00:00Z", `"usage":{"input_tokens":100000,"output_tokens":0,"cache_creation":{"ephemeral_1h_input_tokens":1}}`),
 			line("claude-never", "2026-10-01T00:00:40Z", `"usage":{"input_tokens":1,"output_tokens":8}`),

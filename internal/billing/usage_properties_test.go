@@ -23,7 +23,7 @@ func linesOf(t require.TestingT, s *billing.Statement, usage []billing.UsageTota
 	return mustLines(t, s)
 }
 
-func TestJ08_OrderBatchingAndSplittingOfEventsChangeNoLine(t *testing.T) {
+func TestR26_J08_OrderBatchingAndSplittingOfEventsChangeNoLine(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		events := drawEvents(t, rater, "events")

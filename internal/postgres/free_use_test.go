@@ -64,7 +64,7 @@ func (f *fixture) issueNow(period string) billing.Issued {
 	return issued
 }
 
-func TestR19_CodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *testing.T) {
+func TestR19_R42_CodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *testing.T) {
 	t.Parallel()
 	f := newFreeHours(t)
 	f.limit(billing.ScopeOrganization, "", "4.00")

@@ -71,7 +71,7 @@ var usOnly = []string{
 	"claude-mythos-5-1",
 }
 
-func TestShippedBooksHoldTheirTables(t *testing.T) {
+func TestR16_ShippedBooksHoldTheirTables(t *testing.T) {
 	t.Parallel()
 	require.Len(t, pricebook.Shipped(), len(tables))
 	for _, file := range pricebook.Shipped() {

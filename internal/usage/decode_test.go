@@ -123,7 +123,7 @@ func TestU10_CountsAreWholeNumbersInDigitsAlone(t *testing.T) {
 	}
 }
 
-func TestU10_MissingIsNotZero(t *testing.T) {
+func TestR14_U10_MissingIsNotZero(t *testing.T) {
 	t.Parallel()
 	for _, field := range []string{"id", "organization", "occurred_at", "product", "model", "usage"} {
 		requireRefused(t, with(field, ""), field, "required")
