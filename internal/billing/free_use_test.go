@@ -161,3 +161,33 @@ func requireShared(t *rapid.T, lines []billing.Line, all, free decimal.Decimal) 
 	}
 	require.True(t, given.Equal(free))
 }
+
+// A price of the past may be added where nothing was priced before it; but not one
+// that gives a month, part of which is billed, another allowance.
+func TestR19_APriceOfThePastKeepsTheTermsOfMetering(t *testing.T) {
+	t.Parallel()
+	settled := date("2026-05-01")
+	for name, c := range map[string]struct {
+		minimum, free int64
+		from          string
+		refused       bool
+	}{
+		"before the first, on its terms":      {300, 40, "2026-04-01", false},
+		"before the first, another allowance": {300, 50, "2026-04-01", true},
+		"before the first, another minimum":   {60, 40, "2026-04-01", true},
+		"to come, other terms":                {60, 50, "2026-05-02", false},
+	} {
+		stored := codeBook(billing.ToolPrice{Minimum: 300, FreePerMonth: 40, EffectiveFrom: date("2026-04-20")})
+		edition := codeBook(billing.ToolPrice{Minimum: c.minimum, FreePerMonth: c.free, EffectiveFrom: date(c.from)})
+		corrected := *stored
+		_, extending := stored.Extend(edition, settled)
+		_, correcting := corrected.Correct(edition, settled)
+		for _, err := range []error{extending, correcting} {
+			if c.refused {
+				require.ErrorIs(t, err, billing.ErrConflict, name)
+			} else {
+				require.NoError(t, err, name)
+			}
+		}
+	}
+}

@@ -72,7 +72,9 @@ func seededBook(t *testing.T, seed []byte) *billing.PriceBook {
 	copy(chacha[:], seed)
 	random := rand.New(rand.NewChaCha8(chacha))
 	amount := func() decimal.Decimal { return decimal.New(random.Int64N(1_000_000), -random.Int32N(13)) }
-	maybe := func(d decimal.Decimal) decimal.NullDecimal { return decimal.NullDecimal{Decimal: d, Valid: random.IntN(2) == 0} }
+	maybe := func(d decimal.Decimal) decimal.NullDecimal {
+		return decimal.NullDecimal{Decimal: d, Valid: random.IntN(2) == 0}
+	}
 	from := func(n int) time.Time { return april.Start.AddDate(0, 0, n*random.IntN(15)) }
 	book := &billing.PriceBook{Name: "seeded", Currency: []billing.Currency{"USD", "JPY", "KWD"}[random.IntN(3)]}
 	for _, model := range []string{"m0", "m1"} {

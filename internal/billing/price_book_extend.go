@@ -31,6 +31,9 @@ func (b *PriceBook) Extend(edition *PriceBook, settled time.Time) (added *PriceB
 	if added.Tools, err = extend(b.Tools, edition.Tools, toolPriceRules, settled); err != nil {
 		return nil, err
 	}
+	if err := b.keepsTerms(added.Tools, settled); err != nil {
+		return nil, err
+	}
 	b.Models = append(b.Models, added.Models...)
 	b.Seats = append(b.Seats, added.Seats...)
 	b.Surcharges = append(b.Surcharges, added.Surcharges...)
