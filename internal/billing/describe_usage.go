@@ -45,7 +45,7 @@ func kindOf(rate *Rate, class Class) string {
 			words = append(words, "US-only inference")
 		}
 		if k.PromptTokensAbove > 0 {
-			words = append(words, "prompts of more than "+showNumber(decimal.NewFromInt(k.PromptTokensAbove))+" tokens")
+			words = append(words, "prompts over "+showNumber(decimal.NewFromInt(k.PromptTokensAbove))+" tokens")
 		}
 	}
 	if len(words) == 0 {

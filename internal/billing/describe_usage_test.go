@@ -68,7 +68,7 @@ func TestR18_ALineSaysWhyItHasAnotherPrice(t *testing.T) {
 		"fast US-only": {[]billing.Event{output(early, func(e *billing.Event) { fast(e); us(e) })}, []string{"66: chat m output, fast mode, US-only inference"}},
 		"a long prompt": {
 			[]billing.Event{output(early, nil), output(early, long)},
-			[]string{"10: chat m output", "20: chat m output, prompts of more than 200,000 tokens", "0: chat m cache read, prompts of more than 200,000 tokens"},
+			[]string{"10: chat m output", "20: chat m output, prompts over 200,000 tokens", "0: chat m cache read, prompts over 200,000 tokens"},
 		},
 		"a price change": {
 			[]billing.Event{output(early, nil), output(noon, nil), output(late, nil)},
