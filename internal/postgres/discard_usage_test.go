@@ -40,7 +40,9 @@ func TestU11_UsageThatWillNeverHaveAPriceIsDiscardedAndHoldsNoMonth(t *testing.T
 	require.Zero(t, f.discard(postgres.DiscardChoice{Model: "claude-never"}))
 	require.Equal(t, nudged+1, f.nudges("invoice/"+octoberInvoice), "the parked invoice looks again, once")
 	f.clean()
-	require.Equal(t, "5.00 USD", f.issueOctober().Total.String(), "the others are billed")
+	issued := f.issueOctober()
+	require.Equal(t, billing.StatusOpen, issued.Status, "nothing holds the month any more")
+	require.Equal(t, "5.00 USD", issued.Total.String(), "the others are billed")
 
 	_, err := f.LoadPriceBook(f.ctx, f.bookWith("claude-never"), tester)
 	require.NoError(t, err)

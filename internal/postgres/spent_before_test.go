@@ -129,6 +129,10 @@ func TestR40_ALimitThatIsSetAgainAfterItsRemovalBeginsAnew(t *testing.T) {
 	f.use(use("c", "u1", october, 200_000))
 	explained, _, _ = f.before("")
 	require.Equal(t, []string{"organization 2 of 3"}, explained)
+	f.limit(billing.ScopeOrganization, "", "30")
+	f.use(use("d", "u1", october, 200_000))
+	explained, _, _ = f.before("")
+	require.Equal(t, []string{"organization 3 of 4"}, explained, "a raise, too, gives it another amount")
 	_, err = f.LimitStandings(f.ctx, "nobody")
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
