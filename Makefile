@@ -50,6 +50,16 @@ test: prepare $(STRIPEMOCK) ## run every test, starting what it needs
 	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
 	$(GO) test -C $(COMPOSECHECK) -count=1 -timeout $(TEST_TIMEOUT) ./...
 
+# Each fuzzer by itself: Go runs one at a time.
+FUZZERS  := usage:FuzzDecode billing:FuzzRate pricebook:FuzzParse usage:FuzzScan usage:FuzzElements
+FUZZTIME ?= 10s
+
+.PHONY: fuzz
+fuzz: ## look for input that breaks the readers or the rating (FUZZTIME=10s each)
+	@for fuzzer in $(FUZZERS); do \
+		$(GO) test -run '^$$' -fuzz "^$${fuzzer#*:}$$" -fuzztime $(FUZZTIME) ./internal/$${fuzzer%:*} || exit 1; \
+	done
+
 .PHONY: check
 check: fmt-check vet lint imports workflowcheck ## format, vet, lint, import rules, workflow determinism
 

@@ -37,7 +37,7 @@ func TestOrganizations(t *testing.T) {
 	s := newDatabaseShell(t)
 	require.Contains(t, s.ok("org", "list"), "starter org create")
 	require.Contains(t, s.fails(exitFailed, "org", "create", "acme"), "starter prices load FILE")
-	require.JSONEq(t, `{"name":"anthropic-2026-01","revision":1,"added":20,"changed":true,"releasable":0}`,
+	require.JSONEq(t, `{"name":"anthropic-2026-01","revision":1,"added":21,"changed":true,"releasable":0}`,
 		s.ok("prices", "load", "anthropic-2026-01", "-o", "json"))
 	require.Contains(t, s.ok("prices", "load", "anthropic-2026-01"), "nothing changed")
 	s.golden("prices-list", "prices", "list")
@@ -85,6 +85,8 @@ func TestSeats(t *testing.T) {
 	s.golden("seats-list", "seats", "list", "acme")
 	s.golden("seats-assign", "seats", "assign", "acme", "carol", "--tier", "chat_claude_code", "--at", "2026-10-15")
 	s.golden("seats-assign-again", "seats", "assign", "acme", "carol", "--tier", "chat_claude_code", "--at", "2026-10-15")
+	s.golden("seats-list-begins", "seats", "list", "acme")
+	require.Contains(t, s.ok("seats", "list", "acme"), "begins 2026-10-15")
 	s.golden("seats-remove", "seats", "remove", "acme", "bob", "--at", "2026-10-20")
 	s.golden("seats-list-later", "seats", "list", "acme", "--at", "2026-10-25")
 	require.JSONEq(t, `{"assigned":0,"changed":0,"unchanged":1}`, s.ok("seats", "import", "acme", s.file("again.csv", "user,tier\nalice,chat_claude_code\n"), "-o", "json"))
@@ -93,6 +95,12 @@ func TestSeats(t *testing.T) {
 	require.Contains(t, complaint, "nothing was imported")
 	require.Contains(t, complaint, `line 3: tier: "gold"`)
 	require.NotContains(t, s.ok("seats", "list", "acme"), "dave", "nothing is half done")
+	require.Contains(t, s.ok("seats", "assign", "acme", "dora", "--tier", "chat", "--at", "2026-10-16"), "dora of acme has a seat chat from 2026-10-16")
+	require.NotContains(t, s.ok("seats", "list", "acme", "--at", "2026-10-12"), "dora", "not yet")
+	require.Contains(t, s.ok("seats", "assign", "acme", "erin", "--tier", "chat"), "erin of acme has a seat chat now.")
+	require.Contains(t, s.ok("seats", "assign", "acme", "erin", "--tier", "chat_claude_code", "--at", "2026-10-16"), "from 2026-10-16 00:00:00 on, in place of the former one")
+	require.Contains(t, s.ok("seats", "remove", "acme", "erin", "--at", "2026-10-17"), "erin of acme holds no seat from 2026-10-17")
+	require.Contains(t, s.ok("seats", "remove", "acme", "alice"), "alice of acme holds no seat any more")
 	require.Contains(t, s.fails(exitFailed, "seats", "remove", "acme", "nobody"), `user "nobody" holds no seat`)
 }
 
@@ -148,6 +156,17 @@ func TestUsage(t *testing.T) {
 	require.Contains(t, s.ok("prices", "load", priced), "1 parked event waited for a price")
 	require.JSONEq(t, `{"released":1,"still_parked":0}`, s.ok("usage", "release", "acme", "-o", "json"))
 	require.Contains(t, s.ok("usage", "parked", "acme"), "Nothing is parked")
+
+	s.ok("usage", "import", s.file("never.ndjson", usageLine("never", "carol", "claude-never", 10)+usageLine("never 2", "carol", "claude-never", 10)))
+	require.Contains(t, s.fails(exitUsage, "usage", "discard", "acme", "--reason", "x"), "exactly one of --model, --event")
+	require.Contains(t, s.fails(exitUsage, "usage", "discard", "acme", "--model", "claude-never"), "--reason is missing")
+	require.Contains(t, s.fails(exitFailed, "usage", "discard", "acme", "--model", "claude-never", "--reason", " "), "reason: accepted")
+	require.JSONEq(t, `{"discarded":1}`, s.ok("usage", "discard", "acme", "--event", "never", "--reason", "a test of our own", "-o", "json"))
+	require.Contains(t, s.ok("usage", "discard", "acme", "--event", "never", "--reason", "again"), "nothing changed")
+	require.Contains(t, s.ok("usage", "discard", "acme", "--model", "claude-never", "--reason", "the model is gone"), "Discarded 1 event, never to be billed.")
+	require.Contains(t, s.ok("usage", "parked", "acme"), "Nothing is parked")
+	s.golden("usage-parked-all", "usage", "parked", "acme", "--all")
+	require.Contains(t, s.ok("usage", "parked", "acme", "--all"), "discarded: a test of our own")
 
 	s.stdin = usageLine("7", "carol", "claude-haiku-4-5", 10)
 	require.EqualValues(t, 1, into[importTotals](s, "usage", "import", "-").Accepted)

@@ -288,8 +288,13 @@ func rowOf(l billing.Line) invoiceRow {
 }
 
 func showPer(per int64) string {
-	if per == 1_000_000 {
+	switch per {
+	case 1_000_000:
 		return "million"
+	case 3600: // of seconds, as 60 is; everything else is a power of ten
+		return "hour"
+	case 60:
+		return "minute"
 	}
 	return showCount(per)
 }

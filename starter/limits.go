@@ -200,13 +200,15 @@ func runLimitsList(ctx context.Context, a *app, id string) error {
 		return err
 	}
 	return printList(a, views, "No limits are set: usage is unlimited.",
-		right("ID", func(v limitView) string { return fmt.Sprint(v.ID) }),
-		left("SCOPE", func(v limitView) string { return string(v.Scope) }),
-		left("SUBJECT", func(v limitView) string { return v.Subject }),
-		right("AMOUNT", limitView.amount),
-		left("MODE", func(v limitView) string { return v.Mode }),
-		left("THRESHOLDS", func(v limitView) string { return joinInts(v.Thresholds) }),
-		right("VERSION", func(v limitView) string { return fmt.Sprint(v.Version) }))
+		right("ID", func(v listedLimit) string { return fmt.Sprint(v.ID) }),
+		left("SCOPE", func(v listedLimit) string { return string(v.Scope) }),
+		left("SUBJECT", func(v listedLimit) string { return v.Subject }),
+		right("AMOUNT", func(v listedLimit) string { return v.amount() }),
+		right("SPENT", func(v listedLimit) string { return showMoney(v.Spent) }),
+		right("BEFORE IT WAS SET", func(v listedLimit) string { return showMoney(v.SpentBefore) }),
+		left("MODE", func(v listedLimit) string { return v.Mode }),
+		left("THRESHOLDS", func(v listedLimit) string { return joinInts(v.Thresholds) }),
+		right("VERSION", func(v listedLimit) string { return fmt.Sprint(v.Version) }))
 }
 
 type limitsRemoveOptions struct {
@@ -279,13 +281,17 @@ func newLimitsExplainCmd(a *app) *cobra.Command {
 // standingView is a limit and how a user stands under it.
 type standingView struct {
 	limitView
-	Spent     billing.Money  `json:"spent"`
-	Remaining *billing.Money `json:"remaining"` // null = unlimited; below zero once exceeded
-	Replaced  bool           `json:"replaced"`  // by the user's own limit: it does not hold
+	Spent       billing.Money  `json:"spent"`
+	SpentBefore billing.Money  `json:"spent_before"` // of it, before the limit got its amount
+	Remaining   *billing.Money `json:"remaining"`    // null = unlimited; below zero once exceeded
+	Replaced    bool           `json:"replaced"`     // by the user's own limit: it does not hold
 }
 
 func viewStanding(s billing.Standing, currency billing.Currency) standingView {
-	view := standingView{limitView: viewLimit(s.Limit, currency), Spent: billing.Money{Amount: s.Spent, Currency: currency}, Replaced: s.Replaced}
+	view := standingView{
+		limitView: viewLimit(s.Limit, currency), Replaced: s.Replaced,
+		Spent: billing.Money{Amount: s.Spent, Currency: currency}, SpentBefore: billing.Money{Amount: s.Before(), Currency: currency},
+	}
 	if remaining, limited := s.Limit.Remaining(s.Spent); limited {
 		view.Remaining = &billing.Money{Amount: remaining, Currency: currency}
 	}
@@ -350,6 +356,7 @@ func (v explanationView) write(w io.Writer) {
 		left("LIMIT OF", func(s standingView) string { return s.whose() }),
 		right("AMOUNT", func(s standingView) string { return s.amount() }),
 		right("SPENT", func(s standingView) string { return showCents(s.Spent) }),
+		right("BEFORE IT WAS SET", func(s standingView) string { return showCents(s.SpentBefore) }),
 		right("REMAINING", func(s standingView) string { return showMoney(s.Remaining) }),
 		left("", func(s standingView) string {
 			if v.Binding != nil && s.ID == v.Binding.ID {
@@ -362,16 +369,29 @@ func (v explanationView) write(w io.Writer) {
 		}))
 }
 
+// listedLimit is a limit in a list. What is spent under a limit of each member
+// differs from member to member: null.
+type listedLimit struct {
+	limitView
+	Spent       *billing.Money `json:"spent"`        // in the running billing month
+	SpentBefore *billing.Money `json:"spent_before"` // of it, before the limit got its amount
+}
+
 // listLimits lists an organisation's limits as they are printed.
-func listLimits(ctx context.Context, store *postgres.Store, organization string) ([]limitView, error) {
+func listLimits(ctx context.Context, store *postgres.Store, organization string) ([]listedLimit, error) {
 	org, err := store.Organization(ctx, organization)
 	if err != nil {
 		return nil, err
 	}
-	limits, err := store.Limits(ctx, organization)
-	views := []limitView{}
-	for _, l := range limits {
-		views = append(views, viewLimit(l, org.Currency))
+	standings, err := store.LimitStandings(ctx, organization)
+	views := []listedLimit{}
+	for _, s := range standings {
+		view := listedLimit{limitView: viewLimit(s.Limit, org.Currency)}
+		if !s.PerMember {
+			view.Spent = &billing.Money{Amount: s.Spent, Currency: org.Currency}
+			view.SpentBefore = &billing.Money{Amount: s.Before(), Currency: org.Currency}
+		}
+		views = append(views, view)
 	}
 	return views, err
 }

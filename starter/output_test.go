@@ -78,3 +78,10 @@ func TestLimitAmounts(t *testing.T) {
 		require.ErrorContains(t, (&limitAmount{}).Set(given), "accepted: an amount like 500.00", given)
 	}
 }
+
+func TestR19_SecondsOfCodeArePricedByTheHourForPeople(t *testing.T) {
+	t.Parallel()
+	price := billing.Money{Amount: decimal.RequireFromString("0.05"), Currency: "USD"}
+	line := billing.Line{Kind: billing.KindUsage, Description: "code", Quantity: decimal.NewFromInt(-36_000), UnitPrice: price, Per: 3600, Amount: billing.Money{Amount: decimal.RequireFromString("-0.5"), Currency: "USD"}}
+	require.Equal(t, invoiceRow{what: "code", quantity: "-36,000", price: "0.05 USD per hour", amount: "-0.50 USD"}, rowOf(line))
+}

@@ -165,6 +165,8 @@ type toolPriceView struct {
 	EffectiveFrom *time.Time `json:"effective_from"`
 	Per           int64      `json:"per"`
 	Amount        string     `json:"amount"`
+	Minimum       int64      `json:"minimum,omitempty"`        // seconds an event
+	FreePerMonth  int64      `json:"free_per_month,omitempty"` // seconds
 }
 
 func viewBook(b *billing.PriceBook) bookView {
@@ -198,9 +200,17 @@ func viewBook(b *billing.PriceBook) bookView {
 		view.Models = append(view.Models, row)
 	}
 	for _, p := range b.Tools {
-		view.Tools = append(view.Tools, toolPriceView{p.Tool, optional(p.EffectiveFrom), p.Per, p.Amount.String()})
+		view.Tools = append(view.Tools, toolPriceView{p.Tool, optional(p.EffectiveFrom), p.Per, p.Amount.String(), p.Minimum, p.FreePerMonth})
 	}
 	return view
+}
+
+// showSeconds writes a number of seconds, and nothing for none.
+func showSeconds(seconds int64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return showCount(seconds) + " s"
 }
 
 func runPricesShow(ctx context.Context, a *app, name string) error {
@@ -258,6 +268,8 @@ func (v bookView) write(w io.Writer) {
 			left("TOOL", func(p toolPriceView) string { return p.Tool }),
 			left("FROM", func(p toolPriceView) string { return showOptional(p.EffectiveFrom) }),
 			right("PER", func(p toolPriceView) string { return showCount(p.Per) }),
-			right("AMOUNT", func(p toolPriceView) string { return p.Amount }))
+			right("AMOUNT", func(p toolPriceView) string { return p.Amount }),
+			right("MINIMUM", func(p toolPriceView) string { return showSeconds(p.Minimum) }),
+			right("FREE A MONTH", func(p toolPriceView) string { return showSeconds(p.FreePerMonth) }))
 	}
 }

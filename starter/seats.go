@@ -52,6 +52,9 @@ type assignedSeat struct {
 	Tier         string `json:"tier"`
 	HIPAA        bool   `json:"hipaa"`
 	postgres.SeatResult
+	From time.Time `json:"from"`
+
+	begins bool // the seat begins later
 }
 
 func runSeatsAssign(ctx context.Context, o *seatsAssignOptions) error {
@@ -62,22 +65,38 @@ func runSeatsAssign(ctx context.Context, o *seatsAssignOptions) error {
 	if err != nil {
 		return err
 	}
+	org, err := store.Organization(ctx, o.org)
+	if err != nil {
+		return err
+	}
+	from := org.Now
+	if org.StartsAt.After(from) {
+		from = org.StartsAt
+	}
+	if !o.at.IsZero() {
+		from = o.at.Time
+	}
 	o.change.From = o.at.Time
 	result, err := store.AssignSeats(ctx, o.org, []postgres.SeatChange{o.change}, o.by())
 	if err != nil {
 		return err
 	}
-	view := assignedSeat{o.org, o.change.User, o.change.Tier, o.change.HIPAA, result}
-	return o.print(view, func(w io.Writer) {
-		done := "holds this seat already: nothing changed"
-		switch {
-		case result.Assigned > 0:
-			done = "has a seat " + o.change.Tier + " now"
-		case result.Changed > 0:
-			done = "has a seat " + o.change.Tier + " now, in place of the former one"
-		}
-		fmt.Fprintf(w, "%s of %s %s.\n", o.change.User, o.org, done)
-	})
+	view := assignedSeat{o.org, o.change.User, o.change.Tier, o.change.HIPAA, result, from.UTC(), from.After(org.Now)}
+	return o.print(view, view.write)
+}
+
+func (v assignedSeat) write(w io.Writer) {
+	done := "has a seat " + v.Tier + " now"
+	switch {
+	case v.Assigned+v.Changed == 0:
+		done = "holds this seat already: nothing changed"
+	case v.begins:
+		done = "has a seat " + v.Tier + " from " + showTime(v.From) + " on"
+	}
+	if v.Changed > 0 {
+		done += ", in place of the former one"
+	}
+	fmt.Fprintf(w, "%s of %s %s.\n", v.User, v.Organization, done)
 }
 
 type seatsRemoveOptions struct {
@@ -113,11 +132,19 @@ func runSeatsRemove(ctx context.Context, o *seatsRemoveOptions) error {
 	if err != nil {
 		return err
 	}
+	org, err := store.Organization(ctx, o.org)
+	if err != nil {
+		return err
+	}
 	if err := store.RemoveSeat(ctx, o.org, o.user, o.at.Time, o.by()); err != nil {
 		return err
 	}
 	return o.print(removedSeat{o.org, o.user, optional(o.at.Time)}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s of %s holds no seat any more.\n", o.user, o.org)
+		since := "any more"
+		if o.at.After(org.Now) {
+			since = "from " + showTime(o.at.Time) + " on"
+		}
+		fmt.Fprintf(w, "%s of %s holds no seat %s.\n", o.user, o.org, since)
 	})
 }
 
@@ -130,16 +157,19 @@ type seatsListOptions struct {
 func newSeatsListCmd(a *app) *cobra.Command {
 	o := &seatsListOptions{app: a}
 	cmd := &cobra.Command{
-		Use:     "list ORG",
-		Short:   "List who holds which seat",
-		Example: "  starter seats list acme",
-		Args:    arguments("ORG"),
+		Use:   "list ORG",
+		Short: "List who holds which seat",
+		Long: `List who holds which seat, and who will: a seat that begins later is listed as
+such, beside the one that is held until then. With --at, the seats held at that time.`,
+		Example: `  starter seats list acme
+  starter seats list acme --at 2026-10-15`,
+		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.org = args[0]
 			return runSeatsList(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().Var(&o.at, "at", "at what time (default the organisation's now)")
+	cmd.Flags().Var(&o.at, "at", "held at this time only (default the organisation's now, and what begins later)")
 	return cmd
 }
 
@@ -149,10 +179,22 @@ type seatView struct {
 	HIPAA bool       `json:"hipaa"`
 	From  time.Time  `json:"from"`
 	To    *time.Time `json:"to"`
+
+	Status string `json:"status"` // held, or begins: it begins later
 }
+
+// Whether a seat is held at the time that a list is of.
+const (
+	seatHeld   = "held"
+	seatBegins = "begins"
+)
 
 func runSeatsList(ctx context.Context, o *seatsListOptions) error {
 	store, err := o.Store(ctx)
+	if err != nil {
+		return err
+	}
+	org, err := store.Organization(ctx, o.org)
 	if err != nil {
 		return err
 	}
@@ -162,18 +204,27 @@ func runSeatsList(ctx context.Context, o *seatsListOptions) error {
 	}
 	var views []seatView
 	for _, s := range seats {
-		views = append(views, viewSeat(s))
+		view := viewSeat(s)
+		if o.at.IsZero() && s.From.After(org.Now) {
+			view.Status = seatBegins
+		}
+		views = append(views, view)
 	}
 	return printList(o.app, views, "Nobody holds a seat.",
 		left("USER", func(v seatView) string { return v.User }),
 		left("TIER", func(v seatView) string { return v.Tier }),
 		left("HIPAA", func(v seatView) string { return yes(v.HIPAA) }),
-		left("FROM", func(v seatView) string { return showTime(v.From) }),
+		left("FROM", func(v seatView) string {
+			if v.Status == seatBegins {
+				return "begins " + showTime(v.From)
+			}
+			return showTime(v.From)
+		}),
 		left("TO", func(v seatView) string { return showOptional(v.To) }))
 }
 
 func viewSeat(s billing.SeatAssignment) seatView {
-	return seatView{s.User, s.Tier, s.HIPAA, s.From.UTC(), optional(s.To)}
+	return seatView{s.User, s.Tier, s.HIPAA, s.From.UTC(), optional(s.To), seatHeld}
 }
 
 func yes(b bool) string {

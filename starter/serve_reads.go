@@ -38,6 +38,7 @@ type spendView struct {
 	Period       string         `json:"period"`
 	AsOf         time.Time      `json:"as_of"`
 	Spend        billing.Money  `json:"spend"`
+	SpentBefore  *billing.Money `json:"spent_before"` // of it, before the organisation's limit got its amount; null = no limit
 	Limit        *billing.Money `json:"limit"`
 	Members      []usageRowView `json:"members"`
 }
@@ -65,6 +66,13 @@ func (g gatewayReads) Spend(ctx context.Context, organization, user string, page
 		Organization: organization, Period: summary.Period, AsOf: summary.AsOf.UTC(),
 		Spend: cycle.Spend, Limit: cycle.Limit, Members: []usageRowView{},
 	}
+	service, err := explain(ctx, g.store, organization, "") // under the organisation's limit alone
+	if err != nil {
+		return nil, "", err
+	}
+	for _, standing := range service.Limits {
+		view.SpentBefore = &standing.SpentBefore
+	}
 	rows, last := api.Cut(summary.Rows, page, func(r postgres.UsageRow) string { return memberMark + r.User })
 	for _, row := range rows {
 		view.Members = append(view.Members, viewUsageRow(summary, row, []string{"user"}))
@@ -79,7 +87,7 @@ const memberMark = "user "
 func (g gatewayReads) Limits(ctx context.Context, organization string, page api.Page) (any, string, error) {
 	limits, err := listLimits(ctx, g.store, organization)
 	width := map[billing.Scope]int{billing.ScopeOrganization: 0, billing.ScopeSeatTier: 1, billing.ScopeUser: 2}
-	part, last := api.Rows(limits, page, false, func(l limitView) string { return fmt.Sprintf("%d %s", width[l.Scope], l.Subject) })
+	part, last := api.Rows(limits, page, false, func(l listedLimit) string { return fmt.Sprintf("%d %s", width[l.Scope], l.Subject) })
 	return part, last, err
 }
 

@@ -154,6 +154,33 @@ func TestAMemberIsBlockedAndLetGoOnByTheGateway(t *testing.T) {
 	require.Equal(t, "allowed", ask()["decision"])
 }
 
+func TestR40_R61_AMemberReadsTheirStandingAndWhatPredatesTheirLimit(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	server := newTestGateway(t, s)
+	bearer := []string{"Authorization", "Bearer " + gatewayKey, "Content-Type", "application/json"}
+	s.ok("limits", "set", "acme", "--user", "bob", "--amount", "100.00")
+	s.ok("usage", "import", s.file("usage.ndjson", usageLine("1", "bob", "claude-haiku-4-5", 1_999_500))) // 2.00 USD
+	s.ok("limits", "set", "acme", "--user", "bob", "--amount", "1.50")
+	s.ok("usage", "import", s.file("more.ndjson", usageLine("2", "bob", "claude-haiku-4-5", 999_500))) // what was in flight
+	const spent, before = `"spent":{"amount":"3.00","currency":"USD"}`, `"spent_before":{"amount":"2.00","currency":"USD"}`
+	_, answer := call(t, http.MethodPost, server.URL+"/v1/limits/check", `{"organization":"acme","user":"bob","product":"chat"}`, bearer...)
+	require.Contains(t, answer, `"decision":"blocked"`)
+	require.Contains(t, answer, spent+","+before)
+	for path, want := range map[string][]string{
+		"spend?user=bob": {`"period_end":"2026-11-01T00:00:00Z"`, `"as_of":"2026-10-10T00:00:00Z"`, spent + "," + before + `,"remaining":{"amount":"-1.50","currency":"USD"}`},
+		"spend":          {`"spend":{"amount":"3.00","currency":"USD"},"spent_before":{"amount":"0.00","currency":"USD"}`, `"limit":{"amount":"1.50","currency":"USD"},` + before},
+		"limits":         {`"subject":"bob"`, spent + "," + before},
+	} {
+		_, answer = call(t, http.MethodGet, server.URL+"/v1/organizations/acme/"+path, "", bearer...)
+		for _, part := range want {
+			require.Contains(t, answer, part, path)
+		}
+	}
+	require.Regexp(t, `BEFORE IT WAS SET[^\n]*\n(.*\n)*.*user bob +1\.50 USD +3\.00 USD +2\.00 USD`, s.ok("limits", "explain", "acme", "--user", "bob"))
+	require.Regexp(t, `user +bob +1\.50 USD +3\.00 USD +2\.00 USD`, s.ok("limits", "list", "acme"))
+}
+
 func TestR44_LimitsChangedOverHTTPAreAuditedByTheKey(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)

@@ -16,8 +16,8 @@ import (
 )
 
 func newUsageCmd(a *app) *cobra.Command {
-	return newGroup("usage", "Usage events: store them, sum them up, release those without a price", "",
-		newUsageImportCmd(a), newUsageSummaryCmd(a), newUsageParkedCmd(a), newUsageReleaseCmd(a))
+	return newGroup("usage", "Usage events: store them, sum them up, release or discard those without a price", "",
+		newUsageImportCmd(a), newUsageSummaryCmd(a), newUsageParkedCmd(a), newUsageReleaseCmd(a), newUsageDiscardCmd(a))
 }
 
 type usageSummaryOptions struct {
@@ -62,9 +62,11 @@ type usageRowView struct {
 	CacheWrite1h json.Number    `json:"cache_write_1h"`
 	CacheRead    json.Number    `json:"cache_read"`
 	WebSearch    json.Number    `json:"web_search"`
+	CodeSeconds  json.Number    `json:"code_execution"` // seconds
 	Spend        billing.Money  `json:"spend"`
 	MonthToDate  *billing.Money `json:"month_to_date"` // of a member, by user alone
 	Limit        *billing.Money `json:"limit"`         // the one that binds; null = none
+	SpentBefore  *billing.Money `json:"spent_before"`  // under it, before it got its amount
 	Binds        *billing.Scope `json:"binds"`         // its scope
 	Remaining    *billing.Money `json:"remaining"`     // under it
 	AsOf         time.Time      `json:"as_of"`
@@ -84,7 +86,8 @@ func viewUsageRow(s postgres.UsageSummary, r postgres.UsageRow, by []string) usa
 		Events: r.Events, Input: number(r.Counts[billing.Input]), Output: number(r.Counts[billing.Output]),
 		CacheWrite5m: number(r.Counts[billing.CacheWrite5m]), CacheWrite1h: number(r.Counts[billing.CacheWrite1h]),
 		CacheRead: number(r.Counts[billing.CacheRead]), WebSearch: number(r.Counts[billing.WebSearch]),
-		Spend: r.Spend, AsOf: s.AsOf.UTC(),
+		CodeSeconds: number(r.Counts[billing.CodeExecution]),
+		Spend:       r.Spend, AsOf: s.AsOf.UTC(),
 	}
 	if byUser(by) && r.User != "" {
 		view.MonthToDate = &r.MonthToDate
@@ -92,6 +95,7 @@ func viewUsageRow(s postgres.UsageSummary, r postgres.UsageRow, by []string) usa
 	if r.Binding != nil {
 		standing := viewStanding(*r.Binding, r.Spend.Currency)
 		view.Limit, view.Remaining, view.Binds = standing.Amount, standing.Remaining, &standing.Scope
+		view.SpentBefore = &standing.SpentBefore
 	}
 	return view
 }
@@ -156,21 +160,25 @@ func showSum(numbers ...json.Number) string {
 }
 
 func newUsageParkedCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "parked ORG",
-		Short:   "List the usage that waits for a price",
-		Example: "  starter usage parked acme",
-		Args:    arguments("ORG"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return runUsageParked(cmd.Context(), a, args[0]) },
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "parked ORG",
+		Short: "List the usage that waits for a price",
+		Example: `  starter usage parked acme
+  starter usage parked acme --all`,
+		Args: arguments("ORG"),
+		RunE: func(cmd *cobra.Command, args []string) error { return runUsageParked(cmd.Context(), a, args[0], all) },
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also what was discarded or retracted, and waits no more")
+	return cmd
 }
 
-func runUsageParked(ctx context.Context, a *app, org string) error {
+func runUsageParked(ctx context.Context, a *app, org string, all bool) error {
 	store, err := a.Store(ctx)
 	if err != nil {
 		return err
 	}
-	rows, err := store.ParkedUsage(ctx, org)
+	rows, err := store.ParkedUsage(ctx, org, all)
 	if err != nil {
 		return err
 	}
@@ -179,6 +187,12 @@ func runUsageParked(ctx context.Context, a *app, org string) error {
 		right("EVENTS", func(r postgres.ParkedRow) string { return showCount(r.Events) }),
 		left("FIRST", func(r postgres.ParkedRow) string { return showTime(r.First) }),
 		left("LAST", func(r postgres.ParkedRow) string { return showTime(r.Last) }),
+		left("STATUS", func(r postgres.ParkedRow) string {
+			if r.Discarded != nil {
+				return r.Status + ": " + *r.Discarded
+			}
+			return r.Status
+		}),
 		left("REASON", func(r postgres.ParkedRow) string { return r.Reason }))
 }
 
@@ -209,5 +223,49 @@ func runUsageRelease(ctx context.Context, a *app, org, model string) error {
 	}
 	return a.print(result, func(w io.Writer) {
 		fmt.Fprintf(w, "Released %s; %s of those looked at have no price still.\n", plural(result.Released, "event"), showCount(result.StillParked))
+	})
+}
+
+func newUsageDiscardCmd(a *app) *cobra.Command {
+	var which postgres.DiscardChoice
+	cmd := &cobra.Command{
+		Use:   "discard ORG (--model M|--event ID) --reason TEXT",
+		Short: "Give up parked usage that will never have a price",
+		Long: `Give up parked usage that will never have a price, so that it holds its month's
+invoice no longer. It is never billed; the events stay stored, void and with the
+reason, and are listed by usage parked --all. What is counted already is taken
+back by an event that retracts it instead.`,
+		Example: `  starter usage discard acme --model claude-internal-test --as ops --reason "a load test of our own"`,
+		Args:    arguments("ORG"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := exactlyOne(cmd, "model", "event"); err != nil {
+				return err
+			}
+			return runUsageDiscard(cmd.Context(), a, args[0], which)
+		},
+	}
+	cmd.Flags().StringVar(&which.Model, "model", "", "all parked events of this model")
+	cmd.Flags().StringVar(&which.Event, "event", "", "the parked event with this id")
+	return required(cmd, "reason")
+}
+
+func runUsageDiscard(ctx context.Context, a *app, org string, which postgres.DiscardChoice) error {
+	if which.Model == "" && which.Event == "" {
+		return wrongUsage("--model and --event: accepted: a name that is not empty")
+	}
+	store, err := a.Store(ctx)
+	if err != nil {
+		return err
+	}
+	result, err := store.DiscardUsage(ctx, org, which, a.by())
+	if err != nil {
+		return err
+	}
+	return a.print(result, func(w io.Writer) {
+		if result.Discarded == 0 {
+			fmt.Fprintln(w, "Nothing of it is parked; nothing changed.")
+			return
+		}
+		fmt.Fprintf(w, "Discarded %s, never to be billed.\n", plural(result.Discarded, "event"))
 	})
 }

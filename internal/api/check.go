@@ -61,7 +61,8 @@ type decision struct {
 	Subject   *string        `json:"subject"`  // its tier or user
 	LimitID   *int64         `json:"limit_id"`
 	Limit     *billing.Money `json:"limit"`
-	Spent     *billing.Money `json:"spent"` // of the billing month, at list price
+	Spent     *billing.Money `json:"spent"`        // of the billing month, at list price
+	Before    *billing.Money `json:"spent_before"` // of it, before the limit got its amount
 	Remaining *billing.Money `json:"remaining"`
 	AsOf      *time.Time     `json:"as_of"`
 	ResetsAt  *time.Time     `json:"resets_at"`
@@ -117,6 +118,7 @@ func (s *server) decide(organization string, found *Check) decision {
 		d.Scope, d.Subject, d.LimitID = &binding.Limit.Scope, nonEmpty(binding.Limit.Subject), &binding.Limit.ID
 		d.Limit = money(billing.Money{Amount: binding.Limit.Amount.Decimal, Currency: found.Currency})
 		d.Spent = money(billing.Money{Amount: binding.Spent, Currency: found.Currency})
+		d.Before = money(billing.Money{Amount: binding.Before(), Currency: found.Currency})
 		d.Remaining = money(billing.Money{Amount: remaining, Currency: found.Currency})
 	}
 	switch {

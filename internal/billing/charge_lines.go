@@ -35,6 +35,7 @@ type Statement struct {
 	Book     *PriceBook
 	Seats    []SeatAssignment // those in force at any time within the period
 	Usage    []UsageTotal
+	Free     []FreeUse // by billing month; none where no code ran
 	Carried  []Carried
 	Credits  []Credit // of the organisation, the oldest first
 
@@ -49,7 +50,8 @@ func (s *Statement) Lines() ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, s.usageLines()...)
+	usage := s.usageLines()
+	lines = append(append(lines, usage...), s.freeLines(usage)...)
 	lines = append(lines, s.discountLines(lines)...)
 	for _, carried := range s.Carried {
 		amount := s.money(carried.Amount)
@@ -135,6 +137,7 @@ func (t *UsageTotal) LineKey(class Class) string { return t.charge(class).key() 
 func (s *Statement) usageLines() []Line {
 	parts := map[usageCharge][]MemberPart{}
 	prices := map[usageCharge]UnitPrice{}
+	texts := map[usageCharge]*chargeText{}
 	for i := range s.Usage {
 		total := &s.Usage[i]
 		for _, class := range Classes() {
@@ -143,30 +146,43 @@ func (s *Statement) usageLines() []Line {
 			}
 			charge := total.charge(class)
 			prices[charge] = total.Rate.Unit[class]
+			if texts[charge] == nil {
+				texts[charge] = &chargeText{}
+			}
+			texts[charge].add(total.Rate, class)
 			parts[charge] = append(parts[charge], MemberPart{User: total.User, Quantity: total.Counts[class]})
 		}
 	}
+	described := describeCharges(texts)
 	lines := make([]Line, 0, len(parts))
 	for charge, members := range parts {
-		lines = append(lines, s.usageLine(charge, prices[charge], mergeUsers(members)))
+		line := s.usageLine(charge, prices[charge], mergeUsers(members))
+		line.Description = described[charge] + s.whence(&line)
+		lines = append(lines, line)
 	}
+	slices.SortFunc(lines, func(a, z Line) int { return strings.Compare(a.Key, z.Key) })
 	return lines
 }
 
 func (s *Statement) usageLine(charge usageCharge, unit UnitPrice, members []MemberPart) Line {
 	line := Line{
 		Key: charge.key(), Kind: KindUsage, Product: charge.product, Model: charge.model, TokenClass: charge.class.String(),
-		Description: charge.product + " " + charge.model + " " + strings.ReplaceAll(charge.class.String(), "_", " "),
-		UnitPrice:   s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
+		UnitPrice: s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
 	}
-	s.settle(&line, func(quantity decimal.Decimal, _ int32) decimal.Decimal { return unit.Times(quantity) })
-	switch {
-	case charge.origin != "" && line.Quantity.IsNegative():
-		line.Description += ", taken back from the period from " + charge.origin
-	case charge.origin != "":
-		line.Description += ", used in the period from " + charge.origin
-	}
+	s.settle(&line, unit.charge)
 	return line
+}
+
+// whence says of late usage, and of what was taken back late, when it was used.
+func (s *Statement) whence(line *Line) string {
+	switch {
+	case line.PeriodOfOrigin == "":
+		return ""
+	case line.Quantity.IsNegative():
+		return ", taken back from the period from " + line.PeriodOfOrigin
+	default:
+		return ", used in the period from " + line.PeriodOfOrigin
+	}
 }
 
 // mergeUsers adds up the parts of each user, in the order of their names.

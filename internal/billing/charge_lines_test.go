@@ -130,7 +130,7 @@ func TestR25_UsageWithoutAMemberIsAPartOfItsOwnAndNullInJSON(t *testing.T) {
 	]`, string(data))
 }
 
-func TestCentsAreDecidedOnTheLineAndNotOnTheEvent(t *testing.T) {
+func TestR22_CentsAreDecidedOnTheLineAndNotOnTheEvent(t *testing.T) {
 	t.Parallel()
 	events := make([]billing.Event, 1000)
 	for i := range events { // each costs 0.000004 dollars, all of them 0.004 and a half cent together

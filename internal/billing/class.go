@@ -6,9 +6,9 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Class is what is counted and priced: the token classes of a model and the
-// requests of a server tool. Each prompt token is counted in exactly one class
-// (R20).
+// Class is what is counted and priced: the token classes of a model, the
+// requests of a server tool, and the seconds that code ran. Each prompt token is
+// counted in exactly one class (R20).
 type Class int
 
 // The classes, in the order in which invoices show them.
@@ -19,24 +19,25 @@ const (
 	CacheWrite1h
 	CacheRead
 	WebSearch
+	CodeExecution // seconds
 
-	NumClasses      = int(WebSearch) + 1
+	NumClasses      = int(CodeExecution) + 1
 	numTokenClasses = int(CacheRead) + 1
 )
 
 var classNames = [NumClasses]string{
-	"input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search",
+	"input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search", "code_execution",
 }
 
 // Classes lists every class in invoice order.
 func Classes() []Class {
-	return []Class{Input, Output, CacheWrite5m, CacheWrite1h, CacheRead, WebSearch}
+	return []Class{Input, Output, CacheWrite5m, CacheWrite1h, CacheRead, WebSearch, CodeExecution}
 }
 
 // String is the class's name in files, columns and JSON.
 func (c Class) String() string { return classNames[c] }
 
-// IsToken tells token classes, priced per million, from tool requests.
+// IsToken tells token classes, priced per million, from the use of tools.
 func (c Class) IsToken() bool { return int(c) < numTokenClasses }
 
 // MarshalText writes the class's name.

@@ -212,6 +212,7 @@ func goldenInvoice(t *testing.T, folder string) invoice {
 	}
 	if hasFile(folder, "events.yaml") {
 		statement.Usage = usageOf(t, &statement, readEvents(t, filepath.Join(folder, "events.yaml")))
+		statement.Free = []billing.FreeUse{wholeMonthFree(&statement)}
 	}
 	lines, err := statement.Lines()
 	require.NoError(t, err)
@@ -228,6 +229,13 @@ func goldenInvoice(t *testing.T, folder string) invoice {
 	return result
 }
 
+// wholeMonthFree is what the month leaves free if this is its only bill.
+func wholeMonthFree(s *billing.Statement) billing.FreeUse {
+	periods, perMonth := []string{s.PeriodID}, s.Book.FreeSeconds(s.Month)
+	now := billing.SecondsRun(s.Usage, periods, s.PeriodID)
+	return billing.FreeUse{Periods: periods, PerMonth: perMonth, Seconds: billing.FreeSeconds(perMonth, decimal.Zero, decimal.Zero, now)}
+}
+
 // usageOf rates events one by one, as they arrive: those from before the period
 // are late ones of the billing month in which they happened.
 func usageOf(t *testing.T, s *billing.Statement, events []billing.Event) []billing.UsageTotal {
@@ -235,9 +243,10 @@ func usageOf(t *testing.T, s *billing.Statement, events []billing.Event) []billi
 	rater := billing.NewRater(s.Book, s.Book.Rates())
 	usage := make([]billing.UsageTotal, 0, len(events))
 	for _, event := range events {
+		rate := mustRate(t, rater, &event)
 		total := billing.UsageTotal{
 			User: event.User, Product: event.Product, Model: event.Model,
-			Rate: mustRate(t, rater, &event), Counts: event.Quantities.Totals(),
+			Rate: rate, Counts: rate.Metered(&event).Quantities.Totals(),
 		}
 		if !s.Period.Contains(event.OccurredAt) {
 			require.True(t, event.OccurredAt.Before(s.Period.Start), "event %s lies behind the period", event.ID)

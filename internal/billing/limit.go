@@ -106,7 +106,14 @@ type Standing struct {
 	Limit    Limit
 	Spent    decimal.Decimal
 	Replaced bool // by the member's own limit: it does not hold
+
+	// SpentBefore is what was spent in the month when the limit got its amount.
+	SpentBefore decimal.Decimal
 }
+
+// Before is how much of what is spent predates the limit (R40). What was taken
+// back since is taken off what came first.
+func (s *Standing) Before() decimal.Decimal { return decimal.Min(s.SpentBefore, s.Spent) }
 
 // Binding returns the standing of a member with the least remaining, among those
 // that hold under the organisation's rule; those that do not are marked. Under

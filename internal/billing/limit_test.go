@@ -184,7 +184,7 @@ func TestR54_EveryThresholdIsCrossedOnceHoweverTheSpendArrives(t *testing.T) {
 	})
 }
 
-func TestThresholdsAreOneToTenPercentages(t *testing.T) {
+func TestR53_ThresholdsAreOneToTenPercentages(t *testing.T) {
 	t.Parallel()
 	sorted, err := billing.CheckThresholds([]int{100, 50, 80, 50})
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package billing
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -51,12 +52,17 @@ type SurchargePrice struct {
 	Amount        decimal.Decimal
 }
 
-// ToolPrice is what a server tool costs per so many requests; Per is a power of ten.
+// ToolPrice is what a server tool costs per so many requests, a power of ten, or,
+// for code execution, per so many seconds: 1, 60 or 3600.
 type ToolPrice struct {
 	Tool          string
 	EffectiveFrom time.Time
 	Per           int64
 	Amount        decimal.Decimal
+
+	// Of code execution, in seconds:
+	Minimum      int64 // the least that an event is billed for
+	FreePerMonth int64 // of an organisation's billing month; of the price in force when the month begins
 }
 
 // Seat returns the price of a tier's seat on a day, and whether there is one.
@@ -78,6 +84,20 @@ func (b *PriceBook) Tool(tool string, at time.Time) (ToolPrice, bool) {
 	return inForce(b.Tools, at,
 		func(p ToolPrice) bool { return p.Tool == tool },
 		func(p ToolPrice) time.Time { return p.EffectiveFrom })
+}
+
+// FreeSeconds is how long code may run free of charge in an organisation's billing
+// month: by the price in force when the month begins, else by the first within it.
+func (b *PriceBook) FreeSeconds(month Period) decimal.Decimal {
+	tool := CodeExecution.String()
+	price, ok := b.Tool(tool, month.Start)
+	for _, p := range b.Tools {
+		if p.Tool == tool && !ok && month.Contains(p.EffectiveFrom) &&
+			(price.EffectiveFrom.IsZero() || p.EffectiveFrom.Before(price.EffectiveFrom)) {
+			price = p
+		}
+	}
+	return decimal.NewFromInt(price.FreePerMonth)
 }
 
 // Tiers lists the seat tiers that the book prices, by name.
@@ -187,14 +207,8 @@ func (b *PriceBook) validateSeats() error {
 
 func (b *PriceBook) validateTools() error {
 	for i, p := range b.Tools {
-		if p.Tool != WebSearch.String() {
-			return Invalid("tools: %q is not a tool this version prices; accepted: %s", p.Tool, WebSearch)
-		}
-		if p.Amount.IsNegative() {
-			return Invalid("tools: %s: amount cannot be negative", p.Tool)
-		}
-		if _, ok := powerOfTen(p.Per); !ok {
-			return Invalid("tools: %s: per is %d; accepted: a power of ten, so that amounts stay exact", p.Tool, p.Per)
+		if err := p.validate(); err != nil {
+			return err
 		}
 		for _, other := range b.Tools[:i] {
 			if other.Tool == p.Tool && other.EffectiveFrom.Equal(p.EffectiveFrom) {
@@ -204,6 +218,34 @@ func (b *PriceBook) validateTools() error {
 	}
 	return nil
 }
+
+func (p ToolPrice) validate() error {
+	_, decimalPer := powerOfTen(p.Per)
+	runs := p.Tool == CodeExecution.String()
+	switch {
+	case !slices.Contains(Tools(), p.Tool):
+		return Invalid("tools: %q is not a tool this version prices; accepted: %s", p.Tool, strings.Join(Tools(), ", "))
+	case p.Amount.IsNegative():
+		return Invalid("tools: %s: amount cannot be negative", p.Tool)
+	case runs && !slices.Contains(SecondsPer(), p.Per):
+		return Invalid("tools: %s: per is %d; accepted: 1, 60 or 3600 seconds", p.Tool, p.Per)
+	case !runs && !decimalPer:
+		return Invalid("tools: %s: per is %d; accepted: a power of ten, so that amounts stay exact", p.Tool, p.Per)
+	case !runs && (p.Minimum != 0 || p.FreePerMonth != 0):
+		return Invalid("tools: %s: accepted: minimum and free_per_month with %s only", p.Tool, CodeExecution)
+	case p.Minimum < 0 || p.Minimum > MaxCount:
+		return Invalid("tools: %s: minimum is %d; accepted: seconds from 0 to %d", p.Tool, p.Minimum, int64(MaxCount))
+	case p.FreePerMonth < 0 || p.FreePerMonth > MaxCount:
+		return Invalid("tools: %s: free_per_month is %d; accepted: seconds from 0 to %d", p.Tool, p.FreePerMonth, int64(MaxCount))
+	}
+	return nil
+}
+
+// Tools lists the server tools that a book may price.
+func Tools() []string { return []string{WebSearch.String(), CodeExecution.String()} }
+
+// SecondsPer lists for how many seconds a price of code execution may be quoted.
+func SecondsPer() []int64 { return []int64{1, 60, 3600} }
 
 // powerOfTen returns k where n = 10^k.
 func powerOfTen(n int64) (k int32, ok bool) {

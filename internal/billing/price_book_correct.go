@@ -43,8 +43,34 @@ func (b *PriceBook) Correct(edition *PriceBook, settled time.Time) (Correction, 
 			return c, Conflict("seats: tier %s: which products a seat covered cannot be corrected backwards; accepted: products as they were, or a date to come", p.Tier)
 		}
 	}
+	if err := b.keepsTerms(c.Added.Tools, settled); err != nil {
+		return c, err
+	}
 	*b = corrected
 	return c, nil
+}
+
+// keepsTerms refuses prices of the past that would meter otherwise what was
+// metered already: by the price that was in force when they begin, or, before the
+// first one, by that.
+func (b *PriceBook) keepsTerms(added []ToolPrice, settled time.Time) error {
+	for _, p := range added {
+		held, ok := b.Tool(p.Tool, p.EffectiveFrom)
+		for _, q := range b.Tools {
+			if q.Tool == p.Tool && !ok && !q.EffectiveFrom.After(settled) && (held.Tool == "" || q.EffectiveFrom.Before(held.EffectiveFrom)) {
+				held = q
+			}
+		}
+		if held.Tool != "" && !p.EffectiveFrom.After(settled) && !held.sameTerms(p) {
+			return Conflict("tools: %s: minimum and free_per_month cannot be corrected backwards, since usage was metered and billed by them; accepted: as they were, or a date to come", p.Tool)
+		}
+	}
+	return nil
+}
+
+// sameTerms tells whether two prices meter alike.
+func (p ToolPrice) sameTerms(other ToolPrice) bool {
+	return p.Minimum == other.Minimum && p.FreePerMonth == other.FreePerMonth
 }
 
 // batchOffered tells whether the price that p takes the place of, or that is in

@@ -31,6 +31,9 @@ func (b *PriceBook) Extend(edition *PriceBook, settled time.Time) (added *PriceB
 	if added.Tools, err = extend(b.Tools, edition.Tools, toolPriceRules, settled); err != nil {
 		return nil, err
 	}
+	if err := b.keepsTerms(added.Tools, settled); err != nil {
+		return nil, err
+	}
 	b.Models = append(b.Models, added.Models...)
 	b.Seats = append(b.Seats, added.Seats...)
 	b.Surcharges = append(b.Surcharges, added.Surcharges...)
@@ -110,9 +113,11 @@ var surchargePriceRules = priceRules[SurchargePrice]{
 }
 
 var toolPriceRules = priceRules[ToolPrice]{
-	describe:    func(p ToolPrice) string { return "tools: " + p.Tool },
-	from:        func(p ToolPrice) time.Time { return p.EffectiveFrom },
-	sameRow:     func(a, z ToolPrice) bool { return a.Tool == z.Tool && a.EffectiveFrom.Equal(z.EffectiveFrom) },
-	samePrice:   func(a, z ToolPrice) bool { return a.Amount.Equal(z.Amount) && a.Per == z.Per },
+	describe: func(p ToolPrice) string { return "tools: " + p.Tool },
+	from:     func(p ToolPrice) time.Time { return p.EffectiveFrom },
+	sameRow:  func(a, z ToolPrice) bool { return a.Tool == z.Tool && a.EffectiveFrom.Equal(z.EffectiveFrom) },
+	samePrice: func(a, z ToolPrice) bool {
+		return a.Amount.Equal(z.Amount) && a.Per == z.Per && a.sameTerms(z)
+	},
 	sameSubject: func(a, z ToolPrice) bool { return a.Tool == z.Tool },
 }

@@ -12,17 +12,35 @@ import (
 // TokensPer is what token prices are quoted for.
 const TokensPer = 1_000_000
 
-// UnitPrice is Amount for every Per units; Per is a power of ten, so a quantity
-// times a unit price is always exact.
+// UnitPrice is Amount for every Per units. Per is a power of ten, so a quantity
+// times a unit price is exact; or, of seconds that are quoted by the minute or
+// the hour, 60 or 3600, where the quotient may never end.
 type UnitPrice struct {
 	Amount decimal.Decimal
 	Per    int64
 }
 
-// Times returns the exact price of a quantity.
+// Times returns the price of a quantity as spend counts it: exactly, or where the
+// quotient never ends, at the price of one unit rounded up to 18 places. So it is
+// the sum of the prices of the quantity's parts, however it is parted.
 func (u UnitPrice) Times(quantity decimal.Decimal) decimal.Decimal {
-	places, _ := powerOfTen(u.Per)
-	return u.Amount.Mul(quantity).Shift(-places)
+	if places, exact := powerOfTen(u.Per); exact {
+		return u.Amount.Mul(quantity).Shift(-places)
+	}
+	unit, rest := u.Amount.QuoRem(decimal.NewFromInt(u.Per), exactPlaces)
+	if rest.IsPositive() {
+		unit = unit.Add(decimal.New(1, -exactPlaces))
+	}
+	return unit.Mul(quantity)
+}
+
+// charge returns the price of a quantity as a charge line asks it: exactly, or
+// where the quotient never ends, divided last and rounded once to so many places.
+func (u UnitPrice) charge(quantity decimal.Decimal, places int32) decimal.Decimal {
+	if _, exact := powerOfTen(u.Per); exact {
+		return u.Times(quantity)
+	}
+	return u.Amount.Mul(quantity).DivRound(decimal.NewFromInt(u.Per), places)
 }
 
 // RateKey names a rate: one price row with its modifiers, and the tool prices
@@ -44,6 +62,9 @@ type Rate struct {
 	Key  RateKey
 	Unit [NumClasses]UnitPrice // after modifiers; Per 0 = this class has no price
 
+	// MinimumSeconds is the least that an event which runs code is billed for.
+	MinimumSeconds int64
+
 	// Superseded: its price was corrected since. No further event gets it; those
 	// of closed periods keep it.
 	Superseded bool
@@ -58,6 +79,17 @@ func (r *Rate) Cost(totals *Totals) decimal.Decimal {
 		}
 	}
 	return cost
+}
+
+// Metered returns the event as it is billed: code that ran for less than the
+// minimum counts as the minimum. The event itself stays as it was sent.
+func (r *Rate) Metered(e *Event) *Event {
+	if ran := e.Quantities[CodeExecution]; ran == 0 || ran >= r.MinimumSeconds {
+		return e
+	}
+	metered := *e
+	metered.Quantities[CodeExecution] = r.MinimumSeconds
+	return &metered
 }
 
 // Rates lists every rate that the book can give: each price row, standard and
@@ -109,6 +141,10 @@ func (b *PriceBook) rate(row ModelPrice, batch, us bool, toolsFrom time.Time) Ra
 	}
 	if tool, ok := b.Tool(WebSearch.String(), toolsFrom); ok {
 		r.Unit[WebSearch] = UnitPrice{tool.Amount, tool.Per}
+	}
+	if tool, ok := b.Tool(CodeExecution.String(), toolsFrom); ok {
+		r.Unit[CodeExecution] = UnitPrice{tool.Amount, tool.Per}
+		r.MinimumSeconds = tool.Minimum
 	}
 	return r
 }
@@ -186,8 +222,10 @@ func (r *Rater) Rate(e *Event) (*Rate, string) {
 	if rate == nil {
 		return nil, fmt.Sprintf("model %s has no rate in price book %s", e.Model, r.Book.Name)
 	}
-	if e.Quantities[WebSearch] > 0 && rate.Unit[WebSearch].Per == 0 {
-		return nil, "web_search has no price"
+	for _, tool := range []Class{WebSearch, CodeExecution} {
+		if e.Quantities[tool] > 0 && rate.Unit[tool].Per == 0 {
+			return nil, tool.String() + " has no price"
+		}
 	}
 	return rate, ""
 }

@@ -89,7 +89,7 @@ func TestR18_AnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
 	}
 }
 
-func TestModifiersChangeTokenPricesAndNeverToolPrices(t *testing.T) {
+func TestR18_ModifiersChangeTokenPricesAndNeverToolPrices(t *testing.T) {
 	t.Parallel()
 	book := rateBook()
 	for _, rate := range book.Rates() {

@@ -92,6 +92,8 @@ func drawBook(t *rapid.T) *billing.PriceBook {
 		Tools: []billing.ToolPrice{
 			{Tool: "web_search", Per: 1000, Amount: drawPrice(t, "tool")},
 			{Tool: "web_search", Per: rapid.SampledFrom([]int64{1, 100, 1000}).Draw(t, "per"), Amount: drawPrice(t, "tool"), EffectiveFrom: date("2026-04-20")},
+			{Tool: "code_execution", Per: rapid.SampledFrom([]int64{1, 60, 3600}).Draw(t, "per"), Amount: drawPrice(t, "tool").Shift(-6)},
+			{Tool: "code_execution", Per: 3600, Amount: drawPrice(t, "tool").Shift(-6), EffectiveFrom: date("2026-04-15")},
 		},
 	}
 	for _, model := range []string{"small", "large"} {
@@ -179,6 +181,13 @@ func addUp(totals []billing.UsageTotal) []billing.UsageTotal {
 		result = append(result, *merged[key])
 	}
 	return result
+}
+
+// requireClose allows for what is left of quotients that never end: half a unit
+// of the 18th place for each of so many of them.
+func requireClose(t require.TestingT, want, got decimal.Decimal, quotients int64, label string) {
+	off := want.Sub(got).Abs()
+	require.False(t, off.GreaterThan(decimal.New(quotients, -18)), "%s: %s, not %s", label, got, want)
 }
 
 // property runs check on drawn input, in parallel with the other tests.

@@ -165,8 +165,11 @@ func unitOf(line *billing.Line) string {
 	if err := class.UnmarshalText([]byte(line.TokenClass)); err == nil && class.IsToken() {
 		return "tokens"
 	}
-	if line.TokenClass == billing.WebSearch.String() {
+	switch line.TokenClass {
+	case billing.WebSearch.String():
 		return "requests"
+	case billing.CodeExecution.String():
+		return "seconds"
 	}
 	return ""
 }

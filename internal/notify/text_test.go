@@ -52,7 +52,7 @@ func paymentNotice(change func(*PaymentNotice)) PaymentNotice {
 	return n
 }
 
-func TestTextsAreTheGoldenOnes(t *testing.T) {
+func TestR59_TextsAreTheGoldenOnes(t *testing.T) {
 	t.Parallel()
 	for name, message := range map[string]Message{
 		"spend/organization-90": Spend(spendNotice(func(*SpendNotice) {})),

@@ -79,7 +79,7 @@ func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, e
 func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
 	const statement = `
 SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()), o.closed_at,
-       l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0)
+       l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0), coalesce(b.spent, 0)
   FROM organizations o
   LEFT JOIN LATERAL (
        SELECT a.tier
@@ -102,6 +102,7 @@ SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, 
    AND c.window_start = @window
    AND c.scope   = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN 'user' ELSE l.scope END
    AND c.subject = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN @user ELSE l.subject END
+  LEFT JOIN limit_spent_before b ON b.limit_id = l.id AND b.subject = c.subject AND b.window_start = c.window_start
  WHERE o.id = @org`
 	rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"org": org, "user": user, "window": seen.month.Start})
 	if err != nil {
@@ -157,12 +158,13 @@ type checkRow struct {
 	amount    decimal.NullDecimal
 	mode      *string
 	spent     decimal.Decimal
+	before    decimal.Decimal
 }
 
 func (r *checkRow) targets() []any {
 	return []any{
 		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt,
-		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent,
+		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent, &r.before,
 	}
 }
 
@@ -176,5 +178,5 @@ func (r *checkRow) stop() (why Stop, since time.Time) {
 
 func (r *checkRow) standing() billing.Standing {
 	limit := billing.Limit{ID: *r.id, Scope: *r.scope, Subject: *r.subject, Version: *r.version, Amount: r.amount, Mode: *r.mode}
-	return billing.Standing{Limit: limit, Spent: r.spent}
+	return billing.Standing{Limit: limit, Spent: r.spent, SpentBefore: r.before}
 }

@@ -28,7 +28,7 @@ func (f *fixture) check(user string) string {
 	return fmt.Sprintf("%s by %s %s: %s left", decision, c.Binding.Limit.Scope, c.Binding.Limit.Subject, remaining)
 }
 
-func TestE11_TheRequestThatCrossesRunsAndTheNextIsBlocked(t *testing.T) {
+func TestR29_R38_E11_TheRequestThatCrossesRunsAndTheNextIsBlocked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, "allowed, unlimited", f.check("u1"))
@@ -60,7 +60,7 @@ func TestR31_EveryLimitThatAppliesMustLeaveSomething(t *testing.T) {
 	require.Equal(t, "allowed by organization : 65 left", f.check("u1"), "the tier held now decides")
 }
 
-func TestR30_APooledTierIsSpentByAllItsMembers(t *testing.T) {
+func TestR28_R30_APooledTierIsSpentByAllItsMembers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)

@@ -16,12 +16,12 @@ import (
 // copyStatement and appendEvent name the same columns in the same order.
 const copyStatement = `
 COPY usage_events (org_id, event_id, user_id, occurred_at, product, model,
-                   input, output, cache_write_5m, cache_write_1h, cache_read, web_search,
+                   input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
                    service_tier, speed, inference_geo, labels, period_id, origin_id, rate_id,
                    seat_tier, flags, fingerprint, parked_reason, unknown_count, payload)
 FROM STDIN (FORMAT binary)`
 
-const copyColumns = 25
+const copyColumns = 26
 
 // copyHeader and copyTrailer frame PostgreSQL's binary copy format.
 var (

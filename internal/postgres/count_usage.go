@@ -120,10 +120,10 @@ func spendDeltas(spends map[spendKey]*billing.Quantities) map[counterKey]decimal
 func addTotals(ctx context.Context, tx pgx.Tx, org string, totals map[totalKey]*counted) error {
 	const statement = `
 INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
-                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search)
+                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
 SELECT @org, *
   FROM unnest(@periods::text[], @origins::text[], @users::text[], @products::text[], @models::text[], @rates::bigint[], @events::bigint[],
-              @input::bigint[], @output::bigint[], @cache_write_5m::bigint[], @cache_write_1h::bigint[], @cache_read::bigint[], @web_search::bigint[])
+              @input::bigint[], @output::bigint[], @cache_write_5m::bigint[], @cache_write_1h::bigint[], @cache_read::bigint[], @web_search::bigint[], @code_execution::bigint[])
     ON CONFLICT (org_id, period_id, user_id, product, model, rate_id, origin_id) DO UPDATE
    SET events         = t.events         + excluded.events,
        input          = t.input          + excluded.input,
@@ -131,7 +131,8 @@ SELECT @org, *
        cache_write_5m = t.cache_write_5m + excluded.cache_write_5m,
        cache_write_1h = t.cache_write_1h + excluded.cache_write_1h,
        cache_read     = t.cache_read     + excluded.cache_read,
-       web_search     = t.web_search     + excluded.web_search`
+       web_search     = t.web_search     + excluded.web_search,
+       code_execution = t.code_execution + excluded.code_execution`
 	keys := make([]totalKey, 0, len(totals))
 	for key := range totals {
 		keys = append(keys, key)

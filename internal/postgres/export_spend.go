@@ -128,9 +128,13 @@ func usageStatement(ctx context.Context, tx pgx.Tx, org billing.Organization, p 
 	rater := billing.NewRater(statement.Book, rates)
 	if isPeriod && !costCenters {
 		statement.Usage, err = readTotals(ctx, tx, org.ID, p.ID, rater)
-		return statement, err
+	} else {
+		statement.Usage, err = totalEvents(ctx, tx, org.ID, p, isPeriod, costCenters, rater)
 	}
-	statement.Usage, err = totalEvents(ctx, tx, org.ID, p, isPeriod, costCenters, rater)
+	if err != nil || !isPeriod {
+		return statement, err // what a month leaves free belongs to bills, not to days
+	}
+	statement.Free, err = readFreeUse(ctx, tx, org, p, statement)
 	return statement, err
 }
 
@@ -145,7 +149,7 @@ SELECT CASE WHEN @billed THEN coalesce(origin_id, '') ELSE '' END,
        user_id,
        CASE WHEN @cost_centers THEN coalesce(labels ->> @label, '') ELSE '' END,
        product, model, rate_id,
-       sum(input), sum(output), sum(cache_write_5m), sum(cache_write_1h), sum(cache_read), sum(web_search)
+       sum(input), sum(output), sum(cache_write_5m), sum(cache_write_1h), sum(cache_read), sum(web_search), sum(code_execution)
   FROM usage_events
  WHERE org_id = @org
    AND rate_id IS NOT NULL
@@ -162,7 +166,7 @@ SELECT CASE WHEN @billed THEN coalesce(origin_id, '') ELSE '' END,
 		var center string
 		c := &t.Counts
 		err = row.Scan(&t.Origin, &t.User, &center, &t.Product, &t.Model, &rate,
-			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch])
+			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch], &c[billing.CodeExecution])
 		t.User += apart + center
 		if t.Rate = rater.ByID(rate); t.Rate == nil && err == nil {
 			err = fmt.Errorf("rate %d is not of the organization's price book", rate)
@@ -193,8 +197,10 @@ func spendRows(lines []billing.Line) []SpendRow {
 				rows = append(rows, SpendRow{User: user, CostCenter: center, Product: line.Product, Model: line.Model, Exact: zero, Amount: zero})
 			}
 			row := &rows[at]
-			counted := &row.Counts[billing.Classes()[class]]
-			*counted = counted.Add(part.Quantity)
+			if !line.IsFreeUse() { // counts are what was used, amounts what it costs
+				counted := &row.Counts[billing.Classes()[class]]
+				*counted = counted.Add(part.Quantity)
+			}
 			row.Exact.Amount = row.Exact.Amount.Add(part.Exact.Amount)
 			row.Amount.Amount = row.Amount.Amount.Add(part.Amount.Amount)
 		}

@@ -199,7 +199,7 @@ func computeInvoice(
 	}
 	if parked > 0 {
 		holds.Faults = append(holds.Faults,
-			fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s", parked, org.ID))
+			fmt.Sprintf("%d events of the period have no price: load one and run starter usage release %s, or starter usage discard", parked, org.ID))
 	}
 	roundTotal(&invoice)
 	invoice.Status, holds.Oversize = billing.Outcome(invoice.Total)
@@ -258,6 +258,9 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Usage, err = read(ctx, q, org.ID, p.ID, billing.NewRater(statement.Book, rates)); err != nil {
 		return nil, err
 	}
+	if statement.Free, err = readFreeUse(ctx, q, org, p, statement); err != nil {
+		return nil, err
+	}
 	if statement.Carried, err = readCarried(ctx, q, org.ID, p.Start); err != nil {
 		return nil, err
 	}
@@ -272,7 +275,7 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 func readTotals(ctx context.Context, q querier, org, periodID string, rater *billing.Rater) ([]billing.UsageTotal, error) {
 	const statement = `
 SELECT origin_id, user_id, product, model, rate_id,
-       input, output, cache_write_5m, cache_write_1h, cache_read, web_search
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution
   FROM usage_totals
  WHERE org_id = $1 AND period_id = $2
  ORDER BY user_id, product, model, rate_id, origin_id`
@@ -281,16 +284,22 @@ SELECT origin_id, user_id, product, model, rate_id,
 
 // sumTotals adds up the totals of all users, what is above and what is below zero
 // apart: where a retraction undoes another user's usage, nothing is left to pay
-// and their line is there all the same.
+// and their line is there all the same. How long code ran stays by user, since
+// what is free of it is shared by use.
 func sumTotals(ctx context.Context, q querier, org, periodID string, rater *billing.Rater) ([]billing.UsageTotal, error) {
-	const statement = `
+	const sums = `
 SELECT t.origin_id, '', t.product, t.model, t.rate_id,
-       sum(f(t.input)), sum(f(t.output)), sum(f(t.cache_write_5m)), sum(f(t.cache_write_1h)), sum(f(t.cache_read)), sum(f(t.web_search))
+       sum(f(t.input)), sum(f(t.output)), sum(f(t.cache_write_5m)), sum(f(t.cache_write_1h)), sum(f(t.cache_read)), sum(f(t.web_search)), 0
   FROM usage_totals t
  WHERE t.org_id = $1 AND t.period_id = $2
- GROUP BY t.origin_id, t.product, t.model, t.rate_id`
+ GROUP BY t.origin_id, t.product, t.model, t.rate_id
+ UNION ALL`
+	const code = `
+SELECT t.origin_id, t.user_id, t.product, t.model, t.rate_id, 0, 0, 0, 0, 0, 0, t.code_execution
+  FROM usage_totals t
+ WHERE t.org_id = $1 AND t.period_id = $2 AND t.code_execution <> 0`
 	above, below := strings.NewReplacer("f(", "greatest(0, "), strings.NewReplacer("f(", "least(0, ")
-	return collectTotals(ctx, q, above.Replace(statement)+"\n UNION ALL"+below.Replace(statement), org, periodID, rater)
+	return collectTotals(ctx, q, above.Replace(sums)+below.Replace(sums)+code, org, periodID, rater)
 }
 
 func collectTotals(ctx context.Context, q querier, statement, org, periodID string, rater *billing.Rater) ([]billing.UsageTotal, error) {
@@ -302,7 +311,7 @@ func collectTotals(ctx context.Context, q querier, statement, org, periodID stri
 		var rate int64
 		c := &t.Counts
 		err = row.Scan(&t.Origin, &t.User, &t.Product, &t.Model, &rate,
-			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch])
+			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch], &c[billing.CodeExecution])
 		if t.Rate = rater.ByID(rate); t.Rate == nil && err == nil {
 			err = fmt.Errorf("rate %d is not of the organization's price book", rate)
 		}

@@ -89,6 +89,11 @@ func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, 
 			return err
 		}
 		result = LimitResult{after, true}
+		if !had || before.removed || !sameAmount(before.Limit, after) {
+			if err := recordSpentBefore(ctx, tx, org, after); err != nil {
+				return err
+			}
+		}
 		reached := reachedBy{limit: &after, chart: chart}
 		if had && !before.removed && !isCut(before.Limit, after) {
 			reached.silent = true
@@ -212,8 +217,12 @@ func checkTier(ctx context.Context, tx pgx.Tx, org billing.Organization, tier st
 }
 
 func sameLimit(a, z billing.Limit) bool {
-	return a.Amount.Valid == z.Amount.Valid && a.Amount.Decimal.Equal(z.Amount.Decimal) &&
-		a.Mode == z.Mode && slices.Equal(a.Thresholds, z.Thresholds)
+	return sameAmount(a, z) && slices.Equal(a.Thresholds, z.Thresholds)
+}
+
+// sameAmount tells whether two versions of a limit leave the same to spend.
+func sameAmount(a, z billing.Limit) bool {
+	return a.Amount.Valid == z.Amount.Valid && a.Amount.Decimal.Equal(z.Amount.Decimal) && a.Mode == z.Mode
 }
 
 // isCut tells whether a change leaves less to spend than before.
@@ -336,6 +345,10 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 		if err != nil {
 			return err
 		}
+		before, err := readSpentBefore(ctx, tx, orgID, e.Window.Start, []string{user})
+		if err != nil {
+			return err
+		}
 		for _, counter := range []counterKey{
 			{e.Window.Start, billing.ScopeOrganization, ""},
 			{e.Window.Start, billing.ScopeSeatTier, held.Tier},
@@ -349,7 +362,7 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 				return err
 			}
 			for _, l := range limitsOn(limits, counter.scope, counter.subject, chart, org.Now) {
-				e.Standings = append(e.Standings, billing.Standing{Limit: l, Spent: spent})
+				e.Standings = append(e.Standings, billing.Standing{Limit: l, Spent: spent, SpentBefore: before[beforeKey{l.ID, counter.subject}]})
 			}
 		}
 		e.Binding = billing.Binding(org.LimitRule, e.Standings)

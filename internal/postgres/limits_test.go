@@ -10,7 +10,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestN01_SeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testing.T) {
+func TestR55_N01_SeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")
@@ -21,7 +21,7 @@ func TestN01_SeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testing.T)
 	require.Equal(t, 1, f.count("outbox"))
 }
 
-func TestN05_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
+func TestR56_N05_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "10")
@@ -47,7 +47,7 @@ func TestN06_ACutBelowTheSpendSendsTheHighest(t *testing.T) {
 	require.Equal(t, []string{"user u1 75% v2 recorded", "user u1 95% v2 recorded", "user u1 100% v2 pending"}, f.notices())
 }
 
-func TestSettingTheSameLimitAgainChangesNothing(t *testing.T) {
+func TestR36_SettingTheSameLimitAgainChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	first := f.limit(billing.ScopeOrganization, "", "10")
@@ -71,7 +71,7 @@ func TestN10_OneEventCrossesTheLimitsOfMemberTierAndOrganization(t *testing.T) {
 	require.ElementsMatch(t, []string{"user u1 75% v1 pending", "seat_tier u1 75% v1 pending", "organization  75% v1 pending"}, f.notices())
 }
 
-func TestAMemberWhoMovesUnderALimitAlreadyPassedIsNoticedAtOnce(t *testing.T) {
+func TestR53_AMemberWhoMovesUnderALimitAlreadyPassedIsNoticedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeSeatTier, "chat", "10")
@@ -99,7 +99,7 @@ func TestN09_LateUsageOfALastMonthIsRecordedWithoutAnAlarm(t *testing.T) {
 	}
 }
 
-func TestE10_TheStrictestLimitBindsAndIsNamed(t *testing.T) {
+func TestR33_E10_TheStrictestLimitBindsAndIsNamed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)

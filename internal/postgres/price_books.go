@@ -166,8 +166,11 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			added.Name, p.Name, p.Tier, p.EffectiveFrom, p.Amount, since)
 	}
 	for _, p := range added.Tools {
-		batch.Queue(`INSERT INTO tool_prices (book, tool, effective_from, per, amount, added_revision) VALUES ($1, $2, $3, $4, $5, $6)`,
-			added.Name, p.Tool, p.EffectiveFrom, p.Per, p.Amount, since)
+		batch.Queue(`INSERT INTO tool_prices (book, tool, effective_from, per, amount, minimum, free_per_month, added_revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			added.Name, p.Tool, p.EffectiveFrom, p.Per, p.Amount, p.Minimum, p.FreePerMonth, since)
+	}
+	for _, p := range added.Tools {
+		queueToolChange(batch, whole, p)
 	}
 	for _, r := range whole.Rates() {
 		queueRate(batch, whole.Name, r)
@@ -175,17 +178,46 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 	return wrap("store the prices of "+added.Name, tx.SendBatch(ctx, batch).Close())
 }
 
+// queueToolChange makes the rates history that have another price of the tool
+// for a time in which the added one holds: they stand beside another tool's prices.
+func queueToolChange(batch *pgx.Batch, whole *billing.PriceBook, added billing.ToolPrice) {
+	var until *time.Time
+	for _, p := range whole.Tools {
+		if p.Tool == added.Tool && p.EffectiveFrom.After(added.EffectiveFrom) && (until == nil || p.EffectiveFrom.Before(*until)) {
+			until = &p.EffectiveFrom
+		}
+	}
+	batch.Queue(`
+UPDATE rates
+   SET superseded_at = now()
+ WHERE superseded_at IS NULL AND book = $1 AND tools_from >= $2 AND ($3::timestamptz IS NULL OR tools_from < $3)
+   AND CASE $4::text WHEN 'web_search' THEN web_search_per ELSE code_execution_per END > 0`,
+		whole.Name, added.EffectiveFrom, until, added.Tool)
+}
+
+// queueRate stores a rate. One that is stored keeps its prices, but a tool that
+// had none is priced from then on: no event that used the tool has the rate.
 func queueRate(batch *pgx.Batch, book string, r billing.Rate) {
 	k := r.Key
 	batch.Queue(`
 INSERT INTO rates (book, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
-                   input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    ON CONFLICT DO NOTHING`,
+                   input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per,
+                   code_execution, code_execution_per, code_execution_minimum)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    ON CONFLICT (book, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from) WHERE superseded_at IS NULL
+    DO UPDATE
+   SET web_search             = CASE WHEN rates.web_search_per = 0 THEN excluded.web_search ELSE rates.web_search END,
+       web_search_per         = CASE WHEN rates.web_search_per = 0 THEN excluded.web_search_per ELSE rates.web_search_per END,
+       code_execution         = CASE WHEN rates.code_execution_per = 0 THEN excluded.code_execution ELSE rates.code_execution END,
+       code_execution_per     = CASE WHEN rates.code_execution_per = 0 THEN excluded.code_execution_per ELSE rates.code_execution_per END,
+       code_execution_minimum = CASE WHEN rates.code_execution_per = 0 THEN excluded.code_execution_minimum ELSE rates.code_execution_minimum END
+ WHERE rates.web_search_per = 0 AND excluded.web_search_per > 0
+    OR rates.code_execution_per = 0 AND excluded.code_execution_per > 0`,
 		book, k.Model, k.Speed, k.EffectiveFrom, k.PromptTokensAbove, k.Batch, k.USOnly, k.ToolsFrom,
 		r.Unit[billing.Input].Amount, r.Unit[billing.Output].Amount, r.Unit[billing.CacheWrite5m].Amount,
 		r.Unit[billing.CacheWrite1h].Amount, r.Unit[billing.CacheRead].Amount,
-		r.Unit[billing.WebSearch].Amount, r.Unit[billing.WebSearch].Per)
+		r.Unit[billing.WebSearch].Amount, r.Unit[billing.WebSearch].Per,
+		r.Unit[billing.CodeExecution].Amount, r.Unit[billing.CodeExecution].Per, r.MinimumSeconds)
 }
 
 // PriceBooks lists the price books by name.
@@ -285,13 +317,13 @@ func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook, re
 	if err != nil {
 		return err
 	}
-	const tools = `SELECT tool, effective_from, per, amount FROM tool_prices WHERE` + heldAt + ` ORDER BY tool, effective_from`
+	const tools = `SELECT tool, effective_from, per, amount, minimum, free_per_month FROM tool_prices WHERE` + heldAt + ` ORDER BY tool, effective_from`
 	rows, err = q.Query(ctx, tools, book.Name, revision)
 	if err != nil {
 		return err
 	}
 	book.Tools, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p billing.ToolPrice, err error) {
-		err = row.Scan(&p.Tool, &p.EffectiveFrom, &p.Per, &p.Amount)
+		err = row.Scan(&p.Tool, &p.EffectiveFrom, &p.Per, &p.Amount, &p.Minimum, &p.FreePerMonth)
 		p.EffectiveFrom = p.EffectiveFrom.UTC()
 		return p, err
 	})
@@ -332,7 +364,8 @@ func (s *Store) rater(ctx context.Context, q querier, book string) (*billing.Rat
 func readRates(ctx context.Context, q querier, book string) ([]billing.Rate, error) {
 	const statement = `
 SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
-       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per, superseded_at IS NOT NULL
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per,
+       code_execution, code_execution_per, code_execution_minimum, superseded_at IS NOT NULL
   FROM rates
  WHERE book = $1`
 	rows, err := q.Query(ctx, statement, book)
@@ -343,7 +376,8 @@ SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, to
 		k, u := &r.Key, &r.Unit
 		err = row.Scan(&r.ID, &k.Model, &k.Speed, &k.EffectiveFrom, &k.PromptTokensAbove, &k.Batch, &k.USOnly, &k.ToolsFrom,
 			&u[billing.Input].Amount, &u[billing.Output].Amount, &u[billing.CacheWrite5m].Amount,
-			&u[billing.CacheWrite1h].Amount, &u[billing.CacheRead].Amount, &u[billing.WebSearch].Amount, &u[billing.WebSearch].Per, &r.Superseded)
+			&u[billing.CacheWrite1h].Amount, &u[billing.CacheRead].Amount, &u[billing.WebSearch].Amount, &u[billing.WebSearch].Per,
+			&u[billing.CodeExecution].Amount, &u[billing.CodeExecution].Per, &r.MinimumSeconds, &r.Superseded)
 		for _, class := range billing.Classes() {
 			if class.IsToken() {
 				u[class].Per = billing.TokensPer

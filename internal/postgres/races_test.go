@@ -137,7 +137,7 @@ func TestAReleaseThatDiedBeforeItsEndIsFinishedByTheNext(t *testing.T) {
 	require.Equal(t, 1, f.count("outbox"))
 }
 
-func TestC10_UsageOfTheMonthsLastSecondStillAlarms(t *testing.T) {
+func TestN07_C10_UsageOfTheMonthsLastSecondStillAlarms(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1")

@@ -90,6 +90,13 @@ func (r *rebuild) lines(ctx context.Context) (lines []billing.Line, err error) {
 	if statement.Usage, err = r.usage(ctx, revision); err != nil {
 		return nil, err
 	}
+	p, err := readPeriod(ctx, r.tx, r.org.ID, r.issued.PeriodID)
+	if err != nil {
+		return nil, err
+	}
+	if statement.Free, err = readFreeUse(ctx, r.tx, r.org, p, &statement); err != nil {
+		return nil, err
+	}
 	if statement.Carried, err = r.carried(ctx); err != nil {
 		return nil, err
 	}
@@ -143,7 +150,7 @@ type usageKey struct {
 func (r *rebuild) usage(ctx context.Context, revision int64) ([]billing.UsageTotal, error) {
 	const statement = `
 SELECT coalesce(e.origin_id, ''), e.user_id, e.occurred_at, e.product, e.model,
-       e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search,
+       e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search, e.code_execution,
        coalesce(e.service_tier, 'standard'), coalesce(e.speed, 'standard'), coalesce(e.inference_geo, 'global'),
        e.retracts IS NOT NULL, coalesce(p.price_revision, $3)
   FROM usage_events e
@@ -161,6 +168,7 @@ SELECT coalesce(e.origin_id, ''), e.user_id, e.occurred_at, e.product, e.model,
 	_, err = pgx.ForEachRow(rows, []any{
 		&e.origin, &e.User, &e.OccurredAt, &e.Product, &e.Model,
 		&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch],
+		&q[billing.CodeExecution],
 		&e.ServiceTier, &e.Speed, &e.InferenceGeo, &e.retracts, &e.revision,
 	}, func() error {
 		if e.retracts && e.revision != revision {

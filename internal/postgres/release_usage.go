@@ -11,27 +11,38 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// ParkedRow counts the parked events of one model and reason.
+// What has become of parked usage.
+const (
+	ParkedWaiting   = "waiting"   // for a price; it holds its month's invoice
+	ParkedDiscarded = "discarded" // given up by a person
+	ParkedRetracted = "retracted" // cancelled by an event of its own
+)
+
+// ParkedRow counts the parked events of one model, reason and status.
 type ParkedRow struct {
-	Model  string    `json:"model"`
-	Reason string    `json:"reason"`
-	Events int64     `json:"events"`
-	First  time.Time `json:"first"`
-	Last   time.Time `json:"last"`
+	Model     string    `json:"model"`
+	Reason    string    `json:"reason"`
+	Events    int64     `json:"events"`
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
+	Status    string    `json:"status"`
+	Discarded *string   `json:"discarded"` // why; null = it was not
 }
 
-// ParkedUsage lists what waits for a price.
-func (s *Store) ParkedUsage(ctx context.Context, orgID string) ([]ParkedRow, error) {
+// ParkedUsage lists what waits for a price; all also what does so no more.
+func (s *Store) ParkedUsage(ctx context.Context, orgID string, all bool) ([]ParkedRow, error) {
 	if _, err := s.Organization(ctx, orgID); err != nil {
 		return nil, err
 	}
 	const statement = `
-SELECT model, parked_reason, count(*), min(occurred_at), max(occurred_at)
+SELECT model, parked_reason, count(*), min(occurred_at), max(occurred_at),
+       CASE WHEN NOT void THEN 'waiting' WHEN discarded IS NOT NULL THEN 'discarded' ELSE 'retracted' END,
+       discarded
   FROM usage_events
- WHERE org_id = $1 AND rate_id IS NULL AND NOT void
- GROUP BY 1, 2
- ORDER BY 1, 2`
-	rows, err := s.pool.Query(ctx, statement, orgID)
+ WHERE org_id = $1 AND rate_id IS NULL AND retracts IS NULL AND (NOT void OR $2)
+ GROUP BY 1, 2, 6, 7
+ ORDER BY 1, 2, 6, 7`
+	rows, err := s.pool.Query(ctx, statement, orgID, all)
 	if err != nil {
 		return nil, wrap("list parked usage", err)
 	}
@@ -105,11 +116,12 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 	const update = `
 UPDATE usage_events
    SET rate_id = $3, period_id = $4, origin_id = nullif($5, ''), seat_tier = nullif($6, ''), flags = $7,
-       parked_reason = NULL, unknown_count = NULL, payload = NULL
+       code_execution = $8, parked_reason = NULL, unknown_count = NULL, payload = NULL
  WHERE org_id = $1 AND event_id = $2`
 	batch := &pgx.Batch{}
 	for _, p := range placed {
-		batch.Queue(update, orgID, p.event.ID, p.rate.ID, p.period, p.origin, p.tier, p.flags)
+		batch.Queue(update, orgID, p.event.ID, p.rate.ID, p.period, p.origin, p.tier, p.flags,
+			p.event.Quantities[billing.CodeExecution])
 	}
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return round, err
@@ -128,7 +140,7 @@ UPDATE usage_events
 func readParked(ctx context.Context, tx pgx.Tx, orgID, model, after string) ([]UsageItem, error) {
 	const statement = `
 SELECT event_id, user_id, occurred_at, product, model,
-       input, output, cache_write_5m, cache_write_1h, cache_read, web_search,
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
        coalesce(service_tier, 'standard'), coalesce(speed, 'standard'), coalesce(inference_geo, 'global'),
        labels, flags, coalesce(unknown_count, ''), payload
   FROM usage_events
@@ -146,7 +158,7 @@ SELECT event_id, user_id, occurred_at, product, model,
 		var flags int16
 		q := &e.Quantities
 		err = row.Scan(&e.ID, &e.User, &e.OccurredAt, &e.Product, &e.Model,
-			&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch],
+			&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch], &q[billing.CodeExecution],
 			&e.ServiceTier, &e.Speed, &e.InferenceGeo, &labels, &flags, &e.UnknownCount, &e.Payload)
 		if err != nil {
 			return item, err

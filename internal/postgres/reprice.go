@@ -228,7 +228,6 @@ func supersedePrices(ctx context.Context, tx pgx.Tx, rows *billing.PriceBook, re
 	}
 	for _, p := range rows.Tools {
 		batch.Queue(`UPDATE tool_prices`+held+`tool = $3 AND effective_from = $4`, revision, rows.Name, p.Tool, p.EffectiveFrom)
-		batch.Queue(given+`tools_from = $2`, rows.Name, p.EffectiveFrom)
 	}
 	return wrap("supersede prices of "+rows.Name, tx.SendBatch(ctx, batch).Close())
 }
@@ -255,7 +254,7 @@ SELECT DISTINCT @change::bigint, t.org_id
   JOIN periods p ON p.org_id = t.org_id AND p.id = t.period_id AND p.closed_at IS NULL
   JOIN rates r ON r.id = t.rate_id
  WHERE (r.model, r.speed) IN (SELECT * FROM unnest(@models::text[], @speeds::text[]))
-    OR (@tools AND t.web_search > 0)`
+    OR (@tools AND (t.web_search <> 0 OR t.code_execution <> 0))`
 	_, err = tx.Exec(ctx, organizations, pgx.NamedArgs{
 		"change": change.id, "book": change.book, "models": change.models, "speeds": change.speeds, "tools": change.tools,
 	})

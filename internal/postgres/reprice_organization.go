@@ -129,7 +129,7 @@ const anew = slots + `, anew AS (
        AND e.rate_id IS NOT NULL
        AND e.period_id = ANY(@periods)
        AND ((e.model, coalesce(e.speed, 'standard')) IN (SELECT * FROM unnest(@models::text[], @speeds::text[]))
-            OR (@tools AND e.web_search <> 0))
+            OR (@tools AND (e.web_search <> 0 OR e.code_execution <> 0)))
        AND (e.retracts IS NULL
             OR EXISTS (SELECT FROM usage_events o
                         WHERE o.org_id = e.org_id AND o.event_id = e.retracts AND o.period_id = ANY(@periods)))
@@ -145,7 +145,7 @@ DROP TABLE IF EXISTS pg_temp.repriced;
 CREATE TEMPORARY TABLE repriced (
     period_id text COLLATE "C", origin_id text COLLATE "C", user_id text COLLATE "C", product text COLLATE "C", model text COLLATE "C",
     seat_tier text COLLATE "C", window_start timestamptz, old_rate bigint, new_rate bigint, events bigint,
-    input numeric, output numeric, cache_write_5m numeric, cache_write_1h numeric, cache_read numeric, web_search numeric
+    input numeric, output numeric, cache_write_5m numeric, cache_write_1h numeric, cache_read numeric, web_search numeric, code_execution numeric
 ) ON COMMIT DROP`
 	const write = anew + `, moved AS (
     UPDATE usage_events e
@@ -188,7 +188,7 @@ const sumMoved = `
 INSERT INTO repriced
 SELECT e.period_id, coalesce(e.origin_id, ''), e.user_id, e.product, e.model, e.seat_tier, m.starts_at, e.old_rate, e.new_rate,
        sum(CASE WHEN e.retracts IS NULL THEN 1 ELSE -1 END),
-       sum(e.input), sum(e.output), sum(e.cache_write_5m), sum(e.cache_write_1h), sum(e.cache_read), sum(e.web_search)
+       sum(e.input), sum(e.output), sum(e.cache_write_5m), sum(e.cache_write_1h), sum(e.cache_read), sum(e.web_search), sum(e.code_execution)
   FROM moved e
   JOIN unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
     ON e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
@@ -211,7 +211,8 @@ func monthsOf(org billing.Organization) (starts, ends []time.Time, err error) {
 // those of its new ones.
 func moveTotals(ctx context.Context, tx pgx.Tx, orgID string) error {
 	const sums = `sum(events) AS events, sum(input) AS input, sum(output) AS output, sum(cache_write_5m) AS cache_write_5m,
-           sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search`
+           sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search,
+           sum(code_execution) AS code_execution`
 	for _, statement := range []string{`
 UPDATE usage_totals t
    SET events         = t.events         - s.events,
@@ -220,7 +221,8 @@ UPDATE usage_totals t
        cache_write_5m = t.cache_write_5m - s.cache_write_5m,
        cache_write_1h = t.cache_write_1h - s.cache_write_1h,
        cache_read     = t.cache_read     - s.cache_read,
-       web_search     = t.web_search     - s.web_search
+       web_search     = t.web_search     - s.web_search,
+       code_execution = t.code_execution - s.code_execution
   FROM (SELECT period_id, origin_id, user_id, product, model, old_rate, ` + sums + ` FROM repriced GROUP BY 1, 2, 3, 4, 5, 6) s
  WHERE t.org_id = $1
    AND (t.period_id, t.origin_id, t.user_id, t.product, t.model, t.rate_id)
@@ -228,7 +230,7 @@ UPDATE usage_totals t
 DELETE FROM usage_totals
  WHERE org_id = $1 AND events = 0 AND rate_id IN (SELECT old_rate FROM repriced)`, `
 INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
-                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search)
+                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
 SELECT $1, period_id, origin_id, user_id, product, model, new_rate, ` + sums + `
   FROM repriced
  GROUP BY period_id, origin_id, user_id, product, model, new_rate
@@ -239,7 +241,8 @@ SELECT $1, period_id, origin_id, user_id, product, model, new_rate, ` + sums + `
        cache_write_5m = t.cache_write_5m + excluded.cache_write_5m,
        cache_write_1h = t.cache_write_1h + excluded.cache_write_1h,
        cache_read     = t.cache_read     + excluded.cache_read,
-       web_search     = t.web_search     + excluded.web_search`} {
+       web_search     = t.web_search     + excluded.web_search,
+       code_execution = t.code_execution + excluded.code_execution`} {
 		if _, err := tx.Exec(ctx, statement, orgID); err != nil {
 			return wrap("move the totals", err)
 		}

@@ -46,7 +46,7 @@ func retractedIDs(items []UsageItem) (ids []string) {
 func readRetracted(ctx context.Context, tx pgx.Tx, orgID string, ids []string, lock bool) (map[string]*retracted, error) {
 	const statement = `
 SELECT event_id, user_id, occurred_at, product, model,
-       input, output, cache_write_5m, cache_write_1h, cache_read, web_search,
+       input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
        coalesce(period_id, ''), coalesce(origin_id, ''), coalesce(rate_id, 0), coalesce(seat_tier, ''), flags, retracts IS NOT NULL
   FROM usage_events
  WHERE org_id = $1 AND event_id = ANY($2)
@@ -67,7 +67,7 @@ SELECT event_id, user_id, occurred_at, product, model,
 		r := &retracted{}
 		q := &r.event.Quantities
 		err := row.Scan(&r.event.ID, &r.event.User, &r.event.OccurredAt, &r.event.Product, &r.event.Model,
-			&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch],
+			&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch], &q[billing.CodeExecution],
 			&r.period, &r.origin, &r.rate, &r.tier, &r.flags, &r.retraction)
 		r.event.Organization, r.event.OccurredAt = orgID, r.event.OccurredAt.UTC()
 		return r, err
@@ -253,11 +253,11 @@ func (in *intake) periodNamed(id string) (p period, open bool) {
 func (r *retracting) queue(batch *pgx.Batch, event *billing.Event, p *placedEvent) {
 	const statement = `
 INSERT INTO usage_events (org_id, event_id, user_id, occurred_at, product, model,
-                          input, output, cache_write_5m, cache_write_1h, cache_read, web_search,
+                          input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
                           service_tier, speed, inference_geo, labels, period_id, origin_id, rate_id, seat_tier,
                           flags, fingerprint, parked_reason, unknown_count, retracts, stated_at, void)
 SELECT org_id, @id, user_id, occurred_at, product, model,
-       -input, -output, -cache_write_5m, -cache_write_1h, -cache_read, -web_search,
+       -input, -output, -cache_write_5m, -cache_write_1h, -cache_read, -web_search, -code_execution,
        service_tier, speed, inference_geo, labels, nullif(@period, ''), nullif(@origin, ''), rate_id, seat_tier,
        flags, @fingerprint, parked_reason, unknown_count, event_id, @stated_at, rate_id IS NULL
   FROM usage_events

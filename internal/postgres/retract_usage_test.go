@@ -133,7 +133,7 @@ func TestU23_ARetractedParkedEventWaitsForNothing(t *testing.T) {
 		return with(use(id, "u1", october, 200_000), func(e *billing.Event) { e.Model = "claude-next" })
 	}
 	require.Equal(t, []postgres.UsageStatus{parked, parked, accepted}, f.store(unknown("a"), unknown("b"), retract("r", "a", october)))
-	waiting, err := f.ParkedUsage(f.ctx, "acme")
+	waiting, err := f.ParkedUsage(f.ctx, "acme", false)
 	require.NoError(t, err)
 	require.Len(t, waiting, 1)
 	require.Equal(t, int64(1), waiting[0].Events)

@@ -87,20 +87,23 @@ func (s *Store) RemoveSeat(ctx context.Context, orgID, user string, at time.Time
 	})
 }
 
-// Seats lists the seats held at an instant (zero = the organisation's now).
+// Seats lists the seats held at an instant; of none (zero), those held at the
+// organisation's now and those that begin later.
 func (s *Store) Seats(ctx context.Context, orgID string, at time.Time) ([]billing.SeatAssignment, error) {
 	org, err := s.Organization(ctx, orgID)
 	if err != nil {
 		return nil, err
 	}
-	if at.IsZero() {
-		at = org.Now
-	}
 	all, err := readSeats(ctx, s.pool, orgID)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(a billing.SeatAssignment) bool { return !a.Holds(at) }), nil
+	return slices.DeleteFunc(all, func(a billing.SeatAssignment) bool {
+		if at.IsZero() {
+			return !a.Holds(org.Now) && !a.From.After(org.Now)
+		}
+		return !a.Holds(at)
+	}), nil
 }
 
 // openSeats takes the organisation's terms alone, so that no usage is stored

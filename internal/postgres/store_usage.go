@@ -258,7 +258,9 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 		if !in.periods[home].ClosedAt.IsZero() {
 			p.origin, p.period = p.period, in.current.ID
 		}
-		p.rate, p.parked = in.rater.Rate(event)
+		if p.rate, p.parked = in.rater.Rate(event); p.rate != nil {
+			p.event = p.rate.Metered(event)
+		}
 		in.seat(&p)
 		placed = append(placed, p)
 	}

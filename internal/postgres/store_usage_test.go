@@ -20,7 +20,7 @@ const (
 	parked    = postgres.UsageParked
 )
 
-func TestU01_AnEventIsStoredOnceHoweverOftenItArrives(t *testing.T) {
+func TestR15_U01_AnEventIsStoredOnceHoweverOftenItArrives(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, []postgres.UsageStatus{accepted, accepted}, f.store(use("a", "u1", october, 100), use("b", "u1", october, 200)))
@@ -32,7 +32,7 @@ func TestU01_AnEventIsStoredOnceHoweverOftenItArrives(t *testing.T) {
 	require.Equal(t, "0.0065", f.spent(billing.ScopeUser, "u1"))
 }
 
-func TestU02_AnotherContentUnderAnIDIsReportedAndTheFirstStays(t *testing.T) {
+func TestR15_U02_AnotherContentUnderAnIDIsReportedAndTheFirstStays(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("a", "u1", october, 100))
@@ -47,7 +47,7 @@ func TestU03_AnIDTwiceInOneBatchIsStoredOnce(t *testing.T) {
 		f.store(use("a", "u1", october, 100), use("a", "u1", october, 100), use("a", "u2", october, 100)))
 }
 
-func TestU05_LateUsageIsBilledOnceInTheRightPeriod(t *testing.T) {
+func TestR24_U05_LateUsageIsBilledOnceInTheRightPeriod(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	last := october.AddDate(0, 1, 0).Add(-time.Microsecond)
@@ -65,7 +65,7 @@ func TestU05_LateUsageIsBilledOnceInTheRightPeriod(t *testing.T) {
 	require.Equal(t, "3", f.spent(billing.ScopeOrganization, ""), "counters move by the time of use")
 }
 
-func TestU06_UsageOlderThanTheLateWindowIsRefusedUnlessItsPeriodIsOpen(t *testing.T) {
+func TestR24_U06_UsageOlderThanTheLateWindowIsRefusedUnlessItsPeriodIsOpen(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.endOctober()
@@ -95,7 +95,7 @@ func TestU07_UsageOfTheFutureIsRefusedBeyondFiveMinutes(t *testing.T) {
 		use("c", "u1", october.AddDate(73, 0, 0), 1), use("d", "u1", october.Add(-time.Microsecond), 1)))
 }
 
-func TestU11_UsageOfAnUnknownModelIsParkedAndBilledOnceItHasAPrice(t *testing.T) {
+func TestR21_U11_UsageOfAnUnknownModelIsParkedAndBilledOnceItHasAPrice(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	unknown := use("a", "u1", october, 1_000_000)

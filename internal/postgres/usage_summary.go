@@ -136,20 +136,18 @@ func periodOrCurrent(ctx context.Context, tx pgx.Tx, org billing.Organization, i
 // sumUsage sums up the usage of users; nil = everybody's.
 func sumUsage(ctx context.Context, tx pgx.Tx, org billing.Organization, periodID string, by, users []string) ([]UsageRow, error) {
 	const statement = `
-SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
-       CASE WHEN @by_product THEN t.product ELSE '' END,
-       CASE WHEN @by_model   THEN t.model   ELSE '' END,
-       sum(t.events)::bigint,
-       sum(t.input), sum(t.output), sum(t.cache_write_5m), sum(t.cache_write_1h), sum(t.cache_read), sum(t.web_search),
-       sum((t.input * r.input + t.output * r.output + t.cache_write_5m * r.cache_write_5m
-            + t.cache_write_1h * r.cache_write_1h + t.cache_read * r.cache_read) * 0.000001
-           + CASE WHEN t.web_search = 0 THEN 0 ELSE t.web_search * r.web_search / r.web_search_per END)
-  FROM usage_totals t
-  JOIN rates r ON r.id = t.rate_id
- WHERE t.org_id = @org AND t.period_id = @period
-   AND (t.events, t.input, t.output, t.cache_write_5m, t.cache_write_1h, t.cache_read, t.web_search)
-           <> (0, 0, 0, 0, 0, 0, 0) -- all of it was retracted
-   AND (@users::text[] IS NULL OR t.user_id = ANY(@users))
+SELECT CASE WHEN @by_user    THEN s.user_id ELSE '' END,
+       CASE WHEN @by_product THEN s.product ELSE '' END,
+       CASE WHEN @by_model   THEN s.model   ELSE '' END,
+       sum(s.events)::bigint,
+       sum(s.input), sum(s.output), sum(s.cache_write_5m), sum(s.cache_write_1h), sum(s.cache_read), sum(s.web_search), sum(s.code_execution),
+       sum(` + listPrice + `)
+  FROM usage_totals s
+  JOIN rates r ON r.id = s.rate_id
+ WHERE s.org_id = @org AND s.period_id = @period
+   AND (s.events, s.input, s.output, s.cache_write_5m, s.cache_write_1h, s.cache_read, s.web_search, s.code_execution)
+           <> (0, 0, 0, 0, 0, 0, 0, 0) -- all of it was retracted
+   AND (@users::text[] IS NULL OR s.user_id = ANY(@users))
  GROUP BY 1, 2, 3
  ORDER BY 1, 2, 3`
 	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{
@@ -163,7 +161,7 @@ SELECT CASE WHEN @by_user    THEN t.user_id ELSE '' END,
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (u UsageRow, err error) {
 		c := &u.Counts
 		err = row.Scan(&u.User, &u.Product, &u.Model, &u.Events,
-			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch],
+			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch], &c[billing.CodeExecution],
 			&u.Spend.Amount)
 		u.Spend.Currency = org.Currency
 		return u, err
@@ -192,6 +190,10 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	if err != nil {
 		return err
 	}
+	before, err := readSpentBefore(ctx, tx, org.ID, window, nil)
+	if err != nil {
+		return err
+	}
 	listed := map[string]bool{}
 	for _, row := range summary.Rows {
 		listed[row.User] = true
@@ -206,7 +208,7 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	for i := range summary.Rows {
 		row := &summary.Rows[i]
 		row.MonthToDate = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}], Currency: org.Currency}
-		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, chart, org.Now))
+		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, before, chart, org.Now))
 	}
 	return nil
 }
@@ -229,7 +231,9 @@ func indexLimits(limits []billing.Limit) limitIndex {
 	return index
 }
 
-func (x limitIndex) standings(user string, window time.Time, spent map[counterKey]decimal.Decimal, chart *seatChart, now time.Time) []billing.Standing {
+func (x limitIndex) standings(
+	user string, window time.Time, spent map[counterKey]decimal.Decimal, before map[beforeKey]decimal.Decimal, chart *seatChart, now time.Time,
+) []billing.Standing {
 	limits := x.wide
 	if own, ok := x.users[user]; ok && user != "" {
 		limits = append(slices.Clone(x.wide), own)
@@ -243,7 +247,7 @@ func (x limitIndex) standings(user string, window time.Time, spent map[counterKe
 			continue
 		}
 		for _, l := range limitsOn(limits, counter.scope, counter.subject, chart, now) {
-			standings = append(standings, billing.Standing{Limit: l, Spent: spent[counter]})
+			standings = append(standings, billing.Standing{Limit: l, Spent: spent[counter], SpentBefore: before[beforeKey{l.ID, counter.subject}]})
 		}
 	}
 	return standings

@@ -18,6 +18,11 @@ import (
 func contractBook() *billing.PriceBook {
 	book := pricebook.Default()
 	book.Name = "contract"
+	for i := range book.Tools {
+		if book.Tools[i].Tool == billing.CodeExecution.String() {
+			book.Tools[i].FreePerMonth = 3001 // less than what each month uses
+		}
+	}
 	price := func(from time.Time, above int64, input, output string) billing.ModelPrice {
 		p := billing.ModelPrice{
 			Model: "claude-test", Speed: billing.Standard, EffectiveFrom: from, PromptTokensAbove: above,
@@ -148,6 +153,8 @@ func (f *fixture) octoberUsage(at time.Time, name string) []postgres.UsageItem {
 			e.Quantities[billing.CacheRead], e.Quantities[billing.CacheWrite1h] = 77, 13
 		}),
 		test("search", "u1", 1, 1, func(e *billing.Event) { e.Quantities[billing.WebSearch] = 7 }),
+		test("runs", "u1", 1, 1, func(e *billing.Event) { e.Quantities[billing.CodeExecution] = 1901 }),
+		test("runs briefly", "u2", 1, 1, func(e *billing.Event) { e.Quantities[billing.CodeExecution] = 7 }),
 		test("code", "u2", 10, 10, func(e *billing.Event) { e.Product = "claude_code" }),
 	}
 }

@@ -5,6 +5,8 @@ func lineChecks() []check {
 	return []check{
 		{"usage_lines", usageLinesAreTheirEvents},
 		{"usage_members", usagePartsAreTheirEvents},
+		{"free_use", freeUseIsTheMonths},
+		{"free_use", freeUseIsShared},
 		{"seat_lines", seatLinesAreTheirDays},
 		{"line_exact", exactAmountsAreExact},
 		{"line_amount", amountsAreRoundedOnce},
@@ -22,13 +24,14 @@ WITH billed AS (
 ), sums AS (
     SELECT b.invoice_id, coalesce(e.origin_id, e.period_id) AS origin_id, e.user_id, e.product, e.model, e.rate_id,
            sum(e.input) AS input, sum(e.output) AS output, sum(e.cache_write_5m) AS cache_write_5m,
-           sum(e.cache_write_1h) AS cache_write_1h, sum(e.cache_read) AS cache_read, sum(e.web_search) AS web_search
+           sum(e.cache_write_1h) AS cache_write_1h, sum(e.cache_read) AS cache_read, sum(e.web_search) AS web_search,
+           sum(e.code_execution) AS code_execution
       FROM usage_events e
       JOIN billed b ON b.period_id = e.period_id
      WHERE e.org_id = @org AND e.rate_id IS NOT NULL
      GROUP BY 1, 2, 3, 4, 5, 6
 ), used AS (
-    SELECT s.invoice_id, s.origin_id, s.user_id, s.product, s.model, c.token_class, c.unit_price, c.per, c.quantity
+    SELECT s.invoice_id, s.origin_id, s.user_id, s.product, s.model, c.token_class, c.unit_price, c.per::numeric AS per, c.quantity
       FROM sums s
       JOIN rates r ON r.id = s.rate_id
      CROSS JOIN LATERAL (VALUES
@@ -37,23 +40,35 @@ WITH billed AS (
                ('cache_write_5m', s.cache_write_5m, r.cache_write_5m, 1000000),
                ('cache_write_1h', s.cache_write_1h, r.cache_write_1h, 1000000),
                ('cache_read',     s.cache_read,     r.cache_read,     1000000),
-               ('web_search',     s.web_search,     r.web_search,     r.web_search_per)
+               ('web_search',     s.web_search,     r.web_search,     r.web_search_per),
+               ('code_execution', s.code_execution, r.code_execution, r.code_execution_per)
            ) AS c (token_class, quantity, unit_price, per)
      WHERE c.quantity <> 0
 )`
 
+// freeUse tells a line that takes free use off another.
+const freeUse = `(l.token_class = 'code_execution' AND right(l.key, 5) = '/free')`
+
+// exactQuotient divides by what a price is quoted for, in whole numbers: exactly
+// where that is a power of ten, else rounded half away from zero to 18 places.
+func exactQuotient(amount string) string {
+	return `CASE WHEN per IN (60, 3600)
+                THEN sign(` + amount + `) * div(2000000000000000000 * abs(` + amount + `) + per, 2 * per) * 0.000000000000000001
+                ELSE ` + amount + ` * (1::numeric / per) END`
+}
+
 // I10, I13 and J07: the usage lines of an invoice are the raw events of its
 // period times their prices, exactly, and nothing is left out or made up.
-const usageLinesAreTheirEvents = used + `, expected AS (
+var usageLinesAreTheirEvents = used + `, expected AS (
     SELECT invoice_id, origin_id, product, model, token_class, unit_price, per,
-           sum(quantity) AS quantity, sum(quantity) * unit_price * (1::numeric / per) AS exact_amount
+           sum(quantity) AS quantity, ` + exactQuotient("sum(quantity) * unit_price") + ` AS exact_amount
       FROM used
      GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), kept AS (
     SELECT l.invoice_id, l.origin_id, l.product, l.model, l.token_class, l.unit_price, l.per, l.quantity, l.exact_amount
       FROM invoice_lines l
       JOIN billed b USING (invoice_id)
-     WHERE l.kind = 'usage'
+     WHERE l.kind = 'usage' AND NOT ` + freeUse + `
 )
 SELECT concat_ws(' ', invoice_id, origin_id, product, model, token_class, 'at', trim_scale(unit_price), 'per', per),
        concat_ws(' = ', e.quantity, trim_scale(e.exact_amount)),
@@ -64,9 +79,9 @@ SELECT concat_ws(' ', invoice_id, origin_id, product, model, token_class, 'at', 
  ORDER BY 1`
 
 // The same for each user's part of them.
-const usagePartsAreTheirEvents = used + `, expected AS (
+var usagePartsAreTheirEvents = used + `, expected AS (
     SELECT invoice_id, origin_id, product, model, token_class, unit_price, per, user_id,
-           sum(quantity) AS quantity, sum(quantity) * unit_price * (1::numeric / per) AS exact_amount
+           sum(quantity) AS quantity, ` + exactQuotient("sum(quantity) * unit_price") + ` AS exact_amount
       FROM used
      GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), kept AS (
@@ -74,7 +89,7 @@ const usagePartsAreTheirEvents = used + `, expected AS (
       FROM invoice_lines l
       JOIN billed b USING (invoice_id)
       JOIN invoice_line_members m ON m.invoice_id = l.invoice_id AND m.n = l.n
-     WHERE l.kind = 'usage'
+     WHERE l.kind = 'usage' AND NOT ` + freeUse + `
 )
 SELECT concat_ws(' ', invoice_id, origin_id, product, model, token_class, 'at', trim_scale(unit_price), 'per', per,
                  coalesce(nullif(user_id, ''), 'no user')),
@@ -143,7 +158,7 @@ SELECT concat_ws(' ', invoice_id, key, user_id),
 
 // A line's exact amount is its quantity times its unit price over what that is
 // quoted for: to the last digit for usage, to 18 places where a quotient of days
-// never ends. Written without a division.
+// or seconds never ends. Written without a division.
 const exactAmountsAreExact = `
 SELECT i.id || ' ' || l.key,
        trim_scale(l.quantity) || ' x ' || trim_scale(l.unit_price) || ' / ' || l.per, trim_scale(l.exact_amount)::text
@@ -152,7 +167,7 @@ SELECT i.id || ' ' || l.key,
  WHERE i.org_id = @org
    AND (@period = '' OR i.period_id = @period)
    AND abs(l.exact_amount * l.per - l.quantity * l.unit_price)
-           > CASE WHEN l.kind IN ('seat', 'surcharge') THEN l.per * 0.0000000000000000005 ELSE 0 END
+           > CASE WHEN l.kind IN ('seat', 'surcharge') OR l.token_class = 'code_execution' THEN l.per * 0.0000000000000000005 ELSE 0 END
  ORDER BY i.id, l.n`
 
 // I11: a line's amount is its quantity times its unit price, divided and rounded
@@ -178,7 +193,7 @@ SELECT id || ' ' || key, trim_scale(expected)::text, trim_scale(amount)::text
 // that were carried forward, discount, use up a credit, or round the total.
 const partsAddUpToTheirLine = `
 WITH parts AS (
-    SELECT i.id, l.n, l.key, l.kind, l.quantity, l.exact_amount, l.amount, count(m.user_id) AS parts,
+    SELECT i.id, l.n, l.key, l.kind, l.token_class, l.quantity, l.exact_amount, l.amount, count(m.user_id) AS parts,
            coalesce(sum(m.quantity), 0) AS quantities, coalesce(sum(m.exact_amount), 0) AS exact_amounts,
            coalesce(sum(m.amount), 0) AS amounts, coalesce(max(abs(m.amount - m.exact_amount)), 0) AS furthest
       FROM invoices i
@@ -196,5 +211,5 @@ SELECT id || ' ' || key,
         OR amounts <> amount
         OR furthest > @unit::numeric
         OR abs(exact_amounts - exact_amount)
-               > CASE WHEN kind IN ('seat', 'surcharge') THEN (parts + 1) * 0.0000000000000000005 ELSE 0 END)
+               > CASE WHEN kind IN ('seat', 'surcharge') OR token_class = 'code_execution' THEN (parts + 1) * 0.0000000000000000005 ELSE 0 END)
  ORDER BY id, n`

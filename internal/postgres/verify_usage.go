@@ -19,7 +19,8 @@ WITH counted AS (
     SELECT period_id, coalesce(origin_id, '') AS origin_id, user_id, product, model, rate_id,
            sum(CASE WHEN retracts IS NULL THEN 1 ELSE -1 END) AS events,
            sum(input) AS input, sum(output) AS output, sum(cache_write_5m) AS cache_write_5m,
-           sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search
+           sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search,
+           sum(code_execution) AS code_execution
       FROM usage_events
      WHERE org_id = @org AND rate_id IS NOT NULL AND (@period = '' OR period_id = @period)
      GROUP BY 1, 2, 3, 4, 5, 6
@@ -29,8 +30,8 @@ WITH counted AS (
      WHERE org_id = @org AND (@period = '' OR period_id = @period)
 )
 SELECT concat_ws(' ', period_id, nullif(origin_id, ''), coalesce(nullif(user_id, ''), 'no user'), product, model, 'rate ' || rate_id),
-       concat_ws(' ', e.events, 'events of', e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search),
-       concat_ws(' ', k.events, 'events of', k.input, k.output, k.cache_write_5m, k.cache_write_1h, k.cache_read, k.web_search)
+       concat_ws(' ', e.events, 'events of', e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search, e.code_execution),
+       concat_ws(' ', k.events, 'events of', k.input, k.output, k.cache_write_5m, k.cache_write_1h, k.cache_read, k.web_search, k.code_execution)
   FROM counted e
   FULL JOIN kept k USING (period_id, origin_id, user_id, product, model, rate_id)
  WHERE coalesce(e.events, 0)         <> coalesce(k.events, 0)
@@ -40,6 +41,7 @@ SELECT concat_ws(' ', period_id, nullif(origin_id, ''), coalesce(nullif(user_id,
     OR coalesce(e.cache_write_1h, 0) <> coalesce(k.cache_write_1h, 0)
     OR coalesce(e.cache_read, 0)     <> coalesce(k.cache_read, 0)
     OR coalesce(e.web_search, 0)     <> coalesce(k.web_search, 0)
+    OR coalesce(e.code_execution, 0) <> coalesce(k.code_execution, 0)
  ORDER BY 1`
 
 // billedBy is by which revision of the price book each period is billed: an open
@@ -60,7 +62,8 @@ const heldThen = ` p.book = @book AND p.added_revision <= x.revision AND (p.supe
 // I06: each event's rate has the prices that were in force when it occurred, as
 // they stood when its period was billed: of the last version before it, in the
 // highest band that its prompt exceeds, times its modifiers; a tool's price
-// counts where the tool was used. Another check holds a retraction to the rate of
+// counts where the tool was used, and code that ran counts for its minimum at
+// least. Another check holds a retraction to the rate of
 // its event.
 const eventsHaveTheirRate = billedBy + `, held AS (
     SELECT x.revision, p.*
@@ -76,15 +79,16 @@ const eventsHaveTheirRate = billedBy + `, held AS (
       FROM held p
       JOIN versions v USING (revision, model, speed, effective_from)
 ), tools AS (
-    SELECT x.revision, effective_from, lead(effective_from) OVER (PARTITION BY x.revision ORDER BY effective_from) AS until, amount, per
+    SELECT x.revision, tool, effective_from, amount, per, minimum,
+           lead(effective_from) OVER (PARTITION BY x.revision, tool ORDER BY effective_from) AS until
       FROM revisions x
       JOIN tool_prices p ON` + heldThen + `
-     WHERE p.tool = 'web_search'
 ), rated AS (
-    SELECT e.event_id, e.model, e.web_search, e.rate_id,
+    SELECT e.event_id, e.model, e.web_search, e.code_execution, e.rate_id,
            CASE coalesce(e.service_tier, 'standard') WHEN 'standard' THEN 1 WHEN 'batch' THEN p.batch END
                * CASE WHEN e.inference_geo = 'us' THEN coalesce(p.us_only, 1) ELSE 1 END AS times,
-           p.input, p.output, p.cache_write_5m, p.cache_write_1h, p.cache_read, t.amount AS tool_amount, t.per AS tool_per
+           p.input, p.output, p.cache_write_5m, p.cache_write_1h, p.cache_read, t.amount AS search_amount, t.per AS search_per,
+           c.amount AS code_amount, c.per AS code_per, coalesce(c.minimum, 0) AS code_minimum
       FROM usage_events e
       LEFT JOIN billed b ON b.period_id = e.period_id
       LEFT JOIN bands p ON p.revision = b.revision
@@ -97,22 +101,32 @@ const eventsHaveTheirRate = billedBy + `, held AS (
                        AND (p.next_band IS NULL
                             OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read <= p.next_band)
       LEFT JOIN tools t ON t.revision = b.revision
+                       AND t.tool = 'web_search'
                        AND e.occurred_at >= t.effective_from
                        AND (t.until IS NULL OR e.occurred_at < t.until)
+      LEFT JOIN tools c ON c.revision = b.revision
+                       AND c.tool = 'code_execution'
+                       AND e.occurred_at >= c.effective_from
+                       AND (c.until IS NULL OR e.occurred_at < c.until)
      WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND e.retracts IS NULL AND (@period = '' OR e.period_id = @period)
 )
 SELECT 'event ' || e.event_id,
        concat_ws(' ', @book::text, e.model, trim_scale(e.input * e.times), trim_scale(e.output * e.times),
                  trim_scale(e.cache_write_5m * e.times), trim_scale(e.cache_write_1h * e.times),
-                 trim_scale(e.cache_read * e.times), 'search', trim_scale(e.tool_amount)),
+                 trim_scale(e.cache_read * e.times), 'search', trim_scale(e.search_amount),
+                 'code', trim_scale(e.code_amount), 'from', e.code_minimum),
        concat_ws(' ', r.book, r.model, trim_scale(r.input), trim_scale(r.output), trim_scale(r.cache_write_5m),
-                 trim_scale(r.cache_write_1h), trim_scale(r.cache_read), 'search', trim_scale(r.web_search), '(rate ' || e.rate_id || ')')
+                 trim_scale(r.cache_write_1h), trim_scale(r.cache_read), 'search', trim_scale(r.web_search),
+                 'code', trim_scale(r.code_execution), 'of', e.code_execution, '(rate ' || e.rate_id || ')')
   FROM rated e
   LEFT JOIN rates r ON r.id = e.rate_id
  WHERE (r.book, r.model, r.input, r.output, r.cache_write_5m, r.cache_write_1h, r.cache_read) IS DISTINCT FROM
        (@book::text, e.model, e.input * e.times, e.output * e.times, e.cache_write_5m * e.times,
         e.cache_write_1h * e.times, e.cache_read * e.times)
-    OR (e.web_search > 0 AND (r.web_search, r.web_search_per) IS DISTINCT FROM (e.tool_amount, e.tool_per))
+    OR (e.web_search > 0 AND (r.web_search, r.web_search_per) IS DISTINCT FROM (e.search_amount, e.search_per))
+    OR (e.code_execution > 0
+        AND ((r.code_execution, r.code_execution_per) IS DISTINCT FROM (e.code_amount, e.code_per)
+             OR e.code_execution < e.code_minimum))
  ORDER BY 1`
 
 // I08: an event lies in the period in which it occurred; or, marked with that
@@ -134,11 +148,16 @@ SELECT 'event ' || e.event_id,
  ORDER BY 1`
 
 // listPrice is what the quantities s cost at the rate r, exactly: a division by a
-// power of ten is a multiplication.
+// power of ten is a multiplication, and a second of code, whose price may never
+// end, costs the quotient rounded up to 18 places, in whole numbers.
 const listPrice = `
        (s.input * r.input + s.output * r.output + s.cache_write_5m * r.cache_write_5m
            + s.cache_write_1h * r.cache_write_1h + s.cache_read * r.cache_read) * 0.000001
-           + CASE WHEN r.web_search_per > 0 THEN s.web_search * r.web_search * (1::numeric / r.web_search_per) ELSE 0 END`
+           + CASE WHEN r.web_search_per > 0 THEN s.web_search * r.web_search * (1::numeric / r.web_search_per) ELSE 0 END
+           + CASE WHEN r.code_execution_per > 0
+                  THEN s.code_execution * div(r.code_execution * 1000000000000000000 + r.code_execution_per - 1, r.code_execution_per)
+                           * 0.000000000000000001
+                  ELSE 0 END`
 
 // I28 stands on this: each spend counter is the list price of the events of its
 // month, whichever period bills them: all of the organisation's, each user's,
@@ -149,7 +168,8 @@ WITH months AS (
 ), used AS (
     SELECT m.starts_at, e.user_id, e.seat_tier, e.rate_id,
            sum(e.input) AS input, sum(e.output) AS output, sum(e.cache_write_5m) AS cache_write_5m,
-           sum(e.cache_write_1h) AS cache_write_1h, sum(e.cache_read) AS cache_read, sum(e.web_search) AS web_search
+           sum(e.cache_write_1h) AS cache_write_1h, sum(e.cache_read) AS cache_read, sum(e.web_search) AS web_search,
+           sum(e.code_execution) AS code_execution
       FROM usage_events e
       JOIN months m ON e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
      WHERE e.org_id = @org AND e.rate_id IS NOT NULL
@@ -199,9 +219,9 @@ const retractionsCancelTheirEvent = `
 WITH pairs AS (
     SELECT r.event_id, r.retracts, e.event_id AS found, e.void AS event_void, e.rate_id AS event_rate, r.void,
            concat_ws(' ', e.occurred_at, e.user_id, e.product, e.model, e.seat_tier, 'rate ' || e.rate_id, coalesce(e.origin_id, e.period_id),
-                     -e.input, -e.output, -e.cache_write_5m, -e.cache_write_1h, -e.cache_read, -e.web_search) AS expected,
+                     -e.input, -e.output, -e.cache_write_5m, -e.cache_write_1h, -e.cache_read, -e.web_search, -e.code_execution) AS expected,
            concat_ws(' ', r.occurred_at, r.user_id, r.product, r.model, r.seat_tier, 'rate ' || r.rate_id, coalesce(r.origin_id, r.period_id),
-                     r.input, r.output, r.cache_write_5m, r.cache_write_1h, r.cache_read, r.web_search) AS actual
+                     r.input, r.output, r.cache_write_5m, r.cache_write_1h, r.cache_read, r.web_search, r.code_execution) AS actual
       FROM usage_events r
       LEFT JOIN usage_events e ON e.org_id = r.org_id AND e.event_id = r.retracts AND e.retracts IS NULL
      WHERE r.org_id = @org AND r.retracts IS NOT NULL AND (@period = '' OR r.period_id = @period)
@@ -214,8 +234,8 @@ SELECT 'event ' || event_id, 'void, as is ' || retracts, 'one of them waits for 
   FROM pairs
  WHERE found IS NOT NULL AND (void, event_void) IS DISTINCT FROM (event_rate IS NULL, event_rate IS NULL)
  UNION ALL
-SELECT 'event ' || e.event_id, 'a retraction, since it is void', 'none'
+SELECT 'event ' || e.event_id, 'a retraction, or why it was discarded, since it is void', 'none'
   FROM usage_events e
- WHERE e.org_id = @org AND @period = '' AND e.void AND e.retracts IS NULL
+ WHERE e.org_id = @org AND @period = '' AND e.void AND e.retracts IS NULL AND e.discarded IS NULL
    AND NOT EXISTS (SELECT FROM usage_events r WHERE r.org_id = e.org_id AND r.retracts = e.event_id)
  ORDER BY 1`

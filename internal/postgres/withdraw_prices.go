@@ -53,7 +53,7 @@ func (s *Store) WithdrawPrices(ctx context.Context, book string, which billing.P
 		if err := refuseHeldSeats(ctx, tx, stored, withdrawn); err != nil {
 			return err
 		}
-		if err := deletePrices(ctx, tx, withdrawn); err != nil {
+		if err := deletePrices(ctx, tx, stored, withdrawn); err != nil {
 			return err
 		}
 		if done.Revision, err = reviseBook(ctx, tx, book); err != nil {
@@ -109,7 +109,7 @@ SELECT a.org_id, a.user_id
 // deletePrices deletes price rows and the rates that they gave. No event can
 // have such a rate: the price book's lock is held, and no event was ever
 // accepted that far ahead. Totals would keep theirs by a foreign key.
-func deletePrices(ctx context.Context, tx pgx.Tx, rows *billing.PriceBook) error {
+func deletePrices(ctx context.Context, tx pgx.Tx, left, rows *billing.PriceBook) error {
 	batch := &pgx.Batch{}
 	for _, p := range rows.Models {
 		batch.Queue(`DELETE FROM model_prices WHERE book = $1 AND superseded_revision IS NULL AND model = $2 AND speed = $3 AND effective_from = $4 AND prompt_tokens_above = $5`,
@@ -126,10 +126,12 @@ func deletePrices(ctx context.Context, tx pgx.Tx, rows *billing.PriceBook) error
 	}
 	for _, p := range rows.Tools {
 		batch.Queue(`DELETE FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL AND tool = $2 AND effective_from = $3`, rows.Name, p.Tool, p.EffectiveFrom)
-		batch.Queue(`
-DELETE FROM rates
- WHERE book = $1 AND tools_from = $2
-   AND NOT EXISTS (SELECT FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL AND effective_from = $2)`, rows.Name, p.EffectiveFrom)
+		batch.Queue(`DELETE FROM rates WHERE book = $1 AND tools_from >= $2`, rows.Name, p.EffectiveFrom)
+	}
+	if len(rows.Tools) > 0 { // those beside the other tool's prices, without this one
+		for _, r := range left.Rates() {
+			queueRate(batch, left.Name, r)
+		}
 	}
 	return wrap("withdraw prices of "+rows.Name, tx.SendBatch(ctx, batch).Close())
 }
@@ -167,7 +169,11 @@ func priceRows(b *billing.PriceBook) []PriceRow {
 		one("surcharge "+p.Name+" on tier "+p.Tier, p.EffectiveFrom, map[string]string{"amount": p.Amount.String()})
 	}
 	for _, p := range b.Tools {
-		one("tool "+p.Tool, p.EffectiveFrom, map[string]string{"amount": p.Amount.String(), "per": strconv.FormatInt(p.Per, 10)})
+		terms := map[string]string{"amount": p.Amount.String(), "per": strconv.FormatInt(p.Per, 10)}
+		if p.Tool == billing.CodeExecution.String() {
+			terms["minimum"], terms["free_per_month"] = strconv.FormatInt(p.Minimum, 10), strconv.FormatInt(p.FreePerMonth, 10)
+		}
+		one("tool "+p.Tool, p.EffectiveFrom, terms)
 	}
 	return rows
 }

@@ -174,8 +174,8 @@ func linesOfTotals(invoice *billing.Invoice, statement *billing.Statement) (pgx.
 		total := &statement.Usage[i]
 		for _, class := range billing.Classes() {
 			at := place{total.Origin, total.Product, total.Model, total.Rate.ID, class}
-			if total.Counts[class].IsZero() || known[at] {
-				continue
+			if class == billing.CodeExecution || total.Counts[class].IsZero() || known[at] {
+				continue // the lines of code that ran come with their parts
 			}
 			known[at] = true
 			n, ok := numbers[total.LineKey(class)]

@@ -71,7 +71,7 @@ var usOnly = []string{
 	"claude-mythos-5-1",
 }
 
-func TestShippedBooksHoldTheirTables(t *testing.T) {
+func TestR16_ShippedBooksHoldTheirTables(t *testing.T) {
 	t.Parallel()
 	require.Len(t, pricebook.Shipped(), len(tables))
 	for _, file := range pricebook.Shipped() {
@@ -120,7 +120,7 @@ func requireRow(t *testing.T, book *billing.PriceBook, line string) {
 	require.True(t, !row.USOnly.Valid || row.USOnly.Decimal.Equal(decimal.RequireFromString("1.1")), "%s: us_only", line)
 }
 
-func TestShippedBooksPriceSeatsSurchargeAndWebSearch(t *testing.T) {
+func TestShippedBooksPriceSeatsSurchargeAndTools(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, file := range pricebook.Shipped() {
@@ -136,6 +136,10 @@ func TestShippedBooksPriceSeatsSurchargeAndWebSearch(t *testing.T) {
 		search, ok := book.Tool(billing.WebSearch.String(), at)
 		require.True(t, ok)
 		require.Equal(t, "10 per 1000", search.Amount.String()+" per "+decimal.NewFromInt(search.Per).String())
+		code, ok := book.Tool(billing.CodeExecution.String(), at)
+		require.True(t, ok)
+		require.Equal(t, "0.05", code.Amount.String())
+		require.Equal(t, billing.ToolPrice{Tool: code.Tool, Per: 3600, Amount: code.Amount, Minimum: 300, FreePerMonth: 1550 * 3600}, code)
 	}
 }
 

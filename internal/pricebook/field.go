@@ -36,6 +36,8 @@ var (
 	plainDecimal    = regexp.MustCompile(`^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$`)
 	plainInteger    = regexp.MustCompile(`^(0|[1-9][0-9]{0,12})$`)
 	plainPowerOfTen = regexp.MustCompile(`^10{0,12}$`)
+	plainSeconds    = regexp.MustCompile(`^(0|[1-9][0-9]{0,11})$`)
+	plainSecondsPer = regexp.MustCompile(`^(1|60|3600)$`)
 )
 
 // problems collects what is wrong with a file.

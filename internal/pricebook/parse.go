@@ -3,6 +3,7 @@ package pricebook
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -141,21 +142,43 @@ func readTools(list field) []billing.ToolPrice {
 	var prices []billing.ToolPrice
 	seen := firsts{}
 	for _, item := range list.optionalList() {
-		row := item.mapping("tool", "per", "amount", "effective_from")
-		name := row.field("tool")
-		price := billing.ToolPrice{
-			Tool:          name.text("the tool's name: " + billing.WebSearch.String()),
-			EffectiveFrom: row.field("effective_from").optionalInstant(),
-			Per:           row.field("per").powerOfTen(),
-			Amount:        row.field("amount").price(),
-		}
-		if price.Tool != "" && price.Tool != billing.WebSearch.String() {
-			name.wrong("%q is not a tool that this version prices; accepted: %s", price.Tool, billing.WebSearch)
-		}
+		price := readTool(item.mapping("tool", "per", "amount", "effective_from", "minimum", "free_per_month"))
 		seen.once(item, "tool and effective_from", price.Tool, price.EffectiveFrom)
 		prices = append(prices, price)
 	}
 	return prices
+}
+
+// readTool reads the price of a tool's requests, or of the seconds that code runs.
+func readTool(row mapping) billing.ToolPrice {
+	name := row.field("tool")
+	price := billing.ToolPrice{
+		Tool:          name.text("the tool's name: " + strings.Join(billing.Tools(), " or ")),
+		EffectiveFrom: row.field("effective_from").optionalInstant(),
+		Amount:        row.field("amount").price(),
+	}
+	if price.Tool != "" && !slices.Contains(billing.Tools(), price.Tool) {
+		name.wrong("%q is not a tool that this version prices; accepted: %s", price.Tool, strings.Join(billing.Tools(), ", "))
+	}
+	runs := price.Tool == billing.CodeExecution.String()
+	if runs {
+		price.Per = row.field("per").integer(plainSecondsPer, "1, 60 or 3600, the seconds that the amount is for")
+	} else {
+		price.Per = row.field("per").powerOfTen()
+	}
+	for _, term := range []struct {
+		key string
+		to  *int64
+	}{{"minimum", &price.Minimum}, {"free_per_month", &price.FreePerMonth}} {
+		field := row.field(term.key)
+		switch {
+		case field.present() && !runs:
+			field.wrong("accepted: seconds, with the tool %s only", billing.CodeExecution)
+		case field.present():
+			*term.to = field.integer(plainSeconds, "whole seconds like 300")
+		}
+	}
+	return price
 }
 
 func readModels(list field) []billing.ModelPrice {

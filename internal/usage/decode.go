@@ -66,6 +66,7 @@ type decoder struct {
 	event     billing.Event
 	given     given
 	writes    int64 // usage.cache_creation_input_tokens
+	fetches   int64 // usage.server_tool_use.web_fetch_requests
 	rejection *Rejection
 	broken    bool // the line is not JSON: nothing more can be read
 
@@ -116,7 +117,7 @@ func (d *decoder) decode(line []byte) (billing.Event, *Rejection) {
 	d.source.Write(line)
 	d.json.Reset(&d.source) // by default strict about duplicate names and UTF-8
 	d.escapes = bytes.IndexByte(line, '\\') >= 0
-	d.event, d.given, d.writes, d.rejection, d.broken = billing.Event{}, 0, 0, nil, false
+	d.event, d.given, d.writes, d.fetches, d.rejection, d.broken = billing.Event{}, 0, 0, 0, nil, false
 
 	d.line(line)
 	if d.rejection == nil {
@@ -232,15 +233,21 @@ func (d *decoder) cacheCreation() {
 	}
 }
 
-// serverToolUse counts web searches. Fetches are free, and other tools' counts
-// are no tokens: they are left unread.
+// serverToolUse counts web searches and the seconds that code ran. Fetches are
+// free, and other tools' counts are no tokens: they are left unread. The API's own
+// count of executions says nothing of their length, which is what costs.
 func (d *decoder) serverToolUse() {
 	for name := d.enter("usage.server_tool_use"); name != nil; name = d.next() {
-		if string(name) == "web_search_requests" {
+		switch string(name) {
+		case "web_search_requests":
 			d.count(&d.event.Quantities[billing.WebSearch], "usage.server_tool_use.web_search_requests", 0)
-			continue
+		case "web_fetch_requests":
+			d.count(&d.fetches, "usage.server_tool_use.web_fetch_requests", 0)
+		case "code_execution_seconds":
+			d.count(&d.event.Quantities[billing.CodeExecution], "usage.server_tool_use.code_execution_seconds", 0)
+		default:
+			d.unknown("server_tool_use.", name, "web_search_requests", "web_fetch_requests", "code_execution_seconds")
 		}
-		d.unknown("server_tool_use.", name, "web_search_requests")
 	}
 }
 
@@ -300,6 +307,9 @@ func (d *decoder) complete(line []byte) {
 		return
 	}
 	d.cacheWrites()
+	if d.fetches > 0 || e.Quantities[billing.WebSearch] > 0 {
+		e.Quantities[billing.CodeExecution] = 0 // free in a request that searches or fetches
+	}
 	if e.UnknownCount != "" {
 		e.Payload = bytes.Clone(bytes.TrimSpace(line))
 	}

@@ -110,6 +110,8 @@ func TestU10_CountsAreWholeNumbersInDigitsAlone(t *testing.T) {
 		"usage.cache_creation.ephemeral_5m_input_tokens": `{"input_tokens":1,"output_tokens":1,"cache_creation":{"ephemeral_5m_input_tokens":%s}}`,
 		"usage.cache_creation.ephemeral_1h_input_tokens": `{"input_tokens":1,"output_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":%s}}`,
 		"usage.server_tool_use.web_search_requests":      `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"web_search_requests":%s}}`,
+		"usage.server_tool_use.web_fetch_requests":       `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"web_fetch_requests":%s}}`,
+		"usage.server_tool_use.code_execution_seconds":   `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"code_execution_seconds":%s}}`,
 	}
 	for field, usage := range fields {
 		for _, value := range refused {
@@ -121,7 +123,7 @@ func TestU10_CountsAreWholeNumbersInDigitsAlone(t *testing.T) {
 	}
 }
 
-func TestU10_MissingIsNotZero(t *testing.T) {
+func TestR14_U10_MissingIsNotZero(t *testing.T) {
 	t.Parallel()
 	for _, field := range []string{"id", "organization", "occurred_at", "product", "model", "usage"} {
 		requireRefused(t, with(field, ""), field, "required")
@@ -221,6 +223,21 @@ func TestU12_UnknownPartsOfUsageAreLeftUnread(t *testing.T) {
 	require.Equal(t, billing.Quantities{billing.Input: 1, billing.Output: 2, billing.WebSearch: 3}, event.Quantities)
 	require.Empty(t, event.UnknownCount)
 	require.Nil(t, event.Payload)
+}
+
+func TestR19_SecondsOfCodeAreFreeBesideAWebSearchOrFetch(t *testing.T) {
+	t.Parallel()
+	for tools, want := range map[string]int64{
+		`"code_execution_requests":2,"code_execution_seconds":301`:                         301,
+		`"web_search_requests":0,"web_fetch_requests":null,"code_execution_seconds":301`:   301,
+		`"web_search_requests":1,"code_execution_seconds":301`:                             0,
+		`"code_execution_seconds":301,"web_fetch_requests":1`:                              0,
+		`"code_execution_requests":2`:                                                      0,
+		`"code_execution_seconds":0`:                                                       0,
+		`"container_id":"container_01","code_execution_seconds":1000000000000,"retries":1`: billing.MaxCount,
+	} {
+		require.Equal(t, want, decoded(t, withUsage(`"server_tool_use":{`+tools+`}`)).Quantities[billing.CodeExecution], tools)
+	}
 }
 
 func TestU11_UnknownTokenCountsAreNamed(t *testing.T) {
@@ -535,7 +552,7 @@ func encode(e *billing.Event) []byte {
 	q := e.Quantities
 	usage := object{
 		"input_tokens": q[billing.Input], "output_tokens": q[billing.Output], "cache_read_input_tokens": q[billing.CacheRead],
-		"service_tier": e.ServiceTier, "server_tool_use": object{"web_search_requests": q[billing.WebSearch]},
+		"service_tier": e.ServiceTier, "server_tool_use": object{"web_search_requests": q[billing.WebSearch], "code_execution_seconds": q[billing.CodeExecution]},
 		"cache_creation_input_tokens": q[billing.CacheWrite5m] + q[billing.CacheWrite1h],
 	}
 	if !e.CacheSplitAssumed {
@@ -582,6 +599,9 @@ func anyEvent(t *rapid.T) billing.Event {
 	}
 	for c := range e.Quantities {
 		e.Quantities[c] = count.Draw(t, "count")
+	}
+	if e.Quantities[billing.WebSearch] > 0 {
+		e.Quantities[billing.CodeExecution] = 0 // free beside it
 	}
 	if both := e.Quantities[billing.CacheWrite5m] + e.Quantities[billing.CacheWrite1h]; both > billing.MaxCount {
 		e.Quantities[billing.CacheWrite1h] = 0

@@ -23,6 +23,8 @@ func FuzzDecode(f *testing.F) {
 		with("labels", `{"team":"a\u0062c"}`),
 		with("user", "null"),
 		withUsage(`"thinking_tokens":7`),
+		withUsage(`"server_tool_use":{"web_fetch_requests":1,"code_execution_seconds":7}`),
+		withUsage(`"server_tool_use":{"web_search_requests":0,"code_execution_seconds":7}`),
 		withUsage(`"cache_creation_input_tokens":7`),
 		withUsage(`"service_tier":"batch","inference_geo":"us","iterations":[{"a":1}]`),
 		with("occurred_at", `"2026-10-01t05:45:00.1234567+05:45"`),
@@ -114,12 +116,17 @@ func requireSameCounts(t *testing.T, line []byte, e *billing.Event) {
 			} `json:"cache_creation"`
 			Tools struct {
 				Searches int64 `json:"web_search_requests"`
+				Fetches  int64 `json:"web_fetch_requests"`
+				Seconds  int64 `json:"code_execution_seconds"`
 			} `json:"server_tool_use"`
 		} `json:"usage"`
 	}
 	require.NoError(t, json.Unmarshal(line, &reference))
 	u := reference.Usage
-	want := billing.Quantities{u.Input, u.Output, u.Split.M5, u.Split.H1, u.CacheRead, u.Tools.Searches}
+	want := billing.Quantities{u.Input, u.Output, u.Split.M5, u.Split.H1, u.CacheRead, u.Tools.Searches, u.Tools.Seconds}
+	if u.Tools.Searches+u.Tools.Fetches > 0 {
+		want[billing.CodeExecution] = 0
+	}
 	if e.CacheSplitAssumed {
 		want[billing.CacheWrite5m] = u.Writes
 	}

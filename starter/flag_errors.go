@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagError says of a flag that cannot be read what it is called, what was given
+// and what is accepted, without what Go's parsers have to say about it.
+func flagError(cmd *cobra.Command, err error) error {
+	const help = "\nSee %s --help"
+	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
+	switch {
+	case errors.As(err, &invalid):
+		return wrongUsage("--%s %q; accepted: %s"+help, invalid.GetFlag().Name, invalid.GetValue(), accepted(invalid), cmd.CommandPath())
+	case errors.As(err, &missing):
+		flag := missing.GetFlag()
+		return wrongUsage("--%s needs a value; accepted: %s"+help, flag.Name, acceptedByType(flag.Value.Type()), cmd.CommandPath())
+	}
+	return wrongUsage("%v"+help, err, cmd.CommandPath())
+}
+
+// accepted says what a flag takes: a type of ours says it itself.
+func accepted(invalid *pflag.InvalidValueError) string {
+	if text, ours := strings.CutPrefix(invalid.Unwrap().Error(), "accepted: "); ours {
+		return text
+	}
+	return acceptedByType(invalid.GetFlag().Value.Type())
+}
+
+func acceptedByType(kind string) string {
+	switch kind {
+	case "bool":
+		return "true or false, or the flag alone"
+	case "int", "int64":
+		return "a whole number"
+	case "intSlice":
+		return "whole numbers with commas between, like 50,80,100"
+	case "duration":
+		return "a duration like 90s, 30m or 24h"
+	case "stringSlice":
+		return "names with commas between"
+	case "string":
+		return "a text"
+	default:
+		return "a value of the type " + kind
+	}
+}
