@@ -233,7 +233,7 @@ func (v *verification) runOne(ctx context.Context, c check) error {
 func databaseChecks() []check {
 	return []check{
 		{"invoice_numbers", invoiceNumbersHaveNoGap},
-		{"credit_note_numbers", creditNoteNumbersHaveNoGap},
+		{"credit_note_numbers", noteNumbersHaveNoGap},
 		{"final_rows", finalRowsAreGuarded},
 	}
 }
@@ -255,7 +255,7 @@ SELECT coalesce(used.id, 'number ' || drawn.n),
  ORDER BY coalesce(drawn.n, used.n)`
 
 // The same for credit notes, whose numbers are drawn when they are carried out.
-const creditNoteNumbersHaveNoGap = `
+const noteNumbersHaveNoGap = `
 WITH drawn AS (
     SELECT generate_series(1, last_credit_note_number) AS n FROM installation
 ), used AS (
