@@ -36,6 +36,7 @@ func TestR85_MembersComePageByPageAsInTheWholeList(t *testing.T) {
 			page, err := f.MembersAfter(f.ctx, "acme", after, size)
 			require.NoError(t, err)
 			require.LessOrEqual(t, len(page.Rows), size)
+			require.LessOrEqual(t, len(rows), len(whole.Rows), "the list comes to its end")
 			rows = append(rows, page.Rows...)
 			if len(page.Rows) == 0 {
 				break
@@ -71,6 +72,7 @@ func TestR85_NoticesComePageByPageAsInTheWholeList(t *testing.T) {
 		for {
 			page, err := f.NoticesAfter(f.ctx, "acme", all, after, 5)
 			require.NoError(t, err)
+			require.LessOrEqual(t, len(rows), count, "the list comes to its end")
 			rows = append(rows, page...)
 			if len(page) == 0 {
 				break
