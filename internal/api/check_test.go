@@ -66,7 +66,7 @@ func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
 	server, _ := newGateway(t, nil)
 	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"late","product":"chat"}`))
 	require.Equal(t, http.StatusOK, status, body)
-	require.JSONEq(t, `{"decision":"blocked","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"remaining":null,
+	require.JSONEq(t, `{"decision":"blocked","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"remaining":null,
 		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,
 		"reason":"contract_ended","message":"the organization's contract ended at 2026-10-07T12:00:00Z","who_can_raise":[],"action_url":"","retry":false}`, body)
 }

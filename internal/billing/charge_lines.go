@@ -238,7 +238,8 @@ func (l *Line) Deal(parts []MemberPart) error {
 		return fmt.Errorf("the members' parts of line %s add up to %s, not to %s", l.Key, sum, l.Quantity)
 	}
 	l.Members = parts
-	l.deal(UnitPrice{l.UnitPrice.Amount, l.Per}.Times)
+	unit := UnitPrice{l.UnitPrice.Amount, l.Per}
+	l.deal(func(quantity decimal.Decimal) decimal.Decimal { return unit.charge(quantity, exactPlaces) })
 	return nil
 }
 
