@@ -24,6 +24,7 @@ type Activities struct {
 	provider Provider
 	notifier Notifier
 	log      *slog.Logger
+	runner   Runner
 	now      func() time.Time // the wall clock, by which the provider's keys age
 }
 
@@ -32,10 +33,16 @@ func New(store Store, provider Provider, notifier Notifier, log *slog.Logger) *A
 	return &Activities{store: store, provider: provider, notifier: notifier, log: log, now: time.Now}
 }
 
+// StartingBy has them start missing workflows by r, which StartMissing needs.
+func (a *Activities) StartingBy(r Runner) *Activities {
+	a.runner = r
+	return a
+}
+
 // Accrue reads how a period stands and moves it on once it is over.
 func (a *Activities) Accrue(ctx context.Context, in workflows.CycleInput) (billing.Accrual, error) {
 	accrual, err := a.store.Accrue(ctx, in.Organization, in.Period)
-	return accrual, final(err)
+	return accrual, held(err, accrual.Seen)
 }
 
 // PauseCycle carries out an operator's request.
@@ -56,7 +63,7 @@ func (a *Activities) EndPeriodNow(ctx context.Context, r workflows.OperatorReque
 // IssueInvoice closes a period and writes its invoice.
 func (a *Activities) IssueInvoice(ctx context.Context, ref workflows.InvoiceRef) (billing.Issued, error) {
 	issued, err := a.store.IssueInvoice(ctx, ref.Organization, ref.Period, ref.Revision)
-	return issued, final(err)
+	return issued, held(err, issued.Seen)
 }
 
 // RegisterWait says what a workflow waits for on a test clock.

@@ -27,8 +27,9 @@ names each line and field at fault.
 The file has one JSON object a line, with the fields of "starter org create":
 id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
 collection, net_days, payment_method, draft_window, late_window, limit_rule,
-email, and dunning (days after the first attempt). What is absent has the default of
-"starter org create". Blank lines are skipped.`,
+email, dunning (days after the first attempt), reminders (days after the due date),
+suspend_after (days past due) and card_ceiling (an amount as text, or "none"). What
+is absent has the default of "starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
 		Args: arguments("FILE"),
@@ -54,6 +55,9 @@ type contractLine struct {
 	LimitRule     string     `json:"limit_rule"`
 	Email         string     `json:"email"`
 	Dunning       []int      `json:"dunning"`
+	Reminders     []int      `json:"reminders"`
+	SuspendAfter  *int       `json:"suspend_after"`
+	CardCeiling   string     `json:"card_ceiling"`
 }
 
 type importedOrganizations struct {
@@ -145,9 +149,16 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	org = billing.Organization{
 		ID: l.ID, Plan: l.Plan, Currency: billing.Currency(l.Currency), Timezone: l.Timezone, PriceBook: l.Prices,
 		Collection: l.Collection, PaymentMethod: l.PaymentMethod, Email: l.Email, Dunning: l.Dunning,
-		LimitRule: l.LimitRule,
+		LimitRule: l.LimitRule, Reminders: l.Reminders, SuspendAfter: l.SuspendAfter,
 		AnchorDay: 1, NetDays: billing.DefaultNetDays,
 		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow,
+	}
+	if l.CardCeiling != "" {
+		var given ceiling
+		if err := given.Set(l.CardCeiling); err != nil {
+			return org, fmt.Errorf("card_ceiling: %q; %w", l.CardCeiling, err)
+		}
+		org.CardCeiling, org.CardExempt = given.Decimal, !given.Valid
 	}
 	if l.AnchorDay != nil {
 		org.AnchorDay = *l.AnchorDay

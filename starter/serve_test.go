@@ -35,7 +35,7 @@ func newTestGateway(t *testing.T, s *shell) *httptest.Server {
 		Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, WebhookSecrets: secrets(cfg.StripeWebhookSecrets), Log: log,
 	})
 	require.NoError(t, err)
-	server := httptest.NewServer(newGatewayHandler(store, gateway, cfg, log))
+	server := httptest.NewServer(newGatewayHandler(store, gateway, &refusals{store: store.CountWebhookRefusals, log: log}, cfg, log))
 	t.Cleanup(server.Close)
 	return server
 }

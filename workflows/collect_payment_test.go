@@ -16,7 +16,7 @@ func collectPayments() subject {
 }
 
 func collectInput(f *fake) CollectInput {
-	return CollectInput{f.organization, f.period, InvoiceRef{f.organization, f.period, 1}.ID()}
+	return CollectInput{f.organization, f.period, InvoiceRef{f.organization, f.period, 1}.ID(), f.testClock != nil}
 }
 
 // outcomes are the outcomes of attempts, in order.

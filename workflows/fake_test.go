@@ -273,6 +273,35 @@ func (f *fake) collection() billing.Collection {
 	return c
 }
 
+// SweepEvents and SweepInvoices take two pages each.
+func (f *fake) SweepEvents(_ context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	return f.sweep("SweepEvents", page)
+}
+
+func (f *fake) SweepInvoices(_ context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	return f.sweep("SweepInvoices", page)
+}
+
+func (f *fake) sweep(list string, page billing.SweepPage) (billing.SweepPage, error) {
+	defer f.called(fmt.Sprintf("%s %d", list, page.Read))()
+	page.Done, page.Read, page.New = page.Read > 0, page.Read+100, page.New+1
+	return page, f.failure(list)
+}
+
+func (f *fake) RequestLooks(context.Context, billing.SweepPage) (int, error) {
+	defer f.called("RequestLooks")()
+	return 3, f.failure("RequestLooks")
+}
+
+func (f *fake) StartMissing(_ context.Context, after string) (billing.Missing, error) {
+	defer f.called("StartMissing " + or(after, "nobody"))()
+	missing := billing.Missing{}
+	if after == "" {
+		missing = billing.Missing{Started: []string{"billing-cycle/acme"}, After: "acme"}
+	}
+	return missing, f.failure("StartMissing")
+}
+
 func (f *fake) RegisterWait(_ context.Context, wait billing.Wait) (time.Time, error) {
 	until := "news"
 	if !wait.Until.IsZero() {

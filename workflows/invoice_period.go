@@ -89,7 +89,7 @@ func (p *invoicing) publish(ctx workflow.Context, issued billing.Issued) (why st
 			return "the provider's invoice is not ours: " + mismatch
 		}
 	}
-	collect := CollectInput{p.in.Organization, p.in.Period, issued.Invoice}
+	collect := CollectInput{p.in.Organization, p.in.Period, issued.Invoice, p.in.TestClock}
 	if err := startChild(ctx, CollectStartOptions(collect), CollectPayment, collect); err != nil {
 		return "its collection cannot be started: " + reason(err)
 	}

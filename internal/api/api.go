@@ -25,6 +25,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
@@ -93,6 +95,8 @@ type server struct {
 	door   *door
 	routes []string            // METHOD PATH of each
 	allow  map[string][]string // methods by path
+
+	inboxRate *knownKey // of all webhooks together
 }
 
 // New returns the gateway's handler.
@@ -106,6 +110,7 @@ func newServer(o Options) *server {
 		o.Now = time.Now
 	}
 	s := &server{Options: o, mux: http.NewServeMux(), door: newDoor(o.Keys, o.Key, o.Rate), allow: map[string][]string{}}
+	s.inboxRate = &knownKey{limiter: rate.NewLimiter(deliveriesPerSecond, deliveriesPerSecond)}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
 	})

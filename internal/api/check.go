@@ -40,6 +40,8 @@ type Check struct {
 	Binding  *billing.Standing // nil = unlimited
 	AsOf     time.Time
 	ResetsAt time.Time
+
+	Suspended string // why the organisation may run nothing, whatever the limits; "" = it may
 }
 
 // checkRequest is what a caller is about to run. Limits count all products and
@@ -69,6 +71,7 @@ type decision struct {
 
 // block is what somebody who was blocked needs to know.
 type block struct {
+	Reason      string   `json:"reason"` // limit, payment_overdue, suspended or unreadable
 	Message     string   `json:"message"`
 	WhoCanRaise []string `json:"who_can_raise"`
 	ActionURL   string   `json:"action_url"`
@@ -115,16 +118,37 @@ func (s *server) decide(organization string, found *Check) decision {
 		d.Spent = money(billing.Money{Amount: binding.Spent, Currency: found.Currency})
 		d.Remaining = money(billing.Money{Amount: remaining, Currency: found.Currency})
 	}
-	if !found.Allowed {
+	switch {
+	case found.Suspended != "":
+		d.suspend(found, s.actionURL(organization))
+	case !found.Allowed:
 		d.Decision = "blocked"
 		d.block = &block{
+			Reason: "limit",
 			Message: fmt.Sprintf("%s of the limit of %s is spent (%s); it starts again at %s, or when the limit is raised",
 				d.Spent, whose(d), d.Limit, found.ResetsAt.Format(time.RFC3339)),
 			WhoCanRaise: Roles(),
-			ActionURL:   strings.ReplaceAll(s.ActionURL, "{organization}", url.PathEscape(organization)),
+			ActionURL:   s.actionURL(organization),
 		}
 	}
 	return d
+}
+
+func (s *server) actionURL(organization string) string {
+	return strings.ReplaceAll(s.ActionURL, "{organization}", url.PathEscape(organization))
+}
+
+// suspend blocks a request of a suspended organisation. What is left of a limit
+// has no part in that, so none is shown.
+func (d *decision) suspend(found *Check, actionURL string) {
+	scope := billing.ScopeOrganization
+	*d = decision{Decision: "blocked", Scope: &scope, AsOf: d.AsOf, block: &block{
+		Reason: found.Suspended, WhoCanRaise: Roles(), ActionURL: actionURL,
+		Message: "the organization is suspended; an operator can resume it",
+	}}
+	if found.Suspended == billing.SuspendedOverdue {
+		d.Message = "the organization is suspended because a payment is overdue; requests run again as soon as it is paid"
+	}
 }
 
 func whose(d decision) string {
@@ -146,7 +170,7 @@ func (s *server) decideBlindly(w http.ResponseWriter) {
 	if s.FailClosed {
 		w.Header().Set("Retry-After", retryAfter)
 		d.Decision = "blocked"
-		d.block = &block{Message: "the limits cannot be read now; try again", WhoCanRaise: []string{}, Retry: true}
+		d.block = &block{Reason: "unreadable", Message: "the limits cannot be read now; try again", WhoCanRaise: []string{}, Retry: true}
 	}
 	writeJSON(w, http.StatusOK, d)
 }

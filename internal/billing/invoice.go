@@ -55,8 +55,15 @@ type Invoice struct {
 	AmountPaid      Money         `json:"amount_paid"`
 	DueAt           *time.Time    `json:"due_at"`
 	FinalizedAt     *time.Time    `json:"finalized_at"`
+	PastDueAt       *time.Time    `json:"past_due_at"` // when it first was
 	StripeInvoiceID string        `json:"stripe_invoice_id"`
-	Lines           []Line        `json:"lines"`
+
+	Collection       string    `json:"collection,omitempty"`        // ChargeAutomatically or SendInvoice; "" = not issued
+	CollectionReason string    `json:"collection_reason,omitempty"` // why it is not collected as the contract says
+	Refunds          []Refund  `json:"refunds,omitempty"`           // at the provider; the invoice stays paid
+	Disputes         []Dispute `json:"disputes,omitempty"`
+
+	Lines []Line `json:"lines"`
 }
 
 // InvoiceID returns the id of a period's invoice: ORG/PERIOD, and /REVISION from

@@ -16,13 +16,19 @@ type LimitCheck struct {
 	Window   billing.Period    // the billing month; spend starts again at its end
 	AsOf     time.Time         // the organisation's now
 	Binding  *billing.Standing // the limit with the least remaining; nil = unlimited
+
+	Suspended string // why every request is blocked: billing.SuspendedOverdue or SuspendedByHand; "" = it is not
 }
 
-// Allowed tells whether every limit leaves something to spend. What the request
+// Allowed tells whether every limit leaves something to spend, and the
+// organisation is not suspended. What the request
 // will cost is known only after it, so the one that crosses a limit still runs
 // and the next one does not.
 func (c *LimitCheck) Allowed() bool {
-	if c.Binding == nil {
+	switch {
+	case c.Suspended != "":
+		return false
+	case c.Binding == nil:
 		return true
 	}
 	remaining, limited := c.Binding.Limit.Remaining(c.Binding.Spent)
@@ -42,7 +48,7 @@ type monthOf struct {
 // usage, which stands under the organisation's limit only.
 //
 // It is asked before every request, so it reads as little as the answer needs, in
-// one statement and by unique indexes alone: the organisation, the seat that the
+// one statement and by indexes alone: the organisation and what suspends it, the seat that the
 // user holds, the limits of the organisation, of that tier and of the user, and
 // the counter that each of them compares. It takes no lock and waits for none.
 // The month is the one this process saw last; the statement says what time it is
@@ -68,6 +74,8 @@ func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, e
 func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
 	const statement = `
 SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()),
+       coalesce((SELECT min(CASE WHEN s.invoice_id IS NULL THEN 'suspended' ELSE 'payment_overdue' END)
+                   FROM suspensions s WHERE s.org_id = o.id AND s.lifted_at IS NULL), ''),
        l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0)
   FROM organizations o
   LEFT JOIN LATERAL (
@@ -113,7 +121,7 @@ SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, 
 	if now, err = seen.at(row.timezone, row.anchorDay, row.now); err != nil {
 		return check, now, err
 	}
-	return LimitCheck{row.currency, now.month, row.now.UTC(), billing.Binding(row.limitRule, standings)}, now, nil
+	return LimitCheck{row.currency, now.month, row.now.UTC(), billing.Binding(row.limitRule, standings), row.suspended}, now, nil
 }
 
 // at returns the billing month that runs at an instant: the one that was seen
@@ -136,6 +144,7 @@ type checkRow struct {
 	anchorDay int
 	limitRule string
 	now       time.Time
+	suspended string
 	id        *int64
 	scope     *billing.Scope
 	subject   *string
@@ -147,7 +156,7 @@ type checkRow struct {
 
 func (r *checkRow) targets() []any {
 	return []any{
-		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now,
+		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.suspended,
 		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent,
 	}
 }

@@ -15,17 +15,17 @@ import (
 const invoiceColumns = `
        id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, total,
        CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid ELSE 0 END, amount_paid,
-       due_at, finalized_at, coalesce(stripe_invoice_id, '')`
+       due_at, finalized_at, coalesce(stripe_invoice_id, ''), collection, collection_reason, past_due_at`
 
 func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
 	err = row.Scan(&i.ID, &i.Number, &i.Organization, &i.PeriodID, &i.Revision, &i.PeriodStart, &i.PeriodEnd, &i.Status, &i.Currency,
 		&i.Subtotal.Amount, &i.Total.Amount, &i.AmountDue.Amount, &i.AmountPaid.Amount,
-		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID)
+		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID, &i.Collection, &i.CollectionReason, &i.PastDueAt)
 	i.PeriodStart, i.PeriodEnd = i.PeriodStart.UTC(), i.PeriodEnd.UTC()
 	for _, money := range []*billing.Money{&i.Subtotal, &i.Total, &i.AmountDue, &i.AmountPaid} {
 		money.Currency = i.Currency
 	}
-	for _, at := range []*time.Time{i.DueAt, i.FinalizedAt} {
+	for _, at := range []*time.Time{i.DueAt, i.FinalizedAt, i.PastDueAt} {
 		if at != nil {
 			*at = at.UTC()
 		}
@@ -48,6 +48,11 @@ func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoi
 	if err != nil {
 		return invoice, wrap("read invoice "+id, err)
 	}
+	returns, err := s.Returns(ctx, invoice.Organization, id)
+	if err != nil {
+		return invoice, err
+	}
+	invoice.Refunds, invoice.Disputes = returns[id].Refunds, returns[id].Disputes
 	invoice.Lines = []billing.Line{}
 	for line, err := range s.InvoiceLines(ctx, id, withMembers) {
 		if err != nil {

@@ -37,6 +37,7 @@ func issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, periodID string, 
 	if err != nil {
 		return issued, err
 	}
+	defer func() { issued.Seen = last }() // of a failure, too
 	org, p, err := closeIntake(ctx, tx, book, orgID, periodID)
 	if err != nil {
 		return issued, err

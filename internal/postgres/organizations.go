@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -16,14 +17,18 @@ const organizationColumns = `
        id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days, payment_method,
        draft_window, late_window, limit_rule, email, dunning, paused_at, closed_at, created_at,
        clock_at IS NOT NULL, coalesce(clock_at, now()),
-       coalesce(stripe_customer_id, ''), coalesce(stripe_clock_id, '')`
+       coalesce(stripe_customer_id, ''), coalesce(stripe_clock_id, ''),
+       suspend_after, reminders, card_ceiling, ` + suspendedSince + `, coalesce(` + suspendedWhy + `, '')`
 
 func scanOrganization(row pgx.CollectableRow) (org billing.Organization, err error) {
-	var paused, closed *time.Time
+	var paused, closed, suspended *time.Time
+	var ceiling decimal.NullDecimal
 	err = row.Scan(&org.ID, &org.Plan, &org.Currency, &org.Timezone, &org.AnchorDay, &org.PriceBook, &org.StartsAt,
 		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Email, &org.Dunning,
-		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID)
-	org.PausedAt, org.ClosedAt = instant(paused), instant(closed)
+		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID,
+		&org.SuspendAfter, &org.Reminders, &ceiling, &suspended, &org.Suspended)
+	org.CardCeiling, org.CardExempt = ceiling.Decimal, !ceiling.Valid
+	org.PausedAt, org.ClosedAt, org.SuspendedAt = instant(paused), instant(closed), instant(suspended)
 	org.StartsAt, org.Now, org.CreatedAt = org.StartsAt.UTC(), org.Now.UTC(), org.CreatedAt.UTC()
 	return org, err
 }
@@ -108,15 +113,18 @@ func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organizati
 	}
 	const insert = `
 INSERT INTO organizations (id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days,
-                           payment_method, draft_window, late_window, limit_rule, email, dunning, clock_at)
+                           payment_method, draft_window, late_window, limit_rule, email, dunning, reminders,
+                           suspend_after, card_ceiling, clock_at)
 VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, @collection, @net_days,
-        @payment_method, @draft_window, @late_window, @limit_rule, @email, @dunning, @clock_at)
+        @payment_method, @draft_window, @late_window, @limit_rule, @email, @dunning, @reminders,
+        @suspend_after, @card_ceiling, @clock_at)
     ON CONFLICT (id) DO NOTHING`
 	args := pgx.NamedArgs{
 		"id": org.ID, "plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone,
 		"anchor_day": org.AnchorDay, "price_book": org.PriceBook, "starts_at": org.StartsAt,
 		"collection": org.Collection, "net_days": org.NetDays, "payment_method": org.PaymentMethod,
 		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "email": org.Email, "dunning": org.Dunning,
+		"reminders": org.Reminders, "suspend_after": org.SuspendAfter, "card_ceiling": ceilingOf(org),
 		"clock_at": nil,
 	}
 	if org.TestClock {
@@ -135,7 +143,7 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 	_, err = audit(ctx, tx, org.ID, by, "organization.create", org.ID, nil, map[string]any{
 		"plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone, "anchor_day": org.AnchorDay,
 		"prices": org.PriceBook, "start": org.StartsAt, "collection": org.Collection, "test_clock": org.TestClock,
-		"limit_rule": org.LimitRule,
+		"limit_rule": org.LimitRule, "terms": org.Terms(),
 	})
 	return true, err
 }
@@ -188,6 +196,18 @@ func sameTerms(ctx context.Context, tx pgx.Tx, given, org billing.Organization) 
 	}
 	if given.Email == "" {
 		org.Email = stored.Email
+	}
+	if given.Dunning == nil {
+		org.Dunning = stored.Dunning
+	}
+	if given.Reminders == nil {
+		org.Reminders = stored.Reminders
+	}
+	if given.SuspendAfter == nil {
+		org.SuspendAfter = stored.SuspendAfter
+	}
+	if given.CardCeiling.IsZero() && !given.CardExempt {
+		org.CardCeiling, org.CardExempt = stored.CardCeiling, stored.CardExempt
 	}
 	if field := stored.Differs(org); field != "" {
 		return billing.Conflict("organization %q already exists with another %s", org.ID, field)

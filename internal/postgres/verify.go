@@ -229,6 +229,7 @@ func databaseChecks() []check {
 	return []check{
 		{"invoice_numbers", invoiceNumbersHaveNoGap},
 		{"final_rows", finalRowsAreGuarded},
+		{"provider_orphan", nothingIsAtTheProviderAlone},
 	}
 }
 
@@ -253,7 +254,16 @@ SELECT coalesce(used.id, 'number ' || drawn.n),
 const finalRowsAreGuarded = `
 SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
-               ('invoice_line_members_are_final'), ('audit_log_is_final')) AS guard (trigger_name)
+               ('invoice_line_members_are_final'), ('audit_log_is_final'),
+               ('provider_settlements_are_final'), ('refunds_are_final'), ('disputes_are_final')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
+ ORDER BY 1`
+
+// I22: what carries our mark at the provider is one of our invoices, as far as
+// the last sweep saw.
+const nothingIsAtTheProviderAlone = `
+SELECT o.stripe_invoice_id, 'recorded as the provider''s invoice of ' || o.invoice_id, 'recorded nowhere, ' || o.status || ' there'
+  FROM provider_orphans o
+ WHERE ` + isOrphan + `
  ORDER BY 1`
