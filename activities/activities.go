@@ -28,14 +28,18 @@ type Activities struct {
 	now      func() time.Time // the wall clock, by which the provider's keys age
 }
 
-// New returns the activities of one worker.
-func New(store Store, provider Provider, notifier Notifier, log *slog.Logger) *Activities {
-	return &Activities{store: store, provider: provider, notifier: notifier, log: log, now: time.Now}
-}
+// Option is what not every worker's activities are made of.
+type Option func(*Activities)
 
-// StartingBy has them start missing workflows by r, which StartMissing needs.
-func (a *Activities) StartingBy(r Runner) *Activities {
-	a.runner = r
+// WithRunner has StartMissing start workflows by r.
+func WithRunner(r Runner) Option { return func(a *Activities) { a.runner = r } }
+
+// New returns the activities of one worker.
+func New(store Store, provider Provider, notifier Notifier, log *slog.Logger, options ...Option) *Activities {
+	a := &Activities{store: store, provider: provider, notifier: notifier, log: log, now: time.Now}
+	for _, set := range options {
+		set(a)
+	}
 	return a
 }
 

@@ -56,7 +56,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	workers := newWorkers(temporal, activities.New(store, provider, people, log).StartingBy(&runner{store, temporal}), cfg.StripeCallsPerSecond, cancel)
+	workers := newWorkers(temporal, activities.New(store, provider, people, log, activities.WithRunner(&runner{store, temporal})), cfg.StripeCallsPerSecond, cancel)
 	if err := workers.start(); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func TestR43_AnOutageFailsOpenOrClosedAndIsLogged(t *testing.T) {
 			"limit":null,"spent":null,"remaining":null,"as_of":null,"resets_at":null}`, ""},
 		"closed": {true, `{"decision":"blocked","degraded":true,"scope":null,"subject":null,"limit_id":null,
 			"limit":null,"spent":null,"remaining":null,"as_of":null,"resets_at":null,
-			"message":"the limits cannot be read now; try again","who_can_raise":[],"action_url":"","retry":true}`, retryAfter},
+			"reason":"unreadable","message":"the limits cannot be read now; try again","who_can_raise":[],"action_url":"","retry":true}`, retryAfter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
