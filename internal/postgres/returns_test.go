@@ -97,7 +97,10 @@ func TestS23_ADisputeIsRecordedInEachOfItsStates(t *testing.T) {
 	}
 	payments, err := f.Payments(f.ctx, "acme")
 	require.NoError(t, err)
-	require.Equal(t, []billing.Dispute{disputeOf("dp_1", "lost")}, payments[0].Disputes)
+	require.Len(t, payments[0].Disputes, 1)
+	dispute := payments[0].Disputes[0]
+	require.Equal(t, []string{"dp_1", "lost", "20.00 USD"}, []string{dispute.ID, dispute.Status, dispute.Amount.String()})
+	require.Equal(t, issuedAt.Add(7*day), *dispute.RespondBy)
 	require.Equal(t, billing.StatusPaid, f.invoice().Status)
 	f.clean()
 }

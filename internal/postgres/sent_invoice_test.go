@@ -74,7 +74,8 @@ func TestR79_PartOfATransferIsRecordedAndTheRestStaysDue(t *testing.T) {
 	state := f.lookAt(issuedAt.Add(day), received("7.50"))
 	require.Equal(t, billing.StatusOpen, state.Status)
 	require.Equal(t, "12.50 USD", state.Due.String())
-	require.Equal(t, "7.50 USD", f.provider(received("7.50")).Due.String()[:0]+f.invoice().AmountPaid.String(), "told again, it changes nothing")
+	f.provider(received("7.50")) // told again, it changes nothing
+	require.Equal(t, "7.50 USD", f.invoice().AmountPaid.String())
 	require.Equal(t, 1, f.count("provider_settlements"))
 	require.Equal(t, []string{"provider invoices.paid_in_part " + octoberInvoice}, f.trail(1))
 	f.clean()
@@ -131,8 +132,6 @@ func TestS14_ASentInvoiceWhoseMoneyIsOnItsWayIsNotCalledUnpaid(t *testing.T) {
 	require.Equal(t, told, f.paymentNotices())
 	state := f.lookAt(due.Add(5*day), stillOpen)
 	require.Equal(t, billing.StatusPastDue, state.Status, "it came back")
-	require.Equal(t, f.now(), state.NextAt, "and now it suspends")
-	f.provider(stillOpen)
 	require.Equal(t, billing.SuspendedOverdue, f.suspension())
 	f.clean()
 }
