@@ -277,6 +277,26 @@ func collectPaymentScenarios() map[string]scenario {
 				0 CollectInvoice
 				0 end paid`,
 		},
+		"an invoice that is past due is followed up until nothing is left to do": {
+			given:  func(f *fake) { f.outcomes, f.dunning, f.followUp = []billing.PaymentStatus{declined}, nil, 5 },
+			events: []event{{2.5, looked}},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				2.5 is past_due until 5
+				5 CollectInvoice
+				5 end past_due`,
+		},
+		"on a test clock a collection that is held at its first look registers its wait": {
+			onTestClock: true,
+			given:       func(f *fake) { f.failing["CollectInvoice"] = []error{held("no such invoice", 3)} },
+			events:      []event{{2, nudged(nothing)}},
+			want: `
+				0 CollectInvoice
+				0 RegisterWait news seen 3
+				0 CollectInvoice
+				0 end paid`,
+		},
 		"a history that has grown long is left, and the next run takes up": {
 			outgrown: 1.5,
 			given:    outcomes(processing),

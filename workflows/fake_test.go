@@ -63,7 +63,8 @@ type fake struct {
 	retryNow  bool    // a new payment method
 	dueAt     float64 // send_invoice: no attempts, past due after that
 	noNotices bool
-	nameless  bool // nobody says what the next step is
+	nameless  bool    // nobody says what the next step is
+	followUp  float64 // when an invoice that is past due is looked at again
 
 	// What goes wrong, by activity: each call takes one, nil = it works.
 	failing map[string][]error
@@ -259,6 +260,8 @@ func (f *fake) collection() billing.Collection {
 		Notices: f.notices, TestClock: f.testClock != nil, Seen: f.nudges,
 	}
 	switch {
+	case f.status == billing.StatusPastDue && f.followUp > f.units():
+		c.NextAt, c.NextWhat = f.at(f.followUp), "the overdue invoice is looked at again"
 	case c.Over():
 	case f.dueAt > 0:
 		c.NextAt, c.NextWhat = f.at(f.dueAt), "the invoice is due"
@@ -376,7 +379,10 @@ func usd(amount string) billing.Money {
 
 var errAway = errors.New("the database is away")
 
-func final(text string) error                  { return temporal.NewNonRetryableApplicationError(text, "Conflict", nil) }
+func final(text string) error { return temporal.NewNonRetryableApplicationError(text, "Conflict", nil) }
+func held(text string, seen int64) error {
+	return temporal.NewNonRetryableApplicationError(text, "Conflict", nil, seen)
+}
 func times[T any](n int, value T) (values []T) { return slices.Repeat([]T{value}, n) }
 func or(value, otherwise string) string {
 	if value == "" {

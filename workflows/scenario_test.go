@@ -145,7 +145,7 @@ type subject struct {
 }
 
 func subjects() []subject {
-	return []subject{billingCycles(), invoicePeriods(), collectPayments()}
+	return []subject{billingCycles(), invoicePeriods(), collectPayments(), sweepProviders()}
 }
 
 // TestScenarios runs every scenario with time skipped, and compares everything

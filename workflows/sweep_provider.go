@@ -13,18 +13,18 @@ import (
 // nowhere, unpaid ones that were not asked about for a day, and workflows that
 // should run and do not. All it finds goes the way of any other news. A Temporal
 // schedule starts it; nothing waits for it.
-func SweepProvider(ctx workflow.Context, in SweepInput) (SweepFound, error) {
+func SweepProvider(ctx workflow.Context, in SweepInput) error {
 	parts := []func(workflow.Context, *SweepInput) (done bool, err error){
 		sweepEvents, sweepInvoices, requestLooks, startMissing,
 	}
 	for in.Part < len(parts) {
 		workflow.SetCurrentDetails(ctx, sweepDetails(in))
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			return in.Found, workflow.NewContinueAsNewError(ctx, SweepProvider, in)
+			return workflow.NewContinueAsNewError(ctx, SweepProvider, in)
 		}
 		done, err := parts[in.Part](ctx, &in)
 		if err != nil {
-			return in.Found, err
+			return err
 		}
 		if done {
 			in.Part++
@@ -32,7 +32,7 @@ func SweepProvider(ctx workflow.Context, in SweepInput) (SweepFound, error) {
 		}
 	}
 	workflow.SetCurrentDetails(ctx, sweepDetails(in))
-	return in.Found, nil
+	return nil
 }
 
 func sweepEvents(ctx workflow.Context, in *SweepInput) (done bool, err error) {
