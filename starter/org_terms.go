@@ -176,7 +176,7 @@ on the next step, also of invoices that are being collected.`,
 		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.id = args[0]
-			return runOrgSet(cmd.Context(), o, o.terms.change(cmd.LocalFlags()))
+			return runOrgSet(cmd.Context(), o, o.terms.change(cmd.Flags()))
 		},
 	}
 	o.terms.flags(cmd.Flags())

@@ -156,10 +156,19 @@ func (s *shell) duns(t *testing.T) {
 	require.Len(t, into[[]postgres.Payment](s, "payments", "list", "globex"), len(billing.DefaultDunning()))
 	require.Equal(t, billing.StatusPastDue, into[[]billing.Invoice](s, "invoices", "list", "globex")[0].Status)
 
+	s.ok("org", "set", "globex", "--suspend-after", "10", "--as", "finance", "--reason", "third time")
+	s.ok("clock", "advance", "globex", "--to", "2026-11-25")
+	require.Empty(t, into[organizationView](s, "org", "show", "globex").Suspended)
+	s.ok("clock", "advance", "globex", "--to", "2026-11-27")
+	require.Equal(t, billing.SuspendedOverdue, into[organizationView](s, "org", "show", "globex").Suspended)
+	require.Contains(t, s.ok("payments", "notices", "globex"), "suspended")
+
 	s.ok("payments", "retry", "globex/2026-10-01")
 	require.Len(t, into[[]postgres.Payment](s, "payments", "list", "globex"), len(billing.DefaultDunning())+1)
 	require.Equal(t, []string{"globex/2026-10-01"}, into[methodView](s, "payments", "set-method", "globex", "pm_card_visa").Retried)
 	require.Equal(t, billing.StatusPaid, into[billing.Invoice](s, "invoices", "show", "globex/2026-10-01").Status)
+	require.Empty(t, into[organizationView](s, "org", "show", "globex").Suspended, "its payment lifts that at once")
+	require.Contains(t, s.ok("audit", "globex"), "organization.resume")
 	require.Contains(t, s.fails(exitFailed, "payments", "retry", "globex/2026-10-01"), "is paid")
 }
 

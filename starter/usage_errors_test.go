@@ -13,7 +13,7 @@ func TestWrongCommandLines(t *testing.T) {
 	for line, says := range map[string]string{
 		"bogus":                                              `no command "bogus"; there are: audit, clock`,
 		"org":                                                "",
-		"org bogus":                                          `no command "bogus"; there are: create, import, list, show`,
+		"org bogus":                                          `no command "bogus"; there are: create, import, list, resume, set, show, suspend`,
 		"org create":                                         "ID is missing",
 		"org create acme extra":                              `"extra" is one argument too many`,
 		"org create --anchor-day x":                          `invalid argument "x" for "--anchor-day"`,

@@ -113,7 +113,8 @@ func (n *notifier) Payment(ctx context.Context, notice billing.PaymentNotice) er
 	}
 	switch {
 	case notice.NextAt.IsZero():
-	case notice.Kind == billing.NoticeInvoiceSent, notice.Kind == billing.NoticeReminder:
+	case notice.Kind == billing.NoticeInvoiceSent, notice.Kind == billing.NoticeReminder,
+		notice.Kind == billing.NoticeActionRequired: // until when the payer may act
 		news.DueAt = &notice.NextAt
 	default:
 		news.NextAttempt = &notice.NextAt

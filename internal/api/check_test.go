@@ -37,6 +37,12 @@ func (f *fakeStore) CheckLimit(_ context.Context, organization, user string) (Ch
 	case "spender":
 		check.Allowed = false
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("40.125")}
+	case "overdue", "blocked":
+		check.Allowed, check.Suspended = false, billing.SuspendedOverdue
+		if user == "blocked" {
+			check.Suspended = billing.SuspendedByHand
+		}
+		check.Binding = &billing.Standing{Limit: limit}
 	case "saver":
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("0.4")}
 	}
@@ -55,8 +61,23 @@ func TestR41_ABlockedAnswerSaysWhoCanDoWhat(t *testing.T) {
 	require.JSONEq(t, `{"decision":"blocked","scope":"seat_tier","subject":"chat","limit_id":7,
 		"limit":{"amount":"40.00","currency":"USD"},"spent":{"amount":"40.125","currency":"USD"},"remaining":{"amount":"-0.125","currency":"USD"},
 		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,
-		"message":"40.125 USD of the limit of the seat tier chat is spent (40.00 USD); it starts again at 2026-11-01T00:00:00Z, or when the limit is raised",
+		"reason":"limit","message":"40.125 USD of the limit of the seat tier chat is spent (40.00 USD); it starts again at 2026-11-01T00:00:00Z, or when the limit is raised",
 		"who_can_raise":["owner","primary_owner","billing_manager"],"action_url":"https://example.com/acme/limits","retry":false}`, body)
+}
+
+func TestR78_ASuspendedOrganizationMayRunNothing(t *testing.T) {
+	t.Parallel()
+	server, _ := newGateway(t, nil)
+	for user, want := range map[string]string{
+		"overdue": `"reason":"payment_overdue","message":"the organization is suspended because a payment is overdue; requests run again as soon as it is paid"`,
+		"blocked": `"reason":"suspended","message":"the organization is suspended; an operator can resume it"`,
+	} {
+		status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"`+user+`","product":"chat"}`))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"decision":"blocked","scope":"organization","subject":null,"limit_id":null,"limit":null,"spent":null,"remaining":null,
+			"as_of":"2026-10-07T12:00:00Z","resets_at":null,"degraded":false,`+want+`,
+			"who_can_raise":["owner","primary_owner","billing_manager"],"action_url":"https://example.com/acme/limits","retry":false}`, body)
+	}
 }
 
 func TestAnAllowedAnswerSaysWhatRemains(t *testing.T) {
