@@ -379,11 +379,17 @@ func usd(amount string) billing.Money {
 
 var errAway = errors.New("the database is away")
 
-func final(text string) error { return temporal.NewNonRetryableApplicationError(text, "Conflict", nil) }
+func final(text string) error {
+	return temporal.NewNonRetryableApplicationError(text, "Conflict", nil)
+}
+
+// held is final where it is known up to which nudge the facts had been read.
 func held(text string, seen int64) error {
 	return temporal.NewNonRetryableApplicationError(text, "Conflict", nil, seen)
 }
+
 func times[T any](n int, value T) (values []T) { return slices.Repeat([]T{value}, n) }
+
 func or(value, otherwise string) string {
 	if value == "" {
 		return otherwise

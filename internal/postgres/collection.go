@@ -31,8 +31,6 @@ const (
 	failureNotAttempted = billing.FailureNotAttempted
 	// failureSettled: the provider's invoice was paid, withdrawn or given up otherwise.
 	failureSettled = "settled_otherwise"
-	// failureCardCeiling: the total is too high for a card. The provider was not asked.
-	failureCardCeiling = billing.FailureCardCeiling
 )
 
 // How soon to act again where nothing says when.
