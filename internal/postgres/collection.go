@@ -113,8 +113,8 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
        i.finalized_at, i.due_at, i.paid_at, coalesce(i.stripe_invoice_id, ''), i.stripe_finalized_at IS NOT NULL,
        i.stripe_attempts, i.first_attempt_at, i.next_attempt_at, i.scheduled_attempts, i.retry_requested,
        i.past_due_at, i.follow_up_at, i.collection_reason,
-       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type !~ '^(charge|refund)'),
-       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type ~ '^(charge|refund)'),
+       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type !~ '^(charge\.(refund|dispute)|refund\.)'),
+       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type ~ '^(charge\.(refund|dispute)|refund\.)'),
        EXISTS (SELECT FROM suspensions s WHERE s.invoice_id = i.id),
        o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text,
        coalesce(o.stripe_customer_id, '')
@@ -285,7 +285,10 @@ RETURNING started_at`
 		"attempts_before": p.AttemptsBefore, "scheduled": p.Scheduled, "now": c.Now,
 	}).Scan(&p.StartedAt)
 	c.last = p
-	return wrap(fmt.Sprintf("record attempt %d", p.Attempt), err)
+	if err != nil {
+		return wrap(fmt.Sprintf("record attempt %d", p.Attempt), err)
+	}
+	return c.adoptReturns(ctx, p.PaymentIntentID)
 }
 
 // save writes what collection changes of an invoice, and what follows from it.

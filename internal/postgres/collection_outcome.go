@@ -105,7 +105,10 @@ UPDATE payments
 	if p.Attempt == c.last.Attempt {
 		c.last = p
 	}
-	return wrap("record the outcome of an attempt", err)
+	if err != nil {
+		return wrap("record the outcome of an attempt", err)
+	}
+	return c.adoptReturns(ctx, p.PaymentIntentID)
 }
 
 // pay marks the invoice paid, by an attempt or (0) otherwise. A payment of an

@@ -86,7 +86,7 @@ SELECT 'collect/' || i.id, 'collect', i.period_id, i.revision, i.id, NULL
         OR i.status = 'past_due' AND (i.retry_requested OR i.follow_up_at IS NOT NULL)
         OR EXISTS (SELECT FROM stripe_events e
                     WHERE e.invoice_id = i.id AND e.processed_at IS NULL
-                      AND (i.status IN ('past_due', 'written_off') OR e.type ~ '^(charge|refund)')))`
+                      AND (i.status IN ('past_due', 'written_off') OR e.type ~ '^(charge\.(refund|dispute)|refund\.)')))`
 	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{"org": org.ID})
 	if err != nil {
 		return nil, wrap("list the expected workflows of "+org.ID, err)

@@ -24,6 +24,19 @@ SELECT DISTINCT stripe_payment_intent_id
 	return intents, wrap("list the provider's payments", err)
 }
 
+// adoptReturns takes up news of a refund or dispute that came before its payment
+// was known as one of this invoice.
+func (c *collecting) adoptReturns(ctx context.Context, intent string) error {
+	const statement = `
+UPDATE stripe_events
+   SET invoice_id = @invoice, outcome = 'news', processed_at = NULL
+ WHERE payment_intent_id = @intent AND payment_intent_id <> '' AND invoice_id IS NULL
+   AND type ~ '^(charge\.(refund|dispute)|refund\.)' AND outcome = 'ignored' AND customer_id IN ('', @customer)`
+	tag, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": c.ID, "intent": intent, "customer": c.Customer})
+	c.ReturnNews = c.ReturnNews || tag.RowsAffected() > 0
+	return wrap("take up news of a payment", err)
+}
+
 // RecordReturns records what the provider says went back of an invoice's
 // payments, or is called into question, each state once, and returns how the
 // collection stands. The invoice stays as it is: what was paid was paid.

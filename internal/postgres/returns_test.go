@@ -115,22 +115,37 @@ func TestW14_ARefundOfAnotherTenantsPaymentIsNotOurs(t *testing.T) {
 	require.Equal(t, billing.StepNone, f.begin().Do)
 }
 
-func TestNewsOfARefundOutlastsTheLookAtTheInvoice(t *testing.T) {
+func TestW04_NewsOfAPaymentThatIsNotKnownYetIsTakenUp(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	step := f.begin()
-	f.hears("evt_0", "charge.refunded", "cus_1", "pi_1")
-	require.Equal(t, "ignored", f.outcome("evt_0"), "the payment is not known yet")
-	f.answer(step.Attempt, processing)
+	require.Equal(t, "ignored", f.hears("evt_1", "charge.dispute.created", "", "pi_1"), "the answer is still on its way")
+	require.Equal(t, "ignored", f.hears("evt_2", "charge.refunded", "cus_of_others", "pi_1"))
+	state := f.answer(step.Attempt, succeeded)
+	require.Equal(t, billing.StatusPaid, state.Status)
+	require.False(t, state.Over(), "what was paid is called into question")
+	require.Equal(t, []string{"collect/" + octoberInvoice}, f.expected())
+	require.Equal(t, billing.StepReturns, f.begin().Do)
+	require.True(t, f.returns(billing.Returns{Disputes: []billing.Dispute{disputeOf("dp_1", "needs_response")}}).Over())
+	require.Equal(t, "looked", f.outcome("evt_1"))
+	require.Equal(t, "ignored", f.outcome("evt_2"))
+	f.clean()
+}
+
+func TestNewsOfADisputeOutlastsTheLookAtTheInvoice(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(processing)
 	require.Equal(t, "news", f.hears("evt_1", "charge.dispute.created", "", "pi_1"))
 	require.Equal(t, billing.StepResolve, f.begin().Do)
 	state := f.answer(1, succeeded)
-	require.Equal(t, billing.StatusPaid, state.Status)
-	require.False(t, state.Over(), "what was paid is called into question")
+	require.False(t, state.Over())
 	require.Equal(t, billing.StepReturns, f.begin().Do)
-	f.event("evt_2", "invoice.paid")
-	require.True(t, f.returns(billing.Returns{}).Over())
+	require.Equal(t, "news", f.hears("evt_2", "charge.dispute.updated", "", "pi_1"), "while the provider is asked")
+	require.False(t, f.returns(billing.Returns{}).Over(), "what came after the question is not answered")
 	require.Equal(t, "looked", f.outcome("evt_1"))
+	f.begin()
+	require.True(t, f.returns(billing.Returns{}).Over())
 }
 
 func TestW01_AnEventDeliveredFiveTimesAtOnceIsOne(t *testing.T) {

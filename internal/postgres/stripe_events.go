@@ -169,7 +169,7 @@ func (c *collecting) takeReturnNews(ctx context.Context) error {
 
 func (c *collecting) returnNewsRead(ctx context.Context) error {
 	const left = `
-SELECT EXISTS (SELECT FROM stripe_events WHERE invoice_id = $1 AND processed_at IS NULL AND type ~ '^(charge|refund)')`
+SELECT EXISTS (SELECT FROM stripe_events WHERE invoice_id = $1 AND processed_at IS NULL AND type ~ '^(charge\.(refund|dispute)|refund\.)')`
 	if err := c.markNews(ctx, eventLooking, eventLooked, true, true); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (c *collecting) markNews(ctx context.Context, from, to string, done, ofRetu
 	const statement = `
 UPDATE stripe_events
    SET outcome = @to, processed_at = CASE WHEN @done THEN now() END
- WHERE invoice_id = @invoice AND outcome = @from AND processed_at IS NULL AND (type ~ '^(charge|refund)') = @of_returns`
+ WHERE invoice_id = @invoice AND outcome = @from AND processed_at IS NULL AND (type ~ '^(charge\.(refund|dispute)|refund\.)') = @of_returns`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": c.ID, "from": from, "to": to, "done": done, "of_returns": ofReturns})
 	return wrap("mark the provider's news", err)
 }

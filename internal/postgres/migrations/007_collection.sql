@@ -87,6 +87,7 @@ CREATE TRIGGER disputes_are_final BEFORE UPDATE OR DELETE ON disputes
 -- Refunds and disputes name the payment, not the invoice.
 CREATE INDEX payments_intent ON payments (stripe_payment_intent_id) WHERE stripe_payment_intent_id <> '';
 ALTER TABLE stripe_events ADD COLUMN payment_intent_id text NOT NULL DEFAULT '';
+CREATE INDEX stripe_events_intent ON stripe_events (payment_intent_id) WHERE invoice_id IS NULL AND payment_intent_id <> '';
 
 -- Deliveries that were refused: how many, of which kind, and nothing of them.
 CREATE TABLE webhook_refusals (
