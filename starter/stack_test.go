@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/workflows"
 )
 
 // build builds both programs into a folder, as make build does.
@@ -80,6 +82,7 @@ func TestOperatingARealStack(t *testing.T) {
 	t.Run("a cycle is started, paused and resumed", s.startsAndPauses)
 	t.Run("a period is closed early, and its invoice paid", s.closesEarly)
 	t.Run("what was lost is started again", s.repairs)
+	t.Run("what was lost in real time is found by the sweep", s.sweeps)
 	t.Run("a declined card is dunned to the end, and a new one pays", s.duns)
 	s.ok("verify")
 
@@ -142,6 +145,22 @@ func (s *shell) repairs(t *testing.T) {
 	require.Equal(t, "acme/2026-10-01.2", invoices[0].ID)
 	require.Equal(t, billing.StatusPaid, invoices[0].Status)
 	require.Equal(t, "20", invoices[0].Total.Amount.Add(invoices[1].Total.Amount).String(), "the pieces of the month add up to it")
+}
+
+func (s *shell) sweeps(t *testing.T) {
+	s.ok("org", "create", "initech")
+	s.ok("cycle", "start", "initech")
+	a, _, _ := s.app()
+	defer a.close()
+	temporal, err := a.Temporal(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, temporal.TerminateWorkflow(t.Context(), "billing-cycle/initech", "", "an accident"))
+	require.Equal(t, "missing", into[cycleView](s, "cycle", "status", "initech").Stage)
+	schedule := temporal.ScheduleClient().GetHandle(t.Context(), workflows.SweepProviderID)
+	require.NoError(t, schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{}))
+	require.Eventually(t, func() bool {
+		return into[cycleView](s, "cycle", "status", "initech").Stage == "accruing"
+	}, 30*time.Second, 100*time.Millisecond)
 }
 
 func (s *shell) duns(t *testing.T) {
