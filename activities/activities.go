@@ -24,18 +24,29 @@ type Activities struct {
 	provider Provider
 	notifier Notifier
 	log      *slog.Logger
+	runner   Runner
 	now      func() time.Time // the wall clock, by which the provider's keys age
 }
 
+// Option is what not every worker's activities are made of.
+type Option func(*Activities)
+
+// WithRunner has StartMissing start workflows by r.
+func WithRunner(r Runner) Option { return func(a *Activities) { a.runner = r } }
+
 // New returns the activities of one worker.
-func New(store Store, provider Provider, notifier Notifier, log *slog.Logger) *Activities {
-	return &Activities{store: store, provider: provider, notifier: notifier, log: log, now: time.Now}
+func New(store Store, provider Provider, notifier Notifier, log *slog.Logger, options ...Option) *Activities {
+	a := &Activities{store: store, provider: provider, notifier: notifier, log: log, now: time.Now}
+	for _, set := range options {
+		set(a)
+	}
+	return a
 }
 
 // Accrue reads how a period stands and moves it on once it is over.
 func (a *Activities) Accrue(ctx context.Context, in workflows.CycleInput) (billing.Accrual, error) {
 	accrual, err := a.store.Accrue(ctx, in.Organization, in.Period)
-	return accrual, final(err)
+	return accrual, held(err, accrual.Seen)
 }
 
 // PauseCycle carries out an operator's request.
@@ -56,7 +67,7 @@ func (a *Activities) EndPeriodNow(ctx context.Context, r workflows.OperatorReque
 // IssueInvoice closes a period and writes its invoice.
 func (a *Activities) IssueInvoice(ctx context.Context, ref workflows.InvoiceRef) (billing.Issued, error) {
 	issued, err := a.store.IssueInvoice(ctx, ref.Organization, ref.Period, ref.Revision)
-	return issued, final(err)
+	return issued, held(err, issued.Seen)
 }
 
 // ReleaseInvoice carries out an operator's request.

@@ -28,7 +28,7 @@ func (a *Activities) CollectInvoice(ctx context.Context, invoice string) (billin
 		return billing.Collection{}, final(err)
 	}
 	collection, err := a.take(ctx, step)
-	return collection, final(err)
+	return collection, held(err, step.State.Seen)
 }
 
 func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing.Collection, error) {
@@ -36,6 +36,9 @@ func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing
 	case billing.StepNone:
 		return step.State, nil
 	case billing.StepCharge:
+		if refused, err := a.cardRefused(ctx, step); err != nil || refused {
+			return a.refuse(ctx, step, err)
+		}
 		return a.charge(ctx, step)
 	case billing.StepResolve:
 		return a.resolve(ctx, step)
@@ -47,8 +50,51 @@ func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing
 		return a.store.RecordProviderState(ctx, step.Invoice, state)
 	case billing.StepCorrect:
 		return a.correct(ctx, step)
+	case billing.StepReturns:
+		returns, err := a.provider.Returns(ctx, step.Intents)
+		if err != nil {
+			return billing.Collection{}, fmt.Errorf("look at the refunds and disputes of %s: %w", step.Invoice, err)
+		}
+		return a.store.RecordReturns(ctx, step.Invoice, returns)
 	}
 	return billing.Collection{}, fmt.Errorf("collect %s: unknown step %q", step.Invoice, step.Do)
+}
+
+// cardRefused tells whether the total is too high for what would be charged. The
+// customer's method may have changed since the invoice was published.
+func (a *Activities) cardRefused(ctx context.Context, step billing.ChargeStep) (bool, error) {
+	if !step.CardRefused {
+		return false, nil
+	}
+	kind, err := a.provider.MethodKind(ctx, step.Customer)
+	if err != nil {
+		return false, fmt.Errorf("look at the payment method for %s: %w", step.Invoice, err)
+	}
+	return kind == kindCard, nil
+}
+
+// errCardRefused keeps an attempt without an answer from being repeated.
+var errCardRefused = errors.New("the total is too high for a card")
+
+// repeat makes an attempt that got no answer once more, under its key.
+func (a *Activities) repeat(ctx context.Context, step billing.ChargeStep) (billing.Collection, error) {
+	refused, err := a.cardRefused(ctx, step)
+	switch {
+	case err != nil:
+		return billing.Collection{}, err
+	case refused:
+		return billing.Collection{}, fmt.Errorf("charge %s, attempt %d: %w", step.Invoice, step.Attempt, errCardRefused)
+	}
+	return a.charge(ctx, step)
+}
+
+// refuse ends an attempt that is not made: the card, or asking what it is, failed.
+func (a *Activities) refuse(ctx context.Context, step billing.ChargeStep, err error) (billing.Collection, error) {
+	if err != nil {
+		return billing.Collection{}, err
+	}
+	result := billing.ChargeResult{Status: billing.PaymentFailed, FailureCode: billing.FailureCardCeiling, AttemptCount: step.AttemptsBefore}
+	return a.store.RecordCharge(ctx, step.Invoice, step.Attempt, result)
 }
 
 // charge makes the attempt, or has the provider repeat what it answered to it. An
@@ -89,8 +135,8 @@ func (a *Activities) resolve(ctx context.Context, step billing.ChargeStep) (bill
 	}
 	age := a.now().Sub(step.StartedAt)
 	if !answered(step, state) && age < keyLife {
-		collection, err := a.charge(ctx, step)
-		if !keySpent(err) {
+		collection, err := a.repeat(ctx, step)
+		if !keySpent(err) && !errors.Is(err, errCardRefused) {
 			return collection, err
 		}
 		var lookErr error

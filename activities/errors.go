@@ -21,7 +21,11 @@ const (
 
 // final marks the errors that no retry can cure. Everything else is retried, what
 // nobody has thought of included, and no sooner than the provider asked for.
-func final(err error) error {
+func final(err error) error { return held(err, 0) }
+
+// held is final for a look at the facts: whoever is held by the error knows with
+// it up to which nudge they had been read, and so what news would end its wait.
+func held(err error, seen int64) error {
 	if err == nil {
 		return nil
 	}
@@ -35,7 +39,7 @@ func final(err error) error {
 		{billing.ErrStopped, Stopped},
 	} {
 		if errors.Is(err, known.kind) {
-			return temporal.NewNonRetryableApplicationError(err.Error(), known.name, nil)
+			return temporal.NewNonRetryableApplicationError(err.Error(), known.name, nil, details(seen)...)
 		}
 	}
 	var later interface{ RetryAfter() time.Duration }
@@ -44,6 +48,13 @@ func final(err error) error {
 			temporal.ApplicationErrorOptions{NextRetryDelay: later.RetryAfter()})
 	}
 	return err
+}
+
+func details(seen int64) []any {
+	if seen == 0 {
+		return nil
+	}
+	return []any{seen}
 }
 
 // keySpent tells whether the provider will only ever repeat this failure under

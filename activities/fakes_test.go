@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,6 +83,12 @@ type books struct {
 	charge     billing.ChargeResult // recorded
 	state      billing.ProviderInvoiceState
 	corrected  billing.CorrectionResult
+
+	returns       billing.Returns
+	sweptTo       time.Time
+	orphan        time.Time
+	known         []string // events
+	organizations []string
 
 	notices        []billing.Notice
 	paymentNotices []billing.PaymentNotice
@@ -226,6 +233,48 @@ func (b *books) RegisterWait(_ context.Context, wait billing.Wait) (time.Time, e
 	return b.now, b.do("RegisterWait", wait.WorkflowID)
 }
 
+func (b *books) SendInstead(_ context.Context, _, why string) error {
+	b.reasons = append(b.reasons, why)
+	return b.do("SendInstead")
+}
+
+func (b *books) RecordReturns(_ context.Context, _ string, returns billing.Returns) (billing.Collection, error) {
+	b.returns = returns
+	return b.collection, b.do("RecordReturns")
+}
+
+func (b *books) SweptTo(_ context.Context, list string) (time.Time, error) {
+	return b.sweptTo, b.do("SweptTo", list)
+}
+
+func (b *books) RecordSweep(_ context.Context, list string, to time.Time) error {
+	b.sweptTo = to
+	return b.do("RecordSweep", list)
+}
+
+func (b *books) RecordStripeEvent(_ context.Context, event billing.ProviderEvent) (bool, error) {
+	return !slices.Contains(b.known, event.ID), b.do("RecordStripeEvent", event.ID)
+}
+
+func (b *books) RecordMarks(_ context.Context, marks []billing.ProviderMark) (int, error) {
+	return len(marks), b.do("RecordMarks")
+}
+
+func (b *books) OldestOrphan(context.Context) (time.Time, error) {
+	return b.orphan, b.do("OldestOrphan")
+}
+
+func (b *books) RequestLooks(context.Context, int) (int, error) { return 3, b.do("RequestLooks") }
+
+func (b *books) OrganizationsAfter(_ context.Context, after string, limit int) (page []string, err error) {
+	for _, org := range b.organizations {
+		if org > after && len(page) < limit {
+			page = append(page, org)
+		}
+	}
+	return page, b.do("OrganizationsAfter", after)
+}
+
 // provider is a payment provider that answers what it was told to.
 type provider struct {
 	did   *[]string
@@ -238,6 +287,13 @@ type provider struct {
 	finalized       billing.ProviderInvoiceState
 	result          billing.ChargeResult
 	paid            []billing.ChargeStep
+	told            []billing.ProviderInvoice // what CreateInvoice was told
+	kind            string                    // of the payment method
+	returns         billing.Returns
+	events          []billing.ProviderEvent
+	marks           []billing.ProviderMark
+	pages           []billing.SweepPage // that were asked for
+	more            bool
 }
 
 func (p *provider) do(method string) (err error) {
@@ -252,7 +308,8 @@ func (p *provider) EnsureCustomer(context.Context, string, billing.Organization)
 	return p.customer, p.clock, p.do("EnsureCustomer")
 }
 
-func (p *provider) CreateInvoice(context.Context, billing.ProviderInvoice) (string, error) {
+func (p *provider) CreateInvoice(_ context.Context, draft billing.ProviderInvoice) (string, error) {
+	p.told = append(p.told, draft)
 	return p.created, p.do("CreateInvoice")
 }
 
@@ -294,6 +351,26 @@ func (p *provider) Correct(context.Context, billing.ChargeStep) (string, error) 
 
 func (p *provider) FindCreditNote(context.Context, billing.ChargeStep) (string, bool, error) {
 	return p.found, p.found != "", p.do("FindCreditNote")
+}
+
+func (p *provider) MethodKind(context.Context, string) (string, error) {
+	return p.kind, p.do("MethodKind")
+}
+
+func (p *provider) Returns(context.Context, []string) (billing.Returns, error) {
+	return p.returns, p.do("Returns")
+}
+
+func (p *provider) Events(_ context.Context, page billing.SweepPage) ([]billing.ProviderEvent, billing.SweepPage, error) {
+	p.pages = append(p.pages, page)
+	page.Read, page.Done = page.Read+len(p.events), !p.more
+	return p.events, page, p.do("Events")
+}
+
+func (p *provider) Marked(_ context.Context, _ string, page billing.SweepPage) ([]billing.ProviderMark, billing.SweepPage, error) {
+	p.pages = append(p.pages, page)
+	page.Read, page.Done = page.Read+len(p.marks), !p.more
+	return p.marks, page, p.do("Marked")
 }
 
 // channel takes messages, but for those that are to fail.

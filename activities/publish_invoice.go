@@ -43,11 +43,34 @@ func (a *Activities) createInvoice(ctx context.Context, invoice string) error {
 		if err := a.store.MayWrite(ctx); err != nil {
 			return err
 		}
+		if draft, err = a.refuseCard(ctx, draft); err != nil {
+			return err
+		}
 		if id, err = a.provider.CreateInvoice(ctx, draft); err != nil {
 			return fmt.Errorf("create the provider's invoice of %s: %w", invoice, err)
 		}
 	}
 	return a.store.RecordProviderInvoice(ctx, invoice, id)
+}
+
+// kindCard is what the provider calls a card.
+const kindCard = "card"
+
+// refuseCard has an invoice whose total is too high for a card sent to be paid
+// by bank transfer, unless there is something else to be charged.
+func (a *Activities) refuseCard(ctx context.Context, draft billing.ProviderInvoice) (billing.ProviderInvoice, error) {
+	if !draft.CardRefused {
+		return draft, nil
+	}
+	kind, err := a.provider.MethodKind(ctx, draft.Customer)
+	if err != nil {
+		return draft, fmt.Errorf("look at the payment method of %s: %w", draft.Organization, err)
+	}
+	if kind != kindCard {
+		return draft, nil
+	}
+	draft.Collection = billing.SendInvoice
+	return draft, a.store.SendInstead(ctx, draft.Invoice, fmt.Sprintf("a total of %s is not charged to a card", draft.Total))
 }
 
 // ensureCustomer repairs an organisation whose customer was not made, or not

@@ -79,6 +79,34 @@ type Store interface {
 	Installation(ctx context.Context) (string, error)
 
 	RegisterWait(ctx context.Context, wait billing.Wait) (now time.Time, err error)
+
+	// SendInstead has an invoice that would be charged sent instead, before the
+	// provider is told of it.
+	SendInstead(ctx context.Context, invoice, reason string) error
+	// RecordReturns records refunds and disputes, each state once.
+	RecordReturns(ctx context.Context, invoice string, returns billing.Returns) (billing.Collection, error)
+
+	// SweptTo is up to when a list of the provider's was read, in wall time; zero =
+	// never. RecordSweep records that.
+	SweptTo(ctx context.Context, list string) (time.Time, error)
+	RecordSweep(ctx context.Context, list string, to time.Time) error
+	// RecordStripeEvent stores a hint once, and has its invoice looked at.
+	RecordStripeEvent(ctx context.Context, event billing.ProviderEvent) (isNew bool, err error)
+	// RecordMarks holds invoices found at the provider against ours, and returns
+	// how many of them are recorded nowhere.
+	RecordMarks(ctx context.Context, marks []billing.ProviderMark) (orphans int, err error)
+	// OldestOrphan is when the oldest of those was made; zero = there is none.
+	OldestOrphan(ctx context.Context) (time.Time, error)
+	// RequestLooks has unsettled invoices looked at that were not for a day.
+	RequestLooks(ctx context.Context, limit int) (asked int, err error)
+	// OrganizationsAfter lists organisations in real time by id, some at a time.
+	OrganizationsAfter(ctx context.Context, after string, limit int) ([]string, error)
+}
+
+// Runner starts what of an organisation's workflows should run and does not, and
+// returns which.
+type Runner interface {
+	StartMissing(ctx context.Context, organization string) (started []string, err error)
 }
 
 // Provider is what the activities need of the payment provider. Errors of kind
@@ -109,4 +137,13 @@ type Provider interface {
 	// id it returns. FindCreditNote looks for one that an earlier call may have made.
 	Correct(ctx context.Context, step billing.ChargeStep) (creditNote string, err error)
 	FindCreditNote(ctx context.Context, step billing.ChargeStep) (creditNote string, found bool, err error)
+	// MethodKind tells what a customer's invoices are charged to; "" = nothing.
+	MethodKind(ctx context.Context, customer string) (string, error)
+	// Returns lists what was refunded or disputed of payments.
+	Returns(ctx context.Context, intents []string) (billing.Returns, error)
+
+	// Events and Marked read one page of what happened, and of the invoices that
+	// carry the installation's mark, and return how far the list is read then.
+	Events(ctx context.Context, page billing.SweepPage) ([]billing.ProviderEvent, billing.SweepPage, error)
+	Marked(ctx context.Context, installation string, page billing.SweepPage) ([]billing.ProviderMark, billing.SweepPage, error)
 }

@@ -168,7 +168,7 @@ func startMissing(ctx context.Context, store *postgres.Store, temporal client.Cl
 func start(ctx context.Context, temporal client.Client, e postgres.ExpectedWorkflow) (err error) {
 	switch e.Kind {
 	case postgres.WorkflowCycle:
-		in := workflows.CycleInput{Organization: e.Organization, Period: e.Period}
+		in := workflows.CycleInput{Organization: e.Organization, Period: e.Period, TestClock: e.TestClock}
 		_, err = temporal.ExecuteWorkflow(ctx, workflows.CycleStartOptions(in), workflows.BillingCycle, in)
 	case postgres.WorkflowInvoice:
 		in := workflows.InvoiceInput{
@@ -177,7 +177,7 @@ func start(ctx context.Context, temporal client.Client, e postgres.ExpectedWorkf
 		}
 		_, err = temporal.ExecuteWorkflow(ctx, workflows.InvoiceStartOptions(in), workflows.InvoicePeriod, in)
 	case postgres.WorkflowCollect:
-		in := workflows.CollectInput{Organization: e.Organization, Period: e.Period, Invoice: e.Invoice}
+		in := workflows.CollectInput{Organization: e.Organization, Period: e.Period, Invoice: e.Invoice, TestClock: e.TestClock}
 		_, err = temporal.ExecuteWorkflow(ctx, workflows.CollectStartOptions(in), workflows.CollectPayment, in)
 	default:
 		err = fmt.Errorf("workflow kind %q is not known", e.Kind)

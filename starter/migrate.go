@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -28,9 +29,10 @@ func newMigrateCmd(a *app) *cobra.Command {
 	o := &migrateOptions{app: a}
 	cmd := &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the database's schema and Temporal's search attributes up to date",
+		Short: "Bring the database's schema and what Temporal is to know up to date",
 		Long: `Bring the database's schema up to date and register the search attributes
-(Organization, Period, Stage) with Temporal. Running it again changes nothing.`,
+(Organization, Period, Stage) and the hourly sweep of the payment provider with
+Temporal. Running it again changes nothing.`,
 		Example: `  DATABASE_URL=postgres://… TEMPORAL_ADDRESS=temporal:7233 starter migrate
   starter migrate --schema-only`,
 		Args: arguments(),
@@ -43,6 +45,7 @@ func newMigrateCmd(a *app) *cobra.Command {
 type migratedView struct {
 	Schema           string   `json:"schema"`
 	SearchAttributes []string `json:"search_attributes"` // those that were added
+	Schedules        []string `json:"schedules"`         // those that are up to date
 }
 
 func runMigrate(ctx context.Context, o *migrateOptions) error {
@@ -57,7 +60,7 @@ func runMigrate(ctx context.Context, o *migrateOptions) error {
 	if err := postgres.Migrate(ctx, string(cfg.DatabaseURL)); err != nil {
 		return withHint(err, "DATABASE_URL says where the database is; its user must be allowed to create tables.")
 	}
-	view := migratedView{"up to date", []string{}}
+	view := migratedView{"up to date", []string{}, []string{}}
 	if !o.schemaOnly {
 		temporal, err := o.Temporal(ctx)
 		if err != nil {
@@ -66,11 +69,16 @@ func runMigrate(ctx context.Context, o *migrateOptions) error {
 		if view.SearchAttributes, err = addSearchAttributes(ctx, temporal, cfg.TemporalNamespace); err != nil {
 			return withHint(err, "Where the namespace does not take them from here, register them by its own means and use --schema-only.")
 		}
+		if err := workflows.EnsureSweepSchedule(ctx, temporal.ScheduleClient()); err != nil {
+			return fmt.Errorf("schedule the sweep of the payment provider: %w", err)
+		}
+		view.Schedules = append(view.Schedules, workflows.SweepProviderID)
 	}
 	return o.print(view, func(w io.Writer) {
 		fmt.Fprintln(w, "The schema is up to date.")
 		if !o.schemaOnly {
 			fmt.Fprintf(w, "Search attributes added: %s.\n", joinStrings(view.SearchAttributes, "none, all were there"))
+			fmt.Fprintf(w, "Schedules up to date: %s.\n", strings.Join(view.Schedules, ", "))
 		}
 	})
 }

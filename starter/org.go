@@ -15,7 +15,8 @@ import (
 
 func newOrgCmd(a *app) *cobra.Command {
 	return newGroup("org", "Organisations under contract, and their terms", "",
-		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a), newOrgDiscountCmd(a), newOrgCloseCmd(a))
+		newOrgCreateCmd(a), newOrgImportCmd(a), newOrgListCmd(a), newOrgShowCmd(a), newOrgDiscountCmd(a), newOrgCloseCmd(a),
+		newOrgSetCmd(a), newOrgSuspendCmd(a), newOrgResumeCmd(a))
 }
 
 // organizationView is an organisation as it is printed.
@@ -35,6 +36,9 @@ type organizationView struct {
 	LimitRule        string           `json:"limit_rule"`
 	Discount         decimal.Decimal  `json:"discount"` // in percent
 	Dunning          []int            `json:"dunning"`
+	Reminders        []int            `json:"reminders"`
+	SuspendAfter     *int             `json:"suspend_after"` // days past due; null = never
+	CardCeiling      *billing.Money   `json:"card_ceiling"`  // null = none
 	Email            string           `json:"email"`
 	Approval         bool             `json:"approval"`
 	BoundGrowth      *string          `json:"bound_growth"` // null = the installation's, "0" = none; so the others
@@ -45,6 +49,8 @@ type organizationView struct {
 	TestClock        *time.Time       `json:"test_clock"` // its time; null = real time
 	PausedAt         *time.Time       `json:"paused_at"`
 	ClosedAt         *time.Time       `json:"closed_at"`
+	SuspendedAt      *time.Time       `json:"suspended_at"` // null = its requests run
+	Suspended        string           `json:"suspended"`    // payment_overdue or suspended; "" = it is not
 	CreatedAt        time.Time        `json:"created_at"`
 	StripeCustomerID string           `json:"stripe_customer_id"`
 	StripeClockID    string           `json:"stripe_clock_id"`
@@ -59,6 +65,11 @@ func viewOrganization(o billing.Organization) organizationView {
 		BoundTotal: viewBound(o.Bounds.Total), BoundCredit: viewBound(o.Bounds.Credit),
 		Now: o.Now.UTC(), PausedAt: optional(o.PausedAt), ClosedAt: optional(o.ClosedAt), CreatedAt: o.CreatedAt.UTC(),
 		StripeCustomerID: o.StripeCustomerID, StripeClockID: o.StripeClockID,
+	}
+	view.Reminders, view.SuspendAfter = o.Reminders, o.SuspendAfter
+	view.SuspendedAt, view.Suspended = optional(o.SuspendedAt), o.Suspended
+	if !o.CardExempt {
+		view.CardCeiling = &billing.Money{Amount: o.CardCeiling, Currency: o.Currency}
 	}
 	if o.TestClock {
 		view.TestClock = optional(o.Now)
@@ -79,21 +90,43 @@ func (v organizationView) write(w io.Writer) {
 		fact{"draft window", showDuration(time.Duration(v.DraftWindow))},
 		fact{"late window", showDuration(time.Duration(v.LateWindow))},
 		fact{"limit rule", v.LimitRule}, fact{"discount", showPercent(v.Discount)},
-		fact{"dunning days", joinInts(v.Dunning)}, fact{"email", v.Email},
+		fact{"dunning days", joinInts(v.Dunning)}, fact{"reminders", joinInts(v.Reminders)},
+		fact{"suspend after", v.suspendAfter()}, fact{"card ceiling", v.cardCeiling()}, fact{"email", v.Email},
 		fact{"approval", showApproval(v.Approval)}, fact{"bound on growth", showBound(v.BoundGrowth)},
 		fact{"bound from", showBound(v.BoundFloor)}, fact{"bound on total", showBound(v.BoundTotal)},
 		fact{"bound on credit", showBound(v.BoundCredit)},
-		fact{"paused", showOptional(v.PausedAt)}, fact{"closed", showOptional(v.ClosedAt)},
+		fact{"suspended", v.suspension()}, fact{"paused", showOptional(v.PausedAt)}, fact{"closed", showOptional(v.ClosedAt)},
 		fact{"stripe customer", v.StripeCustomerID}, fact{"stripe test clock", v.StripeClockID})
+}
+
+func (v organizationView) suspendAfter() string {
+	if v.SuspendAfter == nil {
+		return "never"
+	}
+	return plural(*v.SuspendAfter, "day") + " past due"
+}
+
+func (v organizationView) cardCeiling() string {
+	if v.CardCeiling == nil {
+		return "none"
+	}
+	return v.CardCeiling.String()
+}
+
+func (v organizationView) suspension() string {
+	if v.SuspendedAt == nil {
+		return ""
+	}
+	return fmt.Sprintf("since %s (%s)", showTime(*v.SuspendedAt), v.Suspended)
 }
 
 type orgCreateOptions struct {
 	*app
 	org         billing.Organization
+	terms       collectionTerms
 	start       instant
 	testClock   instant
 	anchorDay   int
-	netDays     int
 	draftWindow time.Duration
 	lateWindow  time.Duration
 	currency    string
@@ -127,15 +160,13 @@ happens, on the real system.`,
 	f.StringVar(&o.org.PriceBook, "prices", "", "price book (default the one loaded last)")
 	f.Var(&o.start, "start", "when the contract starts (default now)")
 	f.Var(&o.testClock, "test-clock", "put it on a test clock that stands at this time")
-	f.StringVar(&o.org.Collection, "collection", billing.ChargeAutomatically, "charge_automatically or send_invoice")
-	f.IntVar(&o.netDays, "net-days", billing.DefaultNetDays, "days until a sent invoice is due")
+	o.terms.flags(f)
 	f.StringVar(&o.org.PaymentMethod, "payment-method", "", "the provider's id of its payment method")
 	f.DurationVar(&o.draftWindow, "draft-window", billing.DefaultDraftWindow, "how long an invoice stays a draft after the period's end")
 	f.DurationVar(&o.lateWindow, "late-window", billing.DefaultLateWindow, "how late usage of a closed period is still taken")
 	f.StringVar(&o.org.LimitRule, "limit-rule", billing.RuleStrictMin,
 		"how limits meet: strict_min (nobody exceeds any) or override (a user's own replaces the tier's default)")
 	f.Var(&o.discount, "discount", "negotiated discount in percent off all charges, like 12.5")
-	f.StringVar(&o.org.Email, "email", "", "billing contact")
 	f.BoolVar(&o.org.Approval, "approval", false, "a person approves each invoice that is to be collected")
 	f.Var(&o.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")
 	f.Var(&o.bounds[1], "bound-floor", "charges up to which growth does not matter")
@@ -147,7 +178,8 @@ happens, on the real system.`,
 // contract is the organisation that the flags describe.
 func (o *orgCreateOptions) contract() (billing.Organization, error) {
 	org := o.org
-	org.Currency, org.AnchorDay, org.NetDays = billing.Currency(o.currency), o.anchorDay, o.netDays
+	o.terms.into(&org)
+	org.Currency, org.AnchorDay = billing.Currency(o.currency), o.anchorDay
 	org.Discount = o.discount.Decimal
 	org.StartsAt, org.DraftWindow, org.LateWindow = o.start.Time, o.draftWindow, o.lateWindow
 	org.Bounds = billing.Bounds{
@@ -304,6 +336,7 @@ func runOrgList(ctx context.Context, a *app) error {
 			}
 			return "real"
 		}),
+		left("SUSPENDED", func(v organizationView) string { return v.suspension() }),
 		left("PAUSED", func(v organizationView) string { return showOptional(v.PausedAt) }),
 		left("CLOSED", func(v organizationView) string { return showOptional(v.ClosedAt) }))
 }

@@ -28,10 +28,11 @@ names each line and field at fault.
 The file has one JSON object a line, with the fields of "starter org create":
 id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
 collection, net_days, payment_method, draft_window, late_window, limit_rule,
-discount (percent), email, dunning (days after the first attempt), approval
-(true), and bound_growth, bound_floor, bound_total, bound_credit ("10", or
-"none"). What is absent has the default of
-"starter org create". Blank lines are skipped.`,
+discount (percent), email, dunning (days after the first attempt), reminders (days
+after the due date), suspend_after (days past due), card_ceiling (an amount as text,
+or "none"), approval (true), and bound_growth, bound_floor, bound_total, bound_credit
+("10", or "none"). What is absent has the default of "starter org create". Blank lines
+are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
 		Args: arguments("FILE"),
@@ -57,6 +58,9 @@ type contractLine struct {
 	LimitRule     string     `json:"limit_rule"`
 	Email         string     `json:"email"`
 	Dunning       []int      `json:"dunning"`
+	Reminders     []int      `json:"reminders"`
+	SuspendAfter  *int       `json:"suspend_after"`
+	CardCeiling   string     `json:"card_ceiling"`
 	Approval      bool       `json:"approval"`
 	BoundGrowth   *string    `json:"bound_growth"`
 	BoundFloor    *string    `json:"bound_floor"`
@@ -155,9 +159,16 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	org = billing.Organization{
 		ID: l.ID, Plan: l.Plan, Currency: billing.Currency(l.Currency), Timezone: l.Timezone, PriceBook: l.Prices,
 		Collection: l.Collection, PaymentMethod: l.PaymentMethod, Email: l.Email, Dunning: l.Dunning,
-		LimitRule: l.LimitRule, Approval: l.Approval,
+		LimitRule: l.LimitRule, Approval: l.Approval, Reminders: l.Reminders, SuspendAfter: l.SuspendAfter,
 		AnchorDay: 1, NetDays: billing.DefaultNetDays,
 		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow,
+	}
+	if l.CardCeiling != "" {
+		var given ceiling
+		if err := given.Set(l.CardCeiling); err != nil {
+			return org, fmt.Errorf("card_ceiling: %q; %w", l.CardCeiling, err)
+		}
+		org.CardCeiling, org.CardExempt = given.Decimal, !given.Valid
 	}
 	if l.AnchorDay != nil {
 		org.AnchorDay = *l.AnchorDay

@@ -49,7 +49,20 @@ func printPayments(a *app, payments []postgres.Payment) error {
 		right("AMOUNT", func(p postgres.Payment) string { return p.Amount.String() }),
 		left("FAILURE", func(p postgres.Payment) string { return p.FailureCode }),
 		left("METHOD", func(p postgres.Payment) string { return p.PaymentMethod }),
+		left("WENT BACK", showReturns),
 		left("STRIPE", func(p postgres.Payment) string { return p.PaymentIntentID }))
+}
+
+// showReturns says what of a payment was refunded or disputed.
+func showReturns(p postgres.Payment) string {
+	var all []string
+	for _, refund := range p.Refunds {
+		all = append(all, fmt.Sprintf("refund of %s %s", refund.Amount, refund.Status))
+	}
+	for _, dispute := range p.Disputes {
+		all = append(all, fmt.Sprintf("dispute over %s %s", dispute.Amount, dispute.Status))
+	}
+	return strings.Join(all, ", ")
 }
 
 func newPaymentsRetryCmd(a *app) *cobra.Command {

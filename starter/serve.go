@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,12 +76,14 @@ func runServe(ctx context.Context, a *app, listen string) error {
 		return withHint(err, "Choose another address with --listen or ARREARS_LISTEN.")
 	}
 	a.note("The gateway listens on http://%s", listener.Addr())
-	return api.Serve(ctx, listener, newGatewayHandler(store, gateway, cfg, log), log)
+	refused := &refusals{store: store.CountWebhookRefusals, log: log}
+	defer refused.flush()
+	return api.Serve(ctx, listener, newGatewayHandler(store, gateway, refused, cfg, log), log)
 }
 
-func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, cfg config.Config, log *slog.Logger) http.Handler {
+func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, refused *refusals, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
-		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store}, Documents: documents{store, sellerOf(cfg)},
+		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store, refused}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store}, Documents: documents{store, sellerOf(cfg)},
 		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
@@ -167,16 +170,62 @@ func (g gatewayKeys) UseKey(ctx context.Context, hash [32]byte) (api.Key, error)
 type gatewayInbox struct {
 	gateway *stripe.Gateway
 	store   *postgres.Store
+	refused *refusals
 }
 
 // Receive implements api.Inbox.
 func (g gatewayInbox) Receive(ctx context.Context, body []byte, signature string, now time.Time) (isNew bool, err error) {
 	event, err := g.gateway.Webhook(body, signature, now)
+	if refusal := (*stripe.Refusal)(nil); errors.As(err, &refusal) {
+		g.refused.count(refusal.Reason)
+	}
 	if err != nil {
 		return false, err
 	}
 	return g.store.RecordStripeEvent(ctx, postgres.StripeEvent{
 		ID: event.ID, Type: event.Type, ObjectID: event.ObjectID, CustomerID: event.CustomerID,
-		StripeInvoiceID: event.InvoiceID, Created: event.Created,
+		StripeInvoiceID: event.InvoiceID, PaymentIntentID: event.IntentID, Created: event.Created,
 	})
+}
+
+const (
+	// refusalsPause is how long refused deliveries are counted before the count is
+	// stored: a flood of them costs one small transaction each second.
+	refusalsPause   = time.Second
+	refusalsTimeout = 5 * time.Second
+)
+
+// refusals counts deliveries that were refused.
+type refusals struct {
+	store func(context.Context, map[string]int64) error
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	counted map[string]int64 // since the last time they were stored; nil = none
+}
+
+func (r *refusals) count(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.counted == nil {
+		r.counted = map[string]int64{}
+		time.AfterFunc(refusalsPause, r.flush)
+	}
+	r.counted[reason]++
+}
+
+// flush stores what was counted. What cannot be stored is told in the log.
+func (r *refusals) flush() {
+	r.mu.Lock()
+	counted := r.counted
+	r.counted = nil
+	r.mu.Unlock()
+	if counted == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), refusalsTimeout)
+	defer cancel()
+	if err := r.store(ctx, counted); err != nil {
+		r.log.Error("refused webhooks could not be counted", "refused", counted, "error", err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -35,7 +36,7 @@ func newTestGateway(t *testing.T, s *shell) *httptest.Server {
 		Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, WebhookSecrets: secrets(cfg.StripeWebhookSecrets), Log: log,
 	})
 	require.NoError(t, err)
-	server := httptest.NewServer(newGatewayHandler(store, gateway, cfg, log))
+	server := httptest.NewServer(newGatewayHandler(store, gateway, &refusals{store: store.CountWebhookRefusals, log: log}, cfg, log))
 	t.Cleanup(server.Close)
 	return server
 }
@@ -84,6 +85,14 @@ func TestWebhookGate(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, status, "%s: %s", name, answer)
 	}
 	require.JSONEq(t, "[]", s.ok("webhooks", "list", "-o", "json"), "nothing is stored")
+
+	require.Eventually(t, func() bool {
+		counted := map[string]int64{}
+		for _, row := range into[[]postgres.WebhookRefusals](s, "webhooks", "list", "--refused") {
+			counted[row.Reason] = row.Count
+		}
+		return maps.Equal(counted, map[string]int64{"signature": 4, "too_old": 1, "future": 1, "other_mode": 1, "not_an_event": 1})
+	}, 10*time.Second, 50*time.Millisecond, "but how many were refused, and why")
 
 	for i, secret := range []string{"whsec_new", "whsec_old"} { // while one replaces the other
 		payload := body(fmt.Sprintf("evt_ok_%d", i), false)

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/workflows"
 )
 
 // build builds both programs into a folder, as make build does.
@@ -81,6 +83,7 @@ func TestOperatingARealStack(t *testing.T) {
 	t.Run("a cycle is started, paused and resumed", s.startsAndPauses)
 	t.Run("a period is closed early, and its invoice paid", s.closesEarly)
 	t.Run("what was lost is started again", s.repairs)
+	t.Run("what was lost in real time is found by the sweep", s.sweeps)
 	t.Run("a declined card is dunned to the end, and a new one pays", s.duns)
 	t.Run("an issued invoice is voided, credited and paid by bank", s.corrects)
 	s.ok("verify")
@@ -146,6 +149,22 @@ func (s *shell) repairs(t *testing.T) {
 	require.Equal(t, "20", invoices[0].Total.Amount.Add(invoices[1].Total.Amount).String(), "the pieces of the month add up to it")
 }
 
+func (s *shell) sweeps(t *testing.T) {
+	s.ok("org", "create", "initech")
+	s.ok("cycle", "start", "initech")
+	a, _, _ := s.app()
+	defer a.close()
+	temporal, err := a.Temporal(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, temporal.TerminateWorkflow(t.Context(), "billing-cycle/initech", "", "an accident"))
+	require.Equal(t, "missing", into[cycleView](s, "cycle", "status", "initech").Stage)
+	schedule := temporal.ScheduleClient().GetHandle(t.Context(), workflows.SweepProviderID)
+	require.NoError(t, schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{}))
+	require.Eventually(t, func() bool {
+		return into[cycleView](s, "cycle", "status", "initech").Stage == "accruing"
+	}, 30*time.Second, 100*time.Millisecond)
+}
+
 func (s *shell) duns(t *testing.T) {
 	moved := into[advancedView](s, "clock", "advance", "globex", "--to", "2026-11-03")
 	var kinds []string
@@ -158,10 +177,19 @@ func (s *shell) duns(t *testing.T) {
 	require.Len(t, into[[]postgres.Payment](s, "payments", "list", "globex"), len(billing.DefaultDunning()))
 	require.Equal(t, billing.StatusPastDue, into[[]billing.Invoice](s, "invoices", "list", "globex")[0].Status)
 
+	s.ok("org", "set", "globex", "--suspend-after", "10", "--as", "finance", "--reason", "third time")
+	s.ok("clock", "advance", "globex", "--to", "2026-11-25")
+	require.Empty(t, into[organizationView](s, "org", "show", "globex").Suspended)
+	s.ok("clock", "advance", "globex", "--to", "2026-11-27")
+	require.Equal(t, billing.SuspendedOverdue, into[organizationView](s, "org", "show", "globex").Suspended)
+	require.Contains(t, s.ok("payments", "notices", "globex"), "suspended")
+
 	s.ok("payments", "retry", "globex/2026-10-01")
 	require.Len(t, into[[]postgres.Payment](s, "payments", "list", "globex"), len(billing.DefaultDunning())+1)
 	require.Equal(t, []string{"globex/2026-10-01"}, into[methodView](s, "payments", "set-method", "globex", "pm_card_visa").Retried)
 	require.Equal(t, billing.StatusPaid, into[billing.Invoice](s, "invoices", "show", "globex/2026-10-01").Status)
+	require.Empty(t, into[organizationView](s, "org", "show", "globex").Suspended, "its payment lifts that at once")
+	require.Contains(t, s.ok("audit", "globex"), "organization.resume")
 	require.Contains(t, s.fails(exitFailed, "payments", "retry", "globex/2026-10-01"), "is paid")
 }
 

@@ -13,7 +13,7 @@ func TestWrongCommandLines(t *testing.T) {
 	for line, says := range map[string]string{
 		"bogus":                                              `no command "bogus"; there are: audit, billing, clock`,
 		"org":                                                "",
-		"org bogus":                                          `no command "bogus"; there are: close, create, discount, import, list, show`,
+		"org bogus":                                          `no command "bogus"; there are: close, create, discount, import, list, resume, set, show, suspend`,
 		"org create":                                         "ID is missing",
 		"org create acme extra":                              `"extra" is one argument too many`,
 		"org create --anchor-day x":                          `--anchor-day "x"; accepted: a whole number`,

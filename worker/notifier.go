@@ -86,11 +86,13 @@ func (n *notifier) Payment(ctx context.Context, notice billing.PaymentNotice) er
 	news := notify.PaymentNotice{
 		Event: eventOf(notice.Kind), Organization: notice.Organization, Invoice: notice.Invoice, Number: notice.Number,
 		Amount: notice.Amount, Attempt: notice.Attempt, FailureCode: notice.FailureCode, At: n.now().UTC(), URL: notice.URL,
-		To: recipients(notice.Email),
+		Day: notice.Day,
+		To:  recipients(notice.Email),
 	}
 	switch {
 	case notice.NextAt.IsZero():
-	case notice.Kind == billing.NoticeInvoiceSent:
+	case notice.Kind == billing.NoticeInvoiceSent, notice.Kind == billing.NoticeReminder,
+		notice.Kind == billing.NoticeActionRequired: // until when the payer may act
 		news.DueAt = &notice.NextAt
 	default:
 		news.NextAttempt = &notice.NextAt
@@ -177,6 +179,12 @@ func eventOf(kind billing.PaymentNoticeKind) notify.PaymentEvent {
 		return notify.PaymentReceived
 	case billing.NoticeInvoiceSent:
 		return notify.InvoiceSent
+	case billing.NoticeReminder:
+		return notify.PaymentReminder
+	case billing.NoticeNoMethod:
+		return notify.PaymentMethodMissing
+	case billing.NoticeSuspended:
+		return notify.OrganizationSuspended
 	default:
 		return notify.PaymentEvent(kind)
 	}

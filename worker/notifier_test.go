@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -114,6 +115,18 @@ func TestNotices(t *testing.T) {
 	require.Equal(t, "payment/acme/2026-10-01/declined/1", mail.messages[1].Key)
 	require.Contains(t, mail.messages[1].Text, "does not have enough funds")
 	require.Contains(t, mail.messages[1].Text, "2026")
+
+	for kind, says := range map[billing.PaymentNoticeKind]string{
+		billing.NoticeReminder: "have been due for 7 days", billing.NoticeNoMethod: "no payment method",
+		billing.NoticeSuspended: "blocked from now on", billing.NoticeActionRequired: "confirmed by the payer",
+	} {
+		mail.messages = nil
+		require.NoError(t, n.Payment(t.Context(), billing.PaymentNotice{
+			ID: 2, Organization: "acme", Invoice: "acme/2026-10-01", Number: "INV-000001", Kind: kind,
+			Amount: usd("184.66"), NextAt: next, Day: 7, Email: "billing@acme.example",
+		}))
+		require.Contains(t, strings.Join(strings.Fields(mail.messages[0].Text), " "), says)
+	}
 }
 
 func TestTheSenderIsAddedWhereTheMailServersURLNamesNone(t *testing.T) {

@@ -214,7 +214,7 @@ func (r *relay) expectedCollection(ctx context.Context, workflowID string) (in w
 	}
 	for _, e := range all {
 		if e.ID == workflowID {
-			return workflows.CollectInput{Organization: organization, Period: e.Period, Invoice: invoice}, true, nil
+			return workflows.CollectInput{Organization: organization, Period: e.Period, Invoice: invoice, TestClock: e.TestClock}, true, nil
 		}
 	}
 	return in, false, nil

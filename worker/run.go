@@ -26,6 +26,7 @@ var (
 	_ activities.Store     = (*postgres.Store)(nil)
 	_ activities.Provider  = (*stripe.Gateway)(nil)
 	_ activities.Notifier  = (*notifier)(nil)
+	_ activities.Runner    = (*runner)(nil)
 )
 
 // run works until ctx ends or a part fails, and then lets what is under way
@@ -65,9 +66,12 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	workers := newWorkers(temporal, activities.New(store, provider, people, log), cfg.StripeCallsPerSecond, cancel)
+	workers := newWorkers(temporal, activities.New(store, provider, people, log, activities.WithRunner(&runner{store, temporal})), cfg.StripeCallsPerSecond, cancel)
 	if err := workers.start(); err != nil {
 		return err
+	}
+	if err := workflows.EnsureSweepSchedule(ctx, temporal.ScheduleClient()); err != nil {
+		log.Warn("the sweep of the payment provider could not be scheduled; starter migrate does so too", "error", err)
 	}
 	log.Info("worker started", "temporal", cfg.TemporalAddress, "namespace", cfg.TemporalNamespace)
 	var relaying sync.WaitGroup

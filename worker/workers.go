@@ -20,6 +20,10 @@ const stopTimeout = 50 * time.Second
 // provider; the server limits how many begin each second.
 const callsAtOnce = 20
 
+// listsPerSecond is how many pages of lists are read each second: they come on top
+// of the calls that the same endpoints get otherwise.
+const listsPerSecond = 5
+
 // queue is a task queue and what is done on it.
 type queue struct {
 	name       string
@@ -29,23 +33,25 @@ type queue struct {
 }
 
 // queues lists what is registered where. A provider's queue gets the one activity
-// that calls its endpoint, so that nothing else uses up its rate. Stripe allows 25
+// that calls its endpoint, so that nothing else uses up its rate; the lists that a
+// sweep reads share one. Stripe allows 25
 // calls per second and endpoint by default, of which callsPerSecond leaves a part
 // to people and other programs.
 func queues(a workflows.Activities, callsPerSecond float64) []queue {
 	return []queue{
 		{
 			name:      workflows.TaskQueue,
-			workflows: []any{workflows.BillingCycle, workflows.InvoicePeriod, workflows.CollectPayment},
+			workflows: []any{workflows.BillingCycle, workflows.InvoicePeriod, workflows.CollectPayment, workflows.SweepProvider},
 			activities: []any{
 				a.Accrue, a.DeliverNotices, a.PauseCycle, a.ResumeCycle, a.EndPeriodNow,
-				a.IssueInvoice, a.ReleaseInvoice, a.DeliverPaymentNotices, a.RegisterWait,
+				a.IssueInvoice, a.ReleaseInvoice, a.DeliverPaymentNotices, a.RegisterWait, a.RequestLooks, a.StartMissing,
 			},
 		},
 		{workflows.StripeInvoicesQueue, nil, []any{a.CreateProviderInvoice}, callsPerSecond},
 		{workflows.StripeItemsQueue, nil, []any{a.AddProviderItem}, callsPerSecond},
 		{workflows.StripeFinalizeQueue, nil, []any{a.FinalizeProviderInvoice}, callsPerSecond},
 		{workflows.StripePaymentsQueue, nil, []any{a.CollectInvoice}, callsPerSecond},
+		{workflows.StripeListsQueue, nil, []any{a.SweepEvents, a.SweepInvoices}, min(callsPerSecond, listsPerSecond)},
 	}
 }
 

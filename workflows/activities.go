@@ -41,6 +41,15 @@ type Activities interface {
 	// DeliverPaymentNotices sends the invoice's undelivered payment notices.
 	DeliverPaymentNotices(ctx context.Context, invoice string) (billing.Delivery, error)
 
+	// SweepEvents and SweepInvoices read one page of the provider's lists: what no
+	// webhook told of, and what carries our mark and is recorded nowhere.
+	SweepEvents(context.Context, billing.SweepPage) (billing.SweepPage, error)
+	SweepInvoices(context.Context, billing.SweepPage) (billing.SweepPage, error)
+	// RequestLooks has unsettled invoices looked at that were not for a day.
+	RequestLooks(context.Context, billing.SweepPage) (int, error)
+	// StartMissing starts what should run and does not, for some organisations.
+	StartMissing(ctx context.Context, after string) (billing.Missing, error)
+
 	// RegisterWait says what a workflow waits for on a test clock, and returns the
 	// clock's time.
 	RegisterWait(context.Context, billing.Wait) (time.Time, error)

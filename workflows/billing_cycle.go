@@ -37,7 +37,7 @@ func BillingCycle(ctx workflow.Context, in CycleInput) error {
 			continue
 		}
 		if next := c.facts.Ended.Next; next != "" {
-			return c.carryOn(ctx, BillingCycle, CycleInput{c.in.Organization, next})
+			return c.carryOn(ctx, BillingCycle, CycleInput{c.in.Organization, next, c.in.TestClock})
 		}
 		if c.lastNoticesSent(ctx, left) && c.atRest(ctx) {
 			c.tell(ctx, StageEnded, cycleDetails(*c.facts, left.why))
@@ -61,6 +61,7 @@ func newCycle(ctx workflow.Context, in CycleInput) (*cycle, error) {
 		return nil, err
 	}
 	c.run = r
+	c.read(in.TestClock, 0)
 	return c, errors.Join(
 		c.onRequest(ctx, PauseUpdate, "Pause the cycle: nothing is delivered or ended until it is resumed.",
 			Activities.PauseCycle, c.refusePause),
@@ -80,7 +81,7 @@ func (c *cycle) accrue(ctx workflow.Context) error {
 		return err
 	}
 	c.facts = &facts
-	c.in.Period = facts.Period
+	c.in.Period, c.in.TestClock = facts.Period, facts.TestClock
 	c.read(facts.TestClock, facts.Seen)
 	c.status.Period, c.status.Spend, c.status.Limit = facts.Period, &facts.Spend, facts.Limit
 	return nil

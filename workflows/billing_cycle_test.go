@@ -11,7 +11,7 @@ func billingCycles() subject {
 	return subject{
 		name: "BillingCycle", workflow: BillingCycle, child: "InvoicePeriod", scenarios: billingCycleScenarios(),
 		start: func(f *fake, s scenario) (any, client.StartWorkflowOptions) {
-			in := CycleInput{f.organization, f.period}
+			in := CycleInput{f.organization, f.period, f.testClock != nil}
 			if s.dueUnknown {
 				in.Period = ""
 			}

@@ -15,6 +15,7 @@ func CollectPayment(ctx workflow.Context, in CollectInput) (billing.InvoiceStatu
 	if err != nil {
 		return "", err
 	}
+	r.read(in.TestClock, 0)
 	c := &collection{run: r, in: in}
 	for c.goesOn(ctx) {
 		facts, err := c.collect(ctx)
@@ -82,8 +83,10 @@ func (c *collection) waitForNextStep(ctx workflow.Context, facts billing.Collect
 // collectionStage is the invoice's final status, or what is being done about it.
 func collectionStage(facts billing.Collection) Stage {
 	switch {
-	case facts.Over():
+	case facts.Over(), facts.Status != billing.StatusOpen:
 		return Stage(facts.Status)
+	case facts.FailureCode == billing.FailureNoMethod:
+		return StageNoMethod
 	case facts.Payment == billing.PaymentFailed:
 		return StageDunning
 	default:

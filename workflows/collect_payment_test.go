@@ -16,7 +16,7 @@ func collectPayments() subject {
 }
 
 func collectInput(f *fake) CollectInput {
-	return CollectInput{f.organization, f.period, InvoiceRef{f.organization, f.period, 1}.ID()}
+	return CollectInput{f.organization, f.period, InvoiceRef{f.organization, f.period, 1}.ID(), f.testClock != nil}
 }
 
 // outcomes are the outcomes of attempts, in order.
@@ -366,6 +366,26 @@ func collectPaymentScenarios() map[string]scenario {
 			want: `
 				0 CollectInvoice
 				0 RegisterWait news seen 0
+				0 CollectInvoice
+				0 end paid`,
+		},
+		"an invoice that is past due is followed up until nothing is left to do": {
+			given:  func(f *fake) { f.outcomes, f.dunning, f.followUp = []billing.PaymentStatus{declined}, nil, 5 },
+			events: []event{{2.5, looked}},
+			want: `
+				0 CollectInvoice
+				0 DeliverPaymentNotices
+				2.5 is past_due until 5
+				5 CollectInvoice
+				5 end past_due`,
+		},
+		"on a test clock a collection that is held at its first look registers its wait": {
+			onTestClock: true,
+			given:       func(f *fake) { f.failing["CollectInvoice"] = []error{held("no such invoice", 3)} },
+			events:      []event{{2, nudged(nothing)}},
+			want: `
+				0 CollectInvoice
+				0 RegisterWait news seen 3
 				0 CollectInvoice
 				0 end paid`,
 		},

@@ -54,6 +54,13 @@ func cycleDetails(a billing.Accrual, undelivered string) string {
 	if a.Parked > 0 {
 		d.add("**%s** without a price: not billed until a price book has one and the usage is released.", count(a.Parked, "event"))
 	}
+	switch a.Suspended {
+	case "":
+	case billing.SuspendedOverdue:
+		d.add("**Suspended**: an invoice is overdue, so limit checks block every request until it is paid. Usage that arrives is billed.")
+	default:
+		d.add("**Suspended** by an operator: limit checks block every request. Usage that arrives is billed.")
+	}
 	if a.Notices > 0 && a.Paused {
 		d.add("%s held back while the cycle is paused.", count(a.Notices, "notice"))
 	}
@@ -118,6 +125,9 @@ func collectionDetails(c billing.Collection, undelivered string) string {
 			last += " (" + c.FailureCode + ")"
 		}
 		d.add("%s.", last)
+	}
+	if c.Reason != "" {
+		d.add("Sent to be paid by bank transfer: %s.", c.Reason)
 	}
 	if !c.Over() && !c.NextAt.Equal(never) {
 		d.add("Next: %s, %s.", c.NextWhat, clock(c.NextAt))

@@ -66,6 +66,18 @@ func TestDetails(t *testing.T) {
 
 			The period is over. Its invoice is a draft until 2026-11-02 00:00 UTC; period 2026-11-01 follows.`,
 		},
+		"a suspended organisation": {cycleDetails(with(func(a *billing.Accrual) { a.Suspended = billing.SuspendedOverdue }), ""), `
+			Billing cycle of **acme**, period **2026-10-01**: 2026-10-01 00:00 UTC to 2026-11-01 00:00 UTC
+
+			Spend of the month, at list price: **184.66337 USD** of a limit of 500.00 USD; 3 limits of tiers and members beside it.
+
+			**Suspended**: an invoice is overdue, so limit checks block every request until it is paid. Usage that arrives is billed.`},
+		"a sweep": {sweepDetails(SweepInput{Part: 2, Found: SweepFound{Events: 1, Orphans: 2}}), `
+			**Sweep of the payment provider**, part 3 of 4
+
+			1 event that nobody had told of; 2 invoices at the provider that are recorded nowhere; 0 unpaid invoices looked at; 0 workflows started that should have been running.
+
+			` + "`starter verify` names the invoices."},
 		"a draft invoice": {draftDetails(InvoiceInput{InvoiceRef: ref, DraftUntil: day(11, 2)}), `
 			**Draft invoice acme/2026-10-01**: the period is over and not closed yet; late usage still lands in it. The draft window ends 2026-11-02 00:00 UTC.`},
 		"a draft that is held back": {

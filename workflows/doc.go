@@ -3,6 +3,7 @@
 //	BillingCycle    one run is one billing period, and continues as new into the next
 //	InvoicePeriod   from the end of a period to its published invoice
 //	CollectPayment  from a published invoice to the money, or to a person
+//	SweepProvider   every hour: what nobody told of
 //
 // A workflow here computes no money and keeps no truth: each step asks the
 // database, through an activity, how things stand, and acts on the answer. So

@@ -69,6 +69,7 @@ type fake struct {
 	corrections int
 	corrected   billing.InvoiceStatus // "" = still open
 	nameless    bool                  // nobody says what the next step is
+	followUp    float64               // when an invoice that is past due is looked at again
 
 	// What goes wrong, by activity: each call takes one, nil = it works.
 	failing map[string][]error
@@ -279,6 +280,8 @@ func (f *fake) collection() billing.Collection {
 		Notices: f.notices, TestClock: f.testClock != nil, Seen: f.nudges,
 	}
 	switch {
+	case f.status == billing.StatusPastDue && f.followUp > f.units():
+		c.NextAt, c.NextWhat = f.at(f.followUp), "the overdue invoice is looked at again"
 	case c.Over():
 	case f.stopped:
 		c.Stopped = true
@@ -295,6 +298,35 @@ func (f *fake) collection() billing.Collection {
 		c.NextWhat = ""
 	}
 	return c
+}
+
+// SweepEvents and SweepInvoices take two pages each.
+func (f *fake) SweepEvents(_ context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	return f.sweep("SweepEvents", page)
+}
+
+func (f *fake) SweepInvoices(_ context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	return f.sweep("SweepInvoices", page)
+}
+
+func (f *fake) sweep(list string, page billing.SweepPage) (billing.SweepPage, error) {
+	defer f.called(fmt.Sprintf("%s %d", list, page.Read))()
+	page.Done, page.Read, page.New = page.Read > 0, page.Read+100, page.New+1
+	return page, f.failure(list)
+}
+
+func (f *fake) RequestLooks(context.Context, billing.SweepPage) (int, error) {
+	defer f.called("RequestLooks")()
+	return 3, f.failure("RequestLooks")
+}
+
+func (f *fake) StartMissing(_ context.Context, after string) (billing.Missing, error) {
+	defer f.called("StartMissing " + or(after, "nobody"))()
+	missing := billing.Missing{}
+	if after == "" {
+		missing = billing.Missing{Started: []string{"billing-cycle/acme"}, After: "acme"}
+	}
+	return missing, f.failure("StartMissing")
 }
 
 func (f *fake) RegisterWait(_ context.Context, wait billing.Wait) (time.Time, error) {
@@ -371,8 +403,17 @@ func usd(amount string) billing.Money {
 
 var errAway = errors.New("the database is away")
 
-func final(text string) error                  { return temporal.NewNonRetryableApplicationError(text, "Conflict", nil) }
+func final(text string) error {
+	return temporal.NewNonRetryableApplicationError(text, "Conflict", nil)
+}
+
+// held is final where it is known up to which nudge the facts had been read.
+func held(text string, seen int64) error {
+	return temporal.NewNonRetryableApplicationError(text, "Conflict", nil, seen)
+}
+
 func times[T any](n int, value T) (values []T) { return slices.Repeat([]T{value}, n) }
+
 func or(value, otherwise string) string {
 	if value == "" {
 		return otherwise

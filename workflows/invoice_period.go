@@ -121,7 +121,7 @@ func (p *invoicing) published(ctx workflow.Context, issued billing.Issued) bool 
 		p.hold(ctx, "the provider's invoice is not ours: "+mismatch)
 		return false
 	}
-	collect := CollectInput{p.in.Organization, p.in.Period, issued.Invoice}
+	collect := CollectInput{p.in.Organization, p.in.Period, issued.Invoice, p.in.TestClock}
 	if err := startChild(ctx, CollectStartOptions(collect), CollectPayment, collect); err != nil {
 		p.hold(ctx, "its collection cannot be started: "+reason(err))
 		return false

@@ -18,6 +18,7 @@ const (
 	StripeItemsQueue    = "arrears-stripe-invoiceitems"
 	StripeFinalizeQueue = "arrears-stripe-finalize"
 	StripePaymentsQueue = "arrears-stripe-pay"
+	StripeListsQueue    = "arrears-stripe-lists"
 )
 
 // Typed search attributes by which operators find runs:
@@ -45,16 +46,17 @@ type Stage string
 
 // The stages of a running workflow.
 const (
-	StageAccruing   Stage = "accruing"   // the period runs
-	StagePaused     Stage = "paused"     // by an operator: nothing is delivered or ended
-	StageEnded      Stage = "ended"      // the contract is over, no further period
-	StageDraft      Stage = "draft"      // the draft window of an invoice
-	StageParked     Stage = "parked"     // an invoice held back for a person
-	StageIssued     Stage = "issued"     // an invoice is final: on its way to the provider, and then collected
-	StageCollecting Stage = "collecting" // the first attempt, or the customer's turn
-	StageDunning    Stage = "dunning"    // declined, and to be tried again
-	StageHeld       Stage = "held"       // stopped by an error that no retry can cure
-	StageStopped    Stage = "stopped"    // an operator has stopped all billing
+	StageAccruing   Stage = "accruing"          // the period runs
+	StagePaused     Stage = "paused"            // by an operator: nothing is delivered or ended
+	StageEnded      Stage = "ended"             // the contract is over, no further period
+	StageDraft      Stage = "draft"             // the draft window of an invoice
+	StageParked     Stage = "parked"            // an invoice held back for a person
+	StageIssued     Stage = "issued"            // an invoice is final: on its way to the provider, and then collected
+	StageCollecting Stage = "collecting"        // the first attempt, or the customer's turn
+	StageDunning    Stage = "dunning"           // declined, and to be tried again
+	StageNoMethod   Stage = "no_payment_method" // there is nothing to charge: the payer is to name something
+	StageHeld       Stage = "held"              // stopped by an error that no retry can cure
+	StageStopped    Stage = "stopped"           // an operator has stopped all billing
 )
 
 // Nudge is the one signal: news lies in the database. It carries nothing.
@@ -88,6 +90,7 @@ type Status struct {
 type CycleInput struct {
 	Organization string
 	Period       string // "" = the one that is due
+	TestClock    bool   `json:",omitempty"`
 }
 
 // CycleID names the only execution that may run an organisation's cycle.
@@ -126,10 +129,32 @@ type CollectInput struct {
 	Organization string
 	Period       string
 	Invoice      string
+	TestClock    bool `json:",omitempty"`
 }
 
 // CollectPaymentID names the only execution that may collect an invoice.
 func CollectPaymentID(invoice string) string { return "collect/" + invoice }
+
+// SweepProviderID names the schedule by which the provider is swept, and its
+// runs' common prefix.
+const SweepProviderID = "sweep-provider"
+
+// SweepInput is where a sweep goes on; empty begins one.
+type SweepInput struct {
+	Part int               // how many of its parts are done
+	Page billing.SweepPage // of the list that is being read
+	// After is the last organisation whose workflows were looked at.
+	After string
+	Found SweepFound
+}
+
+// SweepFound is what a sweep has come upon.
+type SweepFound struct {
+	Events  int // that nobody had told of
+	Orphans int // invoices at the provider that are recorded nowhere
+	Looks   int // unsettled invoices that are looked at
+	Started int // workflows that should have been running
+}
 
 // ItemRef names one item of an invoice at the provider.
 type ItemRef struct {

@@ -45,6 +45,17 @@ func withProvider(ctx workflow.Context, queue, summary string) workflow.Context 
 	})
 }
 
+// withSweeping suits a batch of the sweep that asks the Temporal server about
+// many workflows.
+func withSweeping(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		Summary:             summary,
+		StartToCloseTimeout: 5 * time.Minute,
+		HeartbeatTimeout:    time.Minute,
+		RetryPolicy:         &temporal.RetryPolicy{MaximumInterval: time.Minute, MaximumAttempts: 5},
+	})
+}
+
 // withDelivery suits one round of sending notices, of which each may take its
 // time. It gives up after a few tries: a mail server that hangs must hold up
 // neither a period's end nor a payment, and the notices stay recorded. Each try

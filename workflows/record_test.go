@@ -97,7 +97,7 @@ type recorded struct {
 // work starts workers for a workflow, on all queues.
 func (r *recorder) work(t *testing.T, c client.Client, of subject) {
 	t.Helper()
-	for _, queue := range []string{TaskQueue, StripeInvoicesQueue, StripeItemsQueue, StripeFinalizeQueue, StripePaymentsQueue} {
+	for _, queue := range []string{TaskQueue, StripeInvoicesQueue, StripeItemsQueue, StripeFinalizeQueue, StripePaymentsQueue, StripeListsQueue} {
 		w := worker.New(c, queue, worker.Options{})
 		w.RegisterDynamicActivity(r.act, activity.DynamicRegisterOptions{})
 		w.RegisterWorkflow(of.workflow)

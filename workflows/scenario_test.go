@@ -146,7 +146,7 @@ type subject struct {
 }
 
 func subjects() []subject {
-	return []subject{billingCycles(), invoicePeriods(), collectPayments()}
+	return []subject{billingCycles(), invoicePeriods(), collectPayments(), sweepProviders()}
 }
 
 // TestScenarios runs every scenario with time skipped, and compares everything

@@ -40,7 +40,7 @@ func TestWholeMonth(t *testing.T) {
 		t.Cleanup(w.Stop)
 	}
 
-	in := CycleInput{f.organization, f.period}
+	in := CycleInput{f.organization, f.period, false}
 	cycle, err := c.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
 	require.NoError(t, err)
 	_, err = c.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)

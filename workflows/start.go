@@ -1,6 +1,10 @@
 package workflows
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -40,6 +44,47 @@ func CollectStartOptions(in CollectInput) client.StartWorkflowOptions {
 	return startOptions(CollectPaymentID(in.Invoice), "Payment of invoice "+in.Invoice,
 		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		in.Organization, in.Period, StageCollecting)
+}
+
+// SweepSchedule is the schedule that starts SweepProvider: every hour, one at a
+// time. What was missed while the server was away is not made up for, since one
+// sweep finds everything.
+func SweepSchedule() client.ScheduleOptions {
+	return client.ScheduleOptions{
+		ID: SweepProviderID,
+		Spec: client.ScheduleSpec{
+			Intervals: []client.ScheduleIntervalSpec{{Every: time.Hour, Offset: 17 * time.Minute}},
+			Jitter:    5 * time.Minute,
+		},
+		Action: &client.ScheduleWorkflowAction{
+			ID: SweepProviderID, Workflow: SweepProvider, Args: []any{SweepInput{}}, TaskQueue: TaskQueue,
+			StaticSummary: "Sweep of the payment provider",
+		},
+		Overlap:       enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,
+		CatchupWindow: 10 * time.Minute,
+		Note:          "Finds what no webhook told of, and workflows that should run and do not.",
+	}
+}
+
+// EnsureSweepSchedule makes the schedule, or brings one that exists up to date;
+// whether it is paused stays as people left it.
+func EnsureSweepSchedule(ctx context.Context, schedules client.ScheduleClient) error {
+	wanted := SweepSchedule()
+	_, err := schedules.Create(ctx, wanted)
+	if !errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
+		return err
+	}
+	return schedules.GetHandle(ctx, wanted.ID).Update(ctx, client.ScheduleUpdateOptions{
+		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
+			schedule := in.Description.Schedule
+			schedule.Spec, schedule.Action = &wanted.Spec, wanted.Action
+			schedule.Policy = &client.SchedulePolicies{Overlap: wanted.Overlap, CatchupWindow: wanted.CatchupWindow}
+			if schedule.State == nil {
+				schedule.State = &client.ScheduleState{}
+			}
+			return &client.ScheduleUpdate{Schedule: &schedule}, nil
+		},
+	})
 }
 
 func startOptions(

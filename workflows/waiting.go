@@ -2,8 +2,10 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -64,7 +66,9 @@ func look[In, Out any](
 	in In,
 ) (Out, error) {
 	r.drain()
-	return do(ctx, activity, in)
+	out, err := do(ctx, activity, in)
+	r.heldBy(err)
+	return out, err
 }
 
 // read notes what the facts say about waiting.
@@ -152,6 +156,15 @@ func (r *run) pause(ctx workflow.Context, at time.Time) time.Duration {
 	}
 	r.early++
 	return min(earlyPause<<min(r.early-1, 10), earlyPauseLimit)
+}
+
+// heldBy notes up to which nudge the facts had been read when an error came of
+// them: on a test clock, whoever waits for this run to rest must know.
+func (r *run) heldBy(err error) {
+	var seen int64
+	if app := (*temporal.ApplicationError)(nil); errors.As(err, &app) && app.HasDetails() && app.Details(&seen) == nil {
+		r.seen = max(r.seen, seen)
+	}
 }
 
 // hold stops where no retry can help at once, says why, and returns when there is

@@ -30,6 +30,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
@@ -104,6 +106,8 @@ type server struct {
 	strain strain
 	routes []string            // METHOD PATH of each
 	allow  map[string][]string // methods by path
+
+	inboxRate *knownKey // of all webhooks together
 }
 
 // New returns the gateway's handler.
@@ -120,6 +124,7 @@ func newServer(o Options) *server {
 		Options: o, mux: http.NewServeMux(), door: newDoor(o), room: newRoom(o.MaxBody),
 		posts: newGatherer(o.Usage, o.Writers, o.Log), allow: map[string][]string{},
 	}
+	s.inboxRate = &knownKey{limiter: rate.NewLimiter(deliveriesPerSecond, deliveriesPerSecond)}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "there is nothing at this path", "")
 	})

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -378,4 +379,26 @@ func TestServeStopsGracefully(t *testing.T) {
 	close(leave)
 	require.Equal(t, http.StatusTeapot, <-answered, "what is under way is finished")
 	require.NoError(t, <-served)
+}
+
+// W10: a flood of deliveries is cut off before any signature is looked at, and
+// takes nothing from those whose keys are good.
+func TestW10_AFloodOfDeliveriesIsCutOffBeforeItsSignatures(t *testing.T) {
+	t.Parallel()
+	store := &fakeStore{}
+	s := newServer(Options{
+		Usage: store, Checks: store, Inbox: &fakeInbox{billing.Invalid("webhook: no signature")}, Key: key, MaxBody: 4096,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	s.inboxRate = &knownKey{limiter: rate.NewLimiter(0, 3)}
+	server := httptest.NewServer(s.logged(s.mux))
+	t.Cleanup(server.Close)
+	var answers []int
+	for range 5 {
+		status, _, _ := send(t, server, request{method: http.MethodPost, path: "/v1/webhooks/stripe", body: "{}"})
+		answers = append(answers, status)
+	}
+	require.Equal(t, []int{400, 400, 400, 429, 429}, answers)
+	status, _, _ := send(t, server, checkOf(`{"organization":"acme","user":"saver","product":"chat"}`))
+	require.Equal(t, http.StatusOK, status)
 }

@@ -40,7 +40,7 @@ type Check struct {
 	Binding  *billing.Standing // nil = unlimited
 	AsOf     time.Time
 	ResetsAt time.Time
-	Stop     string    // why nothing runs, whatever the limits leave: contract_ended; "" = nothing stops it
+	Stop     string    // why nothing runs, whatever the limits leave: contract_ended, payment_overdue or suspended; "" = nothing stops it
 	StopAt   time.Time // since when
 }
 
@@ -123,8 +123,7 @@ func (s *server) decide(organization string, found *Check) decision {
 	}
 	switch {
 	case found.Stop != "":
-		d.Decision = "blocked"
-		d.block = &block{Reason: found.Stop, Message: stopped(found), WhoCanRaise: []string{}}
+		d.stop(found, s.actionURL(organization))
 	case !found.Allowed:
 		d.Decision = "blocked"
 		d.block = &block{
@@ -132,28 +131,42 @@ func (s *server) decide(organization string, found *Check) decision {
 			Message: fmt.Sprintf("%s of the limit of %s is spent (%s); it starts again at %s, or when the limit is raised",
 				d.Spent, whose(d), d.Limit, found.ResetsAt.Format(time.RFC3339)),
 			WhoCanRaise: Roles(),
-			ActionURL:   strings.ReplaceAll(s.ActionURL, "{organization}", url.PathEscape(organization)),
+			ActionURL:   s.actionURL(organization),
 		}
 	}
 	return d
 }
 
-// limitReached and stopUnknown are the reasons to block that are no stop of the
-// organisation's.
+// Why a request is blocked, beside billing.SuspendedOverdue and SuspendedByHand.
 const (
-	limitReached = "limit_reached"
-	stopUnknown  = "unknown"
+	limitReached      = "limit_reached"
+	stopUnknown       = "unknown"
+	stopContractEnded = "contract_ended"
 )
 
-// stopped says what stops an organisation; no limit that is raised changes it.
-func stopped(found *Check) string {
-	since := found.StopAt.Format(time.RFC3339)
+func (s *server) actionURL(organization string) string {
+	return strings.ReplaceAll(s.ActionURL, "{organization}", url.PathEscape(organization))
+}
+
+// stop blocks a request of an organisation of which nothing may run. What is left
+// of a limit has no part in that, so none is shown, and no limit that is raised
+// changes it.
+func (d *decision) stop(found *Check, actionURL string) {
+	b := &block{Reason: found.Stop, WhoCanRaise: []string{}}
 	switch found.Stop {
-	case "contract_ended":
-		return "the organization's contract ended at " + since
+	case stopContractEnded:
+		b.Message = "the organization's contract ended at " + found.StopAt.Format(time.RFC3339)
+	case billing.SuspendedOverdue:
+		b.Message = "the organization is suspended because a payment is overdue; requests run again as soon as it is paid"
 	default:
-		return "the organization is stopped since " + since + ": " + found.Stop
+		b.Message = "the organization is suspended; an operator can resume it"
 	}
+	var scope *billing.Scope
+	if found.Stop != stopContractEnded {
+		organization := billing.ScopeOrganization
+		scope, b.WhoCanRaise, b.ActionURL = &organization, Roles(), actionURL
+	}
+	*d = decision{Decision: "blocked", Scope: scope, AsOf: d.AsOf, block: b}
 }
 
 func whose(d decision) string {

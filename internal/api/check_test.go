@@ -39,6 +39,12 @@ func (f *fakeStore) CheckLimit(_ context.Context, organization, user string) (Ch
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("40.125"), SpentBefore: decimal.RequireFromString("38.5")}
 	case "late":
 		check.Allowed, check.Stop, check.StopAt = false, "contract_ended", checkedAt
+	case "overdue", "blocked":
+		check.Allowed, check.Stop = false, billing.SuspendedOverdue
+		if user == "blocked" {
+			check.Stop = billing.SuspendedByHand
+		}
+		check.Binding = &billing.Standing{Limit: limit}
 	case "saver":
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("0.4")}
 	}
@@ -67,8 +73,23 @@ func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
 	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"late","product":"chat"}`))
 	require.Equal(t, http.StatusOK, status, body)
 	require.JSONEq(t, `{"decision":"blocked","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"remaining":null,
-		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,
+		"as_of":"2026-10-07T12:00:00Z","resets_at":null,"degraded":false,
 		"reason":"contract_ended","message":"the organization's contract ended at 2026-10-07T12:00:00Z","who_can_raise":[],"action_url":"","retry":false}`, body)
+}
+
+func TestR78_ASuspendedOrganizationMayRunNothing(t *testing.T) {
+	t.Parallel()
+	server, _ := newGateway(t, nil)
+	for user, want := range map[string]string{
+		"overdue": `"reason":"payment_overdue","message":"the organization is suspended because a payment is overdue; requests run again as soon as it is paid"`,
+		"blocked": `"reason":"suspended","message":"the organization is suspended; an operator can resume it"`,
+	} {
+		status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"`+user+`","product":"chat"}`))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"decision":"blocked","scope":"organization","subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"remaining":null,
+			"as_of":"2026-10-07T12:00:00Z","resets_at":null,"degraded":false,`+want+`,
+			"who_can_raise":["owner","primary_owner","billing_manager"],"action_url":"https://example.com/acme/limits","retry":false}`, body)
+	}
 }
 
 func TestAnAllowedAnswerSaysWhatRemains(t *testing.T) {

@@ -17,10 +17,19 @@ const (
 	receiveTimeout = 8 * time.Second
 )
 
-// webhook takes a delivery of Stripe's. The order matters: size, then signature,
-// age and mode, then stored once, and only then the answer; what the event means
+// deliveriesPerSecond is how many deliveries are looked at, whoever sends them:
+// checking signatures must not take the gateway from those whose keys are good.
+const deliveriesPerSecond = 500
+
+// webhook takes a delivery of Stripe's. The order matters: rate, size, then
+// signature, age and mode, then stored once, and only then the answer; what the event means
 // is found out later, by asking Stripe.
 func (s *server) webhook(w http.ResponseWriter, r *http.Request) {
+	if wait := s.inboxRate.pass(); wait > 0 {
+		w.Header().Set("Retry-After", retryAfter)
+		s.fail(w, r, http.StatusTooManyRequests, "too many deliveries at once; Stripe sends them again", "")
+		return
+	}
 	place, ok := s.room.enter()
 	if !ok {
 		s.refuse(w, r, errBusy)

@@ -24,6 +24,7 @@ type Accrual struct {
 	Notices      int    // recorded and not yet delivered
 	Parked       int    // events that wait for a price
 	Stopped      bool   // all billing is: periods end, and nothing is issued or collected
+	Suspended    string // why requests are blocked; "" = they are not
 
 	// Ended is set once the period is over: it is in its draft window, and the
 	// next one is open.
@@ -67,7 +68,7 @@ type Issued struct {
 type Collection struct {
 	Organization string
 	Invoice      string
-	Status       InvoiceStatus // StatusOpen while there is something to wait for; else final for the workflow
+	Status       InvoiceStatus
 	Due          Money
 	Attempt      int           // the last attempt made, from 1; 0 = none
 	Attempts     int           // how many the dunning table has
@@ -75,6 +76,7 @@ type Collection struct {
 	FailureCode  string
 	NextAt       time.Time // when to act again; zero = not before news
 	NextWhat     string    // what then happens, for people
+	Reason       string    // why it is not collected as the contract says; "" = it is
 	Notices      int       // payment notices to deliver
 	Stopped      bool      // all billing is stopped: nothing is done before news
 	TestClock    bool
@@ -82,7 +84,7 @@ type Collection struct {
 }
 
 // Over tells whether nothing is left to do without a person.
-func (c Collection) Over() bool { return c.Status != StatusOpen }
+func (c Collection) Over() bool { return c.Status != StatusOpen && c.NextAt.IsZero() }
 
 // Wait is what a workflow waits for on an organisation's test clock. Seen is the
 // last nudge whose news the workflow had read before it decided to wait; a wait
@@ -138,6 +140,7 @@ type PaymentNotice struct {
 	Amount       Money
 	FailureCode  string
 	NextAt       time.Time
+	Day          int // of a reminder: days after the due date, below zero before it
 	Email        string
 	URL          string // the provider's page on which the invoice is seen and paid; "" = none
 }
@@ -145,13 +148,16 @@ type PaymentNotice struct {
 // PaymentNoticeKind is what a payment notice says.
 type PaymentNoticeKind string
 
-// The payment notices, each at most once per invoice and attempt.
+// The payment notices, each at most once per invoice and attempt but where said.
 const (
 	NoticePaymentFailed  PaymentNoticeKind = "payment_failed"
 	NoticeActionRequired PaymentNoticeKind = "action_required"
 	NoticePastDue        PaymentNoticeKind = "past_due"
 	NoticePaid           PaymentNoticeKind = "paid"
 	NoticeInvoiceSent    PaymentNoticeKind = "invoice_sent"
+	NoticeReminder       PaymentNoticeKind = "reminder"  // once per day of the table
+	NoticeSuspended      PaymentNoticeKind = "suspended" // the organisation, for want of payment
+	NoticeNoMethod       PaymentNoticeKind = "no_payment_method"
 )
 
 // ProviderInvoice is what the provider is told about an invoice. Tried tells
@@ -173,6 +179,7 @@ type ProviderInvoice struct {
 	StripeID       string    // "" = not known yet
 	FinalizeTried  bool
 	Finalized      bool
+	CardRefused    bool // it is to be charged, and its total is too high for a card
 }
 
 // ProviderItem is one item of the provider's invoice: a charge line, or several
@@ -226,6 +233,9 @@ type ChargeStep struct {
 	StartedAt      time.Time // of the attempt, by the wall clock
 	AttemptsBefore int64     // the provider's count of attempts before this one
 	Correction     InvoiceCorrection
+	Customer       string   // the provider's
+	CardRefused    bool     // the total is too high for a card
+	Intents        []string // the provider's payments of the invoice, of a StepReturns
 	State          Collection
 }
 
@@ -239,6 +249,7 @@ const (
 	StepResolve StepKind = "resolve" // an attempt is unknown or processing: ask the provider
 	StepLook    StepKind = "look"    // a sent invoice: ask whether it was paid
 	StepCorrect StepKind = "correct" // a correction was asked for: carry it out
+	StepReturns StepKind = "returns" // ask what of its payments was refunded or disputed
 )
 
 // Failure codes of our own, beside the provider's, by which storage, activities
@@ -246,6 +257,7 @@ const (
 const (
 	FailureNoMethod     = "no_payment_method" // there is nothing that could be charged
 	FailureNotAttempted = "not_attempted"     // the charge was never made
+	FailureCardCeiling  = "card_ceiling"      // the total is too high for a card
 )
 
 // ChargeResult is what the provider answered to an attempt. A decline is a
@@ -305,4 +317,69 @@ func groupItems(lines []Line, group func(Line) (key, description string)) []Prov
 		items[i].Amount.Amount = items[i].Amount.Amount.Add(line.Amount.Amount)
 	}
 	return items
+}
+
+// Returns is what the provider says went back of an invoice's payments, or may.
+type Returns struct {
+	Refunds  []Refund
+	Disputes []Dispute
+}
+
+// Refund is money given back at the provider. It never makes an invoice unpaid.
+type Refund struct {
+	ID              string    `json:"id"`     // the provider's
+	Status          string    `json:"status"` // pending, requires_action, succeeded, failed, canceled
+	Amount          Money     `json:"amount"`
+	Reason          string    `json:"reason"`
+	PaymentIntentID string    `json:"stripe_payment_intent_id"`
+	MadeAt          time.Time `json:"made_at"` // the provider's time
+}
+
+// Dispute is a payment that the payer's bank calls into question.
+type Dispute struct {
+	ID              string     `json:"id"`     // the provider's
+	Status          string     `json:"status"` // needs_response, under_review, won, lost, warning_…
+	Amount          Money      `json:"amount"`
+	Reason          string     `json:"reason"`
+	PaymentIntentID string     `json:"stripe_payment_intent_id"`
+	RespondBy       *time.Time `json:"respond_by"`
+	MadeAt          time.Time  `json:"made_at"` // the provider's time
+}
+
+// ProviderEvent is what the provider told of, as far as it counts: which object
+// to look at. Nothing else in it is believed.
+type ProviderEvent struct {
+	ID              string
+	Type            string
+	ObjectID        string
+	CustomerID      string // "" = of no customer
+	StripeInvoiceID string // "" = of no invoice
+	PaymentIntentID string // "" = of no payment
+	Created         time.Time
+}
+
+// ProviderMark is an invoice at the provider that carries an installation's mark.
+type ProviderMark struct {
+	StripeID     string
+	Installation string
+	Organization string
+	Invoice      string
+	Status       string
+	Created      time.Time
+}
+
+// SweepPage is how far one of the provider's lists has been read: from Since to
+// Until, by the wall clock, up to the object After. A zero Since begins.
+type SweepPage struct {
+	Since, Until time.Time
+	After        string
+	Read         int // objects so far
+	New          int // of them, what had not been known
+	Done         bool
+}
+
+// Missing is what of the workflows that should run did not, and was started.
+type Missing struct {
+	Started []string
+	After   string // the last organisation that was looked at; "" = all were
 }

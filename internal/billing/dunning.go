@@ -31,12 +31,25 @@ func NextAttempt(dunning []int, first time.Time, attempts int) (at time.Time, ok
 	return first.Add(time.Duration(dunning[attempts]) * 24 * time.Hour), true
 }
 
+// leastPayersTime is how long a payer who must act has at least.
+const leastPayersTime = 3 * 24 * time.Hour
+
+// PayersDeadline returns until when a payer who was asked for something at now
+// may do it: as long as a declined invoice would have been charged again.
+func PayersDeadline(dunning []int, first, now time.Time) time.Time {
+	last, _ := NextAttempt(dunning, first, len(dunning)-1)
+	if least := now.Add(leastPayersTime); last.Before(least) {
+		return least
+	}
+	return last
+}
+
 // hardDeclines are the reasons for which a card is not tried again: the card
 // will never pay, and card networks penalise trying.
 var hardDeclines = []string{
 	"incorrect_number", "invalid_account", "lost_card", "stolen_card", "pickup_card", "restricted_card",
 	"revocation_of_all_authorizations", "revocation_of_authorization", "stop_payment_order", "fraudulent",
-	"card_not_supported", "currency_not_supported", "transaction_not_allowed",
+	"card_not_supported", "currency_not_supported", "transaction_not_allowed", FailureCardCeiling,
 }
 
 // HardDecline tells whether a decline code rules out further attempts with the

@@ -60,12 +60,18 @@ type Invoice struct {
 	AmountPaid      Money         `json:"amount_paid"`
 	DueAt           *time.Time    `json:"due_at"`
 	FinalizedAt     *time.Time    `json:"finalized_at"`
+	PastDueAt       *time.Time    `json:"past_due_at"` // when it first was
 	StripeInvoiceID string        `json:"stripe_invoice_id"`
 	HostedURL       string        `json:"hosted_invoice_url"` // where it can be paid; "" = nowhere
-	Collection      string        `json:"collection"`         // ChargeAutomatically or SendInvoice
 	ContentHash     string        `json:"content_hash"`       // of an issued one, see ContentHash
 	CreditNotes     []CreditNote  `json:"credit_notes,omitempty"`
-	Lines           []Line        `json:"lines"`
+
+	Collection       string    `json:"collection,omitempty"`        // ChargeAutomatically or SendInvoice; "" = not issued
+	CollectionReason string    `json:"collection_reason,omitempty"` // why it is not collected as the contract says
+	Refunds          []Refund  `json:"refunds,omitempty"`           // at the provider; the invoice stays paid
+	Disputes         []Dispute `json:"disputes,omitempty"`
+
+	Lines []Line `json:"lines"`
 }
 
 // InvoiceID returns the id of a period's invoice: ORG/PERIOD, and /REVISION from

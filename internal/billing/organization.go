@@ -41,8 +41,14 @@ type Organization struct {
 	Dunning       []int           // days after the first attempt at which to charge
 	Approval      bool            // a person approves each invoice that is to be collected
 	Bounds        Bounds          // those set for this organisation
+	Reminders     []int           // days after a sent invoice's due date at which to remind; below zero = before it
+	SuspendAfter  *int            // days past due after which the organisation is suspended; nil = never
+	CardCeiling   decimal.Decimal // the total from which a card is not charged, in the organisation's currency
+	CardExempt    bool            // cards are charged whatever the total
 	PausedAt      time.Time
 	ClosedAt      time.Time // contract ended; zero = runs
+	SuspendedAt   time.Time // requests are blocked; zero = they are not
+	Suspended     string    // why: SuspendedOverdue or SuspendedByHand; "" = it is not
 	CreatedAt     time.Time
 
 	// TestClock tells that the organisation lives on a clock that an operator
@@ -64,6 +70,16 @@ const (
 	DefaultNetDays     = 30
 )
 
+// Why an organisation is suspended.
+const (
+	SuspendedOverdue = "payment_overdue" // an invoice has been past due for too long
+	SuspendedByHand  = "suspended"       // an operator said so
+)
+
+// DefaultCardCeiling is the total from which a card is not charged, in major
+// units of the organisation's currency (R76): its fee and its risk are too high.
+func DefaultCardCeiling() decimal.Decimal { return decimal.NewFromInt(50_000) }
+
 // Complete checks the terms of an organisation that is being created and fills
 // in the defaults of those left open, but for the windows, where zero means
 // none. Now must be set.
@@ -80,6 +96,12 @@ func (o *Organization) Complete() error {
 	}
 	if o.Dunning == nil {
 		o.Dunning = DefaultDunning()
+	}
+	if o.Reminders == nil {
+		o.Reminders = DefaultReminders()
+	}
+	if o.CardCeiling.IsZero() && !o.CardExempt {
+		o.CardCeiling = DefaultCardCeiling()
 	}
 	o.StartsAt, o.Now = o.StartsAt.UTC().Truncate(time.Microsecond), o.Now.UTC().Truncate(time.Microsecond)
 	return o.check()
@@ -124,7 +146,79 @@ func (o *Organization) check() error {
 	if err := o.Bounds.Check(); err != nil {
 		return err
 	}
+	if o.SuspendAfter != nil && (*o.SuspendAfter < 0 || *o.SuspendAfter > 365) {
+		return Invalid("suspend_after: %d; accepted: 0 to 365 days past due, or never", *o.SuspendAfter)
+	}
+	if !o.CardExempt && (!o.CardCeiling.IsPositive() || o.CardCeiling.GreaterThan(largestCeiling) || o.CardCeiling.Exponent() < -6) {
+		return Invalid("card_ceiling: %s; accepted: an amount above 0 like 50000, or none", o.CardCeiling)
+	}
+	if err := CheckReminders(o.Reminders); err != nil {
+		return err
+	}
 	return CheckDunning(o.Dunning)
+}
+
+// largestCeiling keeps typing errors out: a thousand billion of anything.
+var largestCeiling = decimal.New(1, 12)
+
+// CardRefused tells whether an invoice over total is not to be charged to a card.
+func (o *Organization) CardRefused(total Money) bool {
+	return !o.CardExempt && total.Amount.GreaterThanOrEqual(o.CardCeiling)
+}
+
+// TermsChange is what of a contract may change while it runs; nil stays as it
+// is. How an invoice is collected, and in how many days it is due, concerns the
+// invoices that are issued from then on; all else acts on the next step.
+type TermsChange struct {
+	Email        *string
+	Collection   *string
+	NetDays      *int
+	Dunning      []int
+	Reminders    []int
+	SuspendAfter **int                // to nil = never
+	CardCeiling  *decimal.NullDecimal // null = none
+}
+
+// Change returns the organisation under changed terms, or says what is wrong
+// with them.
+func (o Organization) Change(change TermsChange) (Organization, error) {
+	if change.Email != nil {
+		o.Email = *change.Email
+	}
+	if change.Collection != nil {
+		o.Collection = *change.Collection
+	}
+	if change.NetDays != nil {
+		o.NetDays = *change.NetDays
+	}
+	if change.Dunning != nil {
+		o.Dunning = change.Dunning
+	}
+	if change.Reminders != nil {
+		o.Reminders = change.Reminders
+	}
+	if change.SuspendAfter != nil {
+		o.SuspendAfter = *change.SuspendAfter
+	}
+	if change.CardCeiling != nil {
+		o.CardCeiling, o.CardExempt = change.CardCeiling.Decimal, !change.CardCeiling.Valid
+	}
+	return o, o.check()
+}
+
+// Terms are the terms that may change while a contract runs, by name.
+func (o *Organization) Terms() map[string]any {
+	terms := map[string]any{
+		"email": o.Email, "collection": o.Collection, "net_days": o.NetDays, "dunning": o.Dunning,
+		"reminders": o.Reminders, "suspend_after": "never", "card_ceiling": "none",
+	}
+	if o.SuspendAfter != nil {
+		terms["suspend_after"] = *o.SuspendAfter
+	}
+	if !o.CardExempt {
+		terms["card_ceiling"] = o.CardCeiling.String()
+	}
+	return terms
 }
 
 // Differs names the first term in which two contracts of one organisation
@@ -165,6 +259,12 @@ func (o *Organization) Differs(other Organization) string {
 		return "approval"
 	case !o.Bounds.equal(other.Bounds):
 		return "bounds"
+	case !slices.Equal(o.Reminders, other.Reminders):
+		return "reminders"
+	case (o.SuspendAfter == nil) != (other.SuspendAfter == nil) || o.SuspendAfter != nil && *o.SuspendAfter != *other.SuspendAfter:
+		return "suspension"
+	case o.CardExempt != other.CardExempt || !o.CardCeiling.Equal(other.CardCeiling):
+		return "card ceiling"
 	}
 	return ""
 }

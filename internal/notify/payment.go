@@ -17,6 +17,9 @@ const (
 	PaymentPastDue        PaymentEvent = "past_due"        // no further attempt, or the due date has passed
 	PaymentReceived       PaymentEvent = "received"        // paid
 	InvoiceSent           PaymentEvent = "invoice_sent"    // to be paid by the due date
+	PaymentReminder       PaymentEvent = "reminder"        // a sent invoice is due soon, or overdue
+	PaymentMethodMissing  PaymentEvent = "no_payment_method"
+	OrganizationSuspended PaymentEvent = "suspended" // requests are blocked until the invoice is paid
 )
 
 // PaymentNotice says what happened to an invoice's payment. As JSON it is the
@@ -31,14 +34,15 @@ type PaymentNotice struct {
 	FailureCode  string        `json:"failure_code,omitempty"` // the provider's
 	NextAttempt  *time.Time    `json:"next_attempt_at"`        // nil = none
 	DueAt        *time.Time    `json:"due_at"`
+	Day          int           `json:"day,omitempty"` // of a reminder: days after the due date, below zero before it
 	URL          string        `json:"url,omitempty"` // where to see, confirm or pay the invoice
 	At           time.Time     `json:"at"`
 
 	To []string `json:"-"`
 }
 
-// Payment writes a payment notice. Its key names the invoice, the event and the
-// attempt, so each is told once.
+// Payment writes a payment notice. Its key names the invoice, the event, the
+// attempt and a reminder's day, so each is told once.
 func Payment(n PaymentNotice) Message {
 	number := n.Number
 	if number == "" {
@@ -55,13 +59,17 @@ func Payment(n PaymentNotice) Message {
 		[2]string{"Next attempt", optional(n.NextAttempt)},
 		[2]string{"See", n.URL},
 	)
-	if n.Event == PaymentDeclined || n.Event == PaymentPastDue {
+	if n.Event == PaymentDeclined || n.Event == PaymentPastDue || n.Event == PaymentMethodMissing {
 		text.paragraph("A new payment method is charged as soon as it is set. An owner or billing manager of",
 			printable(n.Organization), "can set one.")
 	}
 	text.facts([2]string{"Written", moment(n.At)})
+	key := fmt.Sprintf("payment/%s/%s/%d", n.Invoice, n.Event, n.Attempt)
+	if n.Day != 0 {
+		key += fmt.Sprintf("/day/%d", n.Day)
+	}
 	return Message{
-		Key: fmt.Sprintf("payment/%s/%s/%d", n.Invoice, n.Event, n.Attempt),
+		Key: key,
 		To:  n.To, Subject: oneLine(printable(n.Organization) + ": " + subject), Text: text.String(),
 		Type: "payment." + string(n.Event), At: n.At, Data: n,
 	}
@@ -95,11 +103,41 @@ func (n *PaymentNotice) story(number string) (subject string, sentences []string
 		if n.DueAt != nil {
 			sentences = append(sentences, "Please pay it by "+moment(*n.DueAt)+".")
 		}
+	case PaymentReminder:
+		subject, sentences = n.reminder(number)
+	case PaymentMethodMissing:
+		subject = "invoice " + number + " cannot be charged: there is no payment method"
+		sentences = []string{"Invoice " + number + " over " + amount + " is to be paid, and there is no payment method that could be charged."}
+		if n.NextAttempt == nil {
+			sentences = append(sentences, "It is past due now.")
+		}
+	case OrganizationSuspended:
+		subject = "suspended because invoice " + number + " is overdue"
+		sentences = []string{
+			"Requests of " + printable(n.Organization) + " are blocked from now on, because invoice " + number + " over " + amount + " has not been paid.",
+			"They run again as soon as it is.",
+		}
 	default: // from a newer sender (R45)
 		subject = "news of invoice " + number
 		sentences = []string{"Invoice " + number + " over " + amount + ": " + printable(string(n.Event)) + "."}
 	}
 	return subject, sentences
+}
+
+// reminder says that a sent invoice is due soon, or has been for some days.
+func (n *PaymentNotice) reminder(number string) (subject string, sentences []string) {
+	amount := n.Amount.String()
+	if n.Day < 0 {
+		subject = "invoice " + number + " is due soon"
+		sentences = []string{"This is a reminder: " + amount + " of invoice " + number + " are not paid yet."}
+		if n.DueAt != nil {
+			sentences = append(sentences, "Please pay by "+moment(*n.DueAt)+".")
+		}
+		return subject, sentences
+	}
+	return "invoice " + number + " is overdue", []string{
+		"This is a reminder: " + amount + " of invoice " + number + " have been due for " + plural(n.Day, "day") + ". Please pay now.",
+	}
 }
 
 // because puts a decline code in words. As card networks ask, what hints at
@@ -116,6 +154,10 @@ func because(code string) string {
 		return "the security code is not correct"
 	case "card_not_supported", "currency_not_supported":
 		return "the card does not support this payment"
+	case billing.FailureCardCeiling:
+		return "an amount this high is not charged to a card; please pay by bank transfer"
+	case billing.FailureNoMethod:
+		return "there is no payment method that could be charged"
 	case "authentication_required":
 		return "the bank asks for the payer's confirmation"
 	case "processing_error", "try_again_later", "issuer_not_available":

@@ -78,13 +78,23 @@ func TestR59_TextsAreTheGoldenOnes(t *testing.T) {
 		"spend/tier-pooled-100": Spend(spendNotice(func(n *SpendNotice) {
 			n.Scope, n.Subject, n.Tier, n.Threshold, n.Percent, n.Limit, n.Spent = billing.ScopeSeatTier, "chat", "chat", 100, "100.4", usd("1000"), usd("1004")
 		})),
-		"payment/declined":          Payment(paymentNotice(func(*PaymentNotice) {})),
-		"payment/declined-third":    Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode = 3, "stolen_card" })),
-		"payment/declined-last":     Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode, n.NextAttempt = 8, "expired_card", nil })),
-		"payment/action-required":   Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt = PaymentActionRequired, nil })),
-		"payment/invoice-sent":      Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.FailureCode = InvoiceSent, 0, nil, "" })),
-		"payment/past-due":          Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt = PaymentPastDue, 8, nil })),
-		"payment/past-due-invoice":  Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.URL = PaymentPastDue, 0, nil, "" })),
+		"payment/declined":         Payment(paymentNotice(func(*PaymentNotice) {})),
+		"payment/declined-third":   Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode = 3, "stolen_card" })),
+		"payment/declined-last":    Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode, n.NextAttempt = 8, "expired_card", nil })),
+		"payment/action-required":  Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt = PaymentActionRequired, nil })),
+		"payment/invoice-sent":     Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.FailureCode = InvoiceSent, 0, nil, "" })),
+		"payment/past-due":         Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt = PaymentPastDue, 8, nil })),
+		"payment/past-due-invoice": Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.URL = PaymentPastDue, 0, nil, "" })),
+		"payment/reminder-before": Payment(paymentNotice(func(n *PaymentNotice) {
+			n.Event, n.Day, n.Attempt, n.NextAttempt, n.FailureCode = PaymentReminder, -3, 0, nil, ""
+		})),
+		"payment/reminder-after": Payment(paymentNotice(func(n *PaymentNotice) {
+			n.Event, n.Day, n.Attempt, n.NextAttempt, n.FailureCode = PaymentReminder, 7, 0, nil, ""
+		})),
+		"payment/no-payment-method": Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.FailureCode = PaymentMethodMissing, "no_payment_method" })),
+		"payment/suspended": Payment(paymentNotice(func(n *PaymentNotice) {
+			n.Event, n.Attempt, n.NextAttempt, n.FailureCode = OrganizationSuspended, 0, nil, ""
+		})),
 		"payment/received":          Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt, n.DueAt = PaymentReceived, nil, nil })),
 		"payment/of-a-newer-sender": Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt, n.Number = "refunded", nil, "" })),
 	} {

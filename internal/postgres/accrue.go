@@ -29,7 +29,7 @@ func (s *Store) Accrue(ctx context.Context, orgID, periodID string) (a billing.A
 			return err
 		}
 		a.Period, a.Start, a.End = p.ID, p.Start, p.End
-		a.Now, a.TestClock, a.Paused = org.Now, org.TestClock, !org.PausedAt.IsZero()
+		a.Now, a.TestClock, a.Paused, a.Suspended = org.Now, org.TestClock, !org.PausedAt.IsZero(), org.Suspended
 		if !a.Now.Before(p.End) && !a.Paused {
 			if a.Ended, err = endPeriod(ctx, tx, org, p); err != nil {
 				return err

@@ -17,10 +17,11 @@ type LimitCheck struct {
 	AsOf     time.Time         // the organisation's now
 	Binding  *billing.Standing // the limit with the least remaining; nil = unlimited
 	Stop     Stop              // why nothing runs, whatever the limits leave; "" = nothing stops it
-	StopAt   time.Time         // since when
+	StopAt   time.Time         // since when the contract has ended
 }
 
-// Stop is why nothing of an organisation may run, whatever its limits leave.
+// Stop is why nothing of an organisation may run, whatever its limits leave:
+// StopContractEnded, or billing.SuspendedOverdue or SuspendedByHand.
 type Stop string
 
 // StopContractEnded is the end of the contract: usage after it is refused.
@@ -30,10 +31,10 @@ const StopContractEnded Stop = "contract_ended"
 // something to spend. What the request will cost is known only after it, so the
 // one that crosses a limit still runs and the next one does not.
 func (c *LimitCheck) Allowed() bool {
-	if c.Stop != "" {
+	switch {
+	case c.Stop != "":
 		return false
-	}
-	if c.Binding == nil {
+	case c.Binding == nil:
 		return true
 	}
 	remaining, limited := c.Binding.Limit.Remaining(c.Binding.Spent)
@@ -53,7 +54,7 @@ type monthOf struct {
 // usage, which stands under the organisation's limit only.
 //
 // It is asked before every request, so it reads as little as the answer needs, in
-// one statement and by unique indexes alone: the organisation, the seat that the
+// one statement and by indexes alone: the organisation and what suspends it, the seat that the
 // user holds, the limits of the organisation, of that tier and of the user, and
 // the counter that each of them compares. It takes no lock and waits for none.
 // The month is the one this process saw last; the statement says what time it is
@@ -79,6 +80,8 @@ func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, e
 func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
 	const statement = `
 SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()), o.closed_at,
+       coalesce((SELECT min(CASE WHEN s.invoice_id IS NULL THEN 'suspended' ELSE 'payment_overdue' END)
+                   FROM suspensions s WHERE s.org_id = o.id AND s.lifted_at IS NULL), ''),
        l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0), coalesce(b.spent, 0)
   FROM organizations o
   LEFT JOIN LATERAL (
@@ -151,6 +154,7 @@ type checkRow struct {
 	limitRule string
 	now       time.Time
 	closedAt  *time.Time
+	suspended Stop
 	id        *int64
 	scope     *billing.Scope
 	subject   *string
@@ -163,17 +167,17 @@ type checkRow struct {
 
 func (r *checkRow) targets() []any {
 	return []any{
-		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt,
+		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt, &r.suspended,
 		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent, &r.before,
 	}
 }
 
-// stop says what stops the organisation, and since when.
+// stop says what stops the organisation, and when its contract has ended.
 func (r *checkRow) stop() (why Stop, since time.Time) {
 	if r.closedAt != nil && !r.now.Before(*r.closedAt) {
 		return StopContractEnded, r.closedAt.UTC()
 	}
-	return "", time.Time{}
+	return r.suspended, time.Time{}
 }
 
 func (r *checkRow) standing() billing.Standing {

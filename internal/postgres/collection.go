@@ -66,13 +66,22 @@ type collecting struct {
 	NextAttemptAt     *time.Time
 	ScheduledAttempts int
 	RetryRequested    bool
-	News              bool // from the provider, not looked into yet
+	PastDueAt         *time.Time // when it first was
+	FollowUpAt        *time.Time // past due: when to remind or suspend
+	Reason            string     // why it is not collected as the contract says
+	News              bool       // from the provider, not looked into yet
+	ReturnNews        bool       // of a refund or dispute, likewise
+	Suspended         bool       // the organisation, because of this invoice, now or once
 	PaymentMethod     string
 	Dunning           []int
+	Reminders         []int
+	SuspendAfter      *int
+	CardCeiling       decimal.NullDecimal
 	TestClock         bool
 	Now               time.Time
 	Installation      string
-	Stopped           bool // all billing is
+	Stopped           bool   // all billing is
+	Customer          string // the provider's
 
 	last       payment     // Attempt 0 = none
 	correction *correction // asked for and not carried out yet
@@ -106,8 +115,12 @@ func openCollection(ctx context.Context, tx pgx.Tx, invoice string) (*collecting
 SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_settled, i.amount_credited, i.collection, i.net_days,
        i.finalized_at, i.due_at, i.paid_at, coalesce(i.stripe_invoice_id, ''), i.stripe_finalized_at IS NOT NULL,
        i.stripe_attempts, i.first_attempt_at, i.next_attempt_at, i.scheduled_attempts, i.retry_requested,
-       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL),
-       o.payment_method, o.dunning, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text
+       i.past_due_at, i.follow_up_at, i.collection_reason,
+       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type !~ '^(charge\.(refund|dispute)|refund\.)'),
+       EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type ~ '^(charge\.(refund|dispute)|refund\.)'),
+       EXISTS (SELECT FROM suspensions s WHERE s.invoice_id = i.id),
+       o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text,
+       coalesce(o.stripe_customer_id, '')
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
@@ -126,8 +139,9 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 	}
 	err = tx.QueryRow(ctx, facts, invoice).Scan(&c.ID, &c.Org, &c.Status, &c.Currency, &c.Total, &c.AmountPaid,
 		&c.AmountSettled, &c.AmountCredited, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
-		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested, &c.News,
-		&c.PaymentMethod, &c.Dunning, &c.TestClock, &c.Now, &c.Installation)
+		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested,
+		&c.PastDueAt, &c.FollowUpAt, &c.Reason, &c.News, &c.ReturnNews, &c.Suspended,
+		&c.PaymentMethod, &c.Dunning, &c.Reminders, &c.SuspendAfter, &c.CardCeiling, &c.TestClock, &c.Now, &c.Installation, &c.Customer)
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +198,9 @@ func (s *Store) BeginCollection(ctx context.Context, invoice string) (step billi
 
 // next decides what to do, and records it.
 func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
-	sent := c.Collection == billing.SendInvoice
 	switch {
+	case c.Published && c.ReturnNews && !c.last.inFlight():
+		return billing.StepReturns, c.takeReturnNews(ctx)
 	case !c.unsettled():
 		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
 	case c.Stopped:
@@ -198,13 +213,13 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 		return billing.StepNone, nil
 	case c.last.inFlight():
 		return billing.StepResolve, c.takeNews(ctx)
-	case c.News, sent && c.Status == billing.StatusOpen, sent && c.RetryRequested:
+	case c.News, c.followUpDue(), c.payersTimeIsUp(), c.sent() && (c.Status == billing.StatusOpen || c.RetryRequested):
 		return billing.StepLook, c.takeNews(ctx)
 	case c.toCorrect():
 		return billing.StepCorrect, nil
 	case !c.chargeable():
 		return billing.StepNone, c.dropRetry(ctx)
-	case sent, c.Status == billing.StatusWrittenOff, !c.due():
+	case c.sent(), c.Status == billing.StatusWrittenOff, !c.due():
 		return billing.StepNone, nil
 	}
 	if c.PaymentMethod == "" {
@@ -238,7 +253,23 @@ func (c *collecting) due() bool {
 	return c.RetryRequested || (c.Status == billing.StatusOpen && c.dueBySchedule())
 }
 
+// sent tells whether the invoice is paid by whoever gets it, and never charged.
+func (c *collecting) sent() bool { return c.Collection == billing.SendInvoice }
+
+// awaitsPayer tells whether the last attempt waits for the payer to confirm it:
+// until that is done or the time is up, asking the bank again asks in vain.
+func (c *collecting) awaitsPayer() bool {
+	return c.Status == billing.StatusOpen && c.last.Status == billing.PaymentRequiresAction && !c.RetryRequested
+}
+
+func (c *collecting) payersTimeIsUp() bool {
+	return c.awaitsPayer() && c.NextAttemptAt != nil && !c.Now.Before(*c.NextAttemptAt)
+}
+
 func (c *collecting) dueBySchedule() bool {
+	if c.awaitsPayer() {
+		return false
+	}
 	return c.ScheduledAttempts == 0 || (c.NextAttemptAt != nil && !c.Now.Before(*c.NextAttemptAt))
 }
 
@@ -264,7 +295,7 @@ func (c *collecting) attemptWithoutMethod(ctx context.Context) error {
 	if err := c.attempt(ctx, billing.PaymentFailed, failureNoMethod); err != nil {
 		return err
 	}
-	if err := c.dun(ctx, c.last, billing.NoticePaymentFailed); err != nil {
+	if err := c.dun(ctx, c.last); err != nil {
 		return err
 	}
 	return c.save(ctx)
@@ -288,11 +319,20 @@ RETURNING started_at`
 		"attempts_before": p.AttemptsBefore, "scheduled": p.Scheduled, "now": c.Now,
 	}).Scan(&p.StartedAt)
 	c.last = p
-	return wrap(fmt.Sprintf("record attempt %d", p.Attempt), err)
+	if err != nil {
+		return wrap(fmt.Sprintf("record attempt %d", p.Attempt), err)
+	}
+	return c.adoptReturns(ctx, p.PaymentIntentID)
 }
 
-// save writes what collection changes of an invoice.
+// save writes what collection changes of an invoice, and what follows from it.
 func (c *collecting) save(ctx context.Context) error {
+	if c.Status != billing.StatusOpen && c.Status != billing.StatusPastDue {
+		if err := c.liftSuspension(ctx); err != nil {
+			return err
+		}
+	}
+	c.FollowUpAt = c.planFollowUp()
 	const statement = `
 UPDATE invoices
    SET status             = @status,
@@ -305,13 +345,16 @@ UPDATE invoices
        first_attempt_at   = @first_attempt_at,
        next_attempt_at    = @next_attempt_at,
        scheduled_attempts = @scheduled_attempts,
-       retry_requested    = @retry_requested
+       retry_requested    = @retry_requested,
+       past_due_at        = @past_due_at,
+       follow_up_at       = @follow_up_at
  WHERE id = @invoice`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "status": c.Status, "amount_paid": c.AmountPaid, "amount_settled": c.AmountSettled,
 		"amount_credited": c.AmountCredited,
 		"due_at":          c.DueAt, "paid_at": c.PaidAt, "stripe_attempts": c.StripeAttempts, "first_attempt_at": c.FirstAttemptAt,
 		"next_attempt_at": c.NextAttemptAt, "scheduled_attempts": c.ScheduledAttempts, "retry_requested": c.RetryRequested,
+		"past_due_at": c.PastDueAt, "follow_up_at": c.FollowUpAt,
 	})
 	return wrap("save the collection", err)
 }
@@ -326,6 +369,11 @@ func (c *collecting) step(ctx context.Context, kind billing.StepKind) (billing.C
 	if kind == billing.StepCharge || kind == billing.StepResolve {
 		step.PaymentMethod, step.IdempotencyKey = c.last.PaymentMethod, c.last.IdempotencyKey
 		step.StartedAt, step.AttemptsBefore = c.last.StartedAt.UTC(), c.last.AttemptsBefore
+		step.Customer = c.Customer
+		step.CardRefused = c.CardCeiling.Valid && c.Total.GreaterThanOrEqual(c.CardCeiling.Decimal)
+	}
+	if err == nil && kind == billing.StepReturns {
+		step.Intents, err = c.intents(ctx)
 	}
 	if err == nil && kind == billing.StepCorrect {
 		step.Correction, err = c.beginCorrection(ctx)
@@ -339,17 +387,20 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 	state := billing.Collection{
 		Organization: c.Org, Invoice: c.ID, Status: c.Status, Due: billing.Money{Amount: c.amountDue(), Currency: c.Currency},
 		Attempt: c.last.Attempt, Attempts: len(c.Dunning), Payment: c.last.Status, FailureCode: c.last.FailureCode,
-		TestClock: c.TestClock, Seen: c.seen,
+		Reason: c.Reason, TestClock: c.TestClock, Seen: c.seen,
 	}
 	if c.Status == billing.StatusPastDue && c.RetryRequested || c.unsettled() && c.correction != nil {
 		state.Status = billing.StatusOpen // there is something to do
 	}
 	switch {
-	case state.Over():
 	case c.Stopped:
-		state.Stopped = true
-	default:
+		state.Stopped = !state.Over()
+	case c.Published && c.ReturnNews && !c.last.inFlight():
+		state.NextAt, state.NextWhat = c.Now, "what was refunded or disputed is asked for"
+	case state.Status == billing.StatusOpen:
 		state.NextAt, state.NextWhat = c.nextStep()
+	case c.FollowUpAt != nil:
+		state.NextAt, state.NextWhat = instant(c.FollowUpAt), "the overdue invoice is looked at again"
 	}
 	return state, wrap("count pending notices", c.tx.QueryRow(ctx, pending, c.ID).Scan(&state.Notices))
 }
@@ -377,10 +428,12 @@ func (c *collecting) nextStep() (at time.Time, what string) {
 		return c.Now.Add(lookAgainUnknown), "the unanswered attempt is asked for again"
 	case c.last.Status == billing.PaymentProcessing:
 		return c.Now.Add(lookAgainProcessing), "the payment on its way is asked for again"
-	case c.Collection == billing.SendInvoice:
-		return instant(c.DueAt), "the invoice is due"
+	case c.sent():
+		return c.nextOfSent()
 	case c.RetryRequested:
 		return c.Now, "the requested attempt"
+	case c.awaitsPayer():
+		return instant(c.NextAttemptAt), "the payer's time to confirm the payment is up"
 	case c.dueBySchedule():
 		return c.Now, c.nextAttemptOfTable()
 	default:
@@ -390,4 +443,50 @@ func (c *collecting) nextStep() (at time.Time, what string) {
 
 func (c *collecting) nextAttemptOfTable() string {
 	return fmt.Sprintf("attempt %d of %d", c.ScheduledAttempts+1, len(c.Dunning))
+}
+
+// nextOfSent is what comes next of an invoice that was sent and is not due yet,
+// or whose money is on its way.
+func (c *collecting) nextOfSent() (at time.Time, what string) {
+	at, what = instant(c.DueAt), "the invoice is due"
+	if c.DueAt != nil {
+		if reminder := billing.NextReminder(c.Reminders, c.FinalizedAt, *c.DueAt, c.Now); !reminder.IsZero() && reminder.Before(at) {
+			at, what = reminder.UTC(), "the payer is reminded"
+		}
+	}
+	if c.NextAttemptAt != nil && c.NextAttemptAt.After(at) {
+		at, what = instant(c.NextAttemptAt), "the payment on its way is asked for again"
+	}
+	return at, what
+}
+
+// planFollowUp is when an invoice that is past due is looked at again by itself:
+// to remind whoever it was sent to, or to suspend the organisation. nil = not.
+func (c *collecting) planFollowUp() *time.Time {
+	if c.Status != billing.StatusPastDue || !c.Published {
+		return nil
+	}
+	var first time.Time
+	if c.sent() && c.DueAt != nil {
+		first = billing.NextReminder(c.Reminders, c.FinalizedAt, *c.DueAt, c.Now)
+	}
+	if at, waits := c.suspension(); waits && (first.IsZero() || at.Before(first)) {
+		first = at
+	}
+	if !first.IsZero() && c.NextAttemptAt != nil && c.NextAttemptAt.After(first) {
+		first = *c.NextAttemptAt // money is on its way
+	}
+	return nullable(first)
+}
+
+// suspension is when this invoice suspends its organisation, if it is to.
+func (c *collecting) suspension() (at time.Time, waits bool) {
+	if c.SuspendAfter == nil || c.Suspended || c.PastDueAt == nil {
+		return time.Time{}, false
+	}
+	return c.PastDueAt.Add(time.Duration(*c.SuspendAfter) * 24 * time.Hour), true
+}
+
+func (c *collecting) followUpDue() bool {
+	return c.Status == billing.StatusPastDue && c.FollowUpAt != nil && !c.Now.Before(*c.FollowUpAt)
 }

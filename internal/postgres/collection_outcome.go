@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -76,12 +78,23 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 	case c.Status != billing.StatusOpen || p.Status == billing.PaymentProcessing:
 		return nil // nothing to be done about it
 	case p.Status == billing.PaymentRequiresAction:
-		return c.dun(ctx, p, billing.NoticeActionRequired)
+		return c.askPayer(ctx, p)
 	case p.FailureCode == failureNotAttempted:
 		c.giveBack(p)
 		return nil
 	}
-	return c.dun(ctx, p, billing.NoticePaymentFailed)
+	return c.dun(ctx, p)
+}
+
+// askPayer hands an attempt that the bank wants confirmed to the payer, with the
+// provider's page, once: it is no failed attempt, and no other is made by the
+// table meanwhile.
+func (c *collecting) askPayer(ctx context.Context, p payment) error {
+	deadline := billing.PayersDeadline(c.Dunning, *c.FirstAttemptAt, c.Now)
+	c.NextAttemptAt = &deadline
+	return c.notice(ctx, paymentNews{
+		kind: billing.NoticeActionRequired, attempt: p.Attempt, amount: p.Amount, failure: p.FailureCode, nextAt: c.NextAttemptAt,
+	})
 }
 
 func (c *collecting) updatePayment(ctx context.Context, p payment) error {
@@ -96,7 +109,10 @@ UPDATE payments
 	if p.Attempt == c.last.Attempt {
 		c.last = p
 	}
-	return wrap("record the outcome of an attempt", err)
+	if err != nil {
+		return wrap("record the outcome of an attempt", err)
+	}
+	return c.adoptReturns(ctx, p.PaymentIntentID)
 }
 
 // pay marks the invoice paid, by an attempt or (0) otherwise. A payment of an
@@ -125,7 +141,7 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 // person. Days that passed meanwhile are gone: a card is not charged several
 // times in a row because nobody could charge it in time. An attempt that has
 // been asked for since comes before all that.
-func (c *collecting) dun(ctx context.Context, p payment, kind billing.PaymentNoticeKind) error {
+func (c *collecting) dun(ctx context.Context, p payment) error {
 	for next := c.ScheduledAttempts; next < len(c.Dunning); next++ {
 		if at, _ := billing.NextAttempt(c.Dunning, *c.FirstAttemptAt, next); at.After(c.Now) {
 			break
@@ -137,15 +153,32 @@ func (c *collecting) dun(ctx context.Context, p payment, kind billing.PaymentNot
 	if more && !billing.HardDecline(p.FailureCode) {
 		c.NextAttemptAt = &at
 	}
-	news := paymentNews{kind: kind, attempt: p.Attempt, amount: p.Amount, failure: p.FailureCode, nextAt: c.NextAttemptAt}
+	news := paymentNews{kind: billing.NoticePaymentFailed, attempt: p.Attempt, amount: p.Amount, failure: p.FailureCode, nextAt: c.NextAttemptAt}
 	if c.RetryRequested {
 		news.nextAt = &c.Now
 	}
-	if err := c.notice(ctx, news); err != nil || news.nextAt != nil {
+	tell := c.notice
+	if p.FailureCode == failureNoMethod {
+		news.kind, tell = billing.NoticeNoMethod, c.noticeUnlessSaid
+	}
+	if err := tell(ctx, news); err != nil || news.nextAt != nil {
 		return err
 	}
-	c.Status = billing.StatusPastDue
 	news.kind = billing.NoticePastDue
+	return c.pastDue(ctx, news)
+}
+
+// pastDue hands the invoice to a person.
+func (c *collecting) pastDue(ctx context.Context, news paymentNews) error {
+	const action = "invoices.past_due"
+	by := itself("no payment came in, and none is tried by itself any more")
+	if _, err := audit(ctx, c.tx, c.Org, by, action, c.ID, statusForAudit(c.Status), statusForAudit(billing.StatusPastDue)); err != nil {
+		return err
+	}
+	c.Status, c.NextAttemptAt = billing.StatusPastDue, nil
+	if c.PastDueAt == nil {
+		c.PastDueAt = &c.Now
+	}
 	return c.notice(ctx, news)
 }
 
@@ -174,7 +207,7 @@ func (s *Store) RecordProviderState(ctx context.Context, invoice string, state b
 		if c.StripeInvoiceID != state.StripeID {
 			return billing.Conflict("invoice %q is %q at the provider, not %s", invoice, c.StripeInvoiceID, state.StripeID)
 		}
-		if c.Collection == billing.SendInvoice {
+		if c.sent() {
 			c.RetryRequested = false // to look was all that could be asked for
 		}
 		if err := c.newsRead(ctx); err != nil {
@@ -202,7 +235,7 @@ func openStanding(ctx context.Context, tx pgx.Tx, invoice string, state billing.
 
 // published notes what the provider says when its invoice becomes final.
 func (c *collecting) published(ctx context.Context, state billing.ProviderInvoiceState) error {
-	if c.Collection == billing.SendInvoice {
+	if c.sent() {
 		due := state.DueAt
 		if due.IsZero() {
 			due = c.Now.AddDate(0, 0, c.NetDays)
@@ -259,10 +292,9 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 	if err := c.endAttempt(ctx); err != nil {
 		return err
 	}
-	if err := c.bookSettlement(ctx, c.ID, c.remaining()); err != nil {
+	if err := c.receiveThere(ctx, c.remaining()); err != nil {
 		return err
 	}
-	c.AmountSettled = c.AmountSettled.Add(c.remaining())
 	if _, err := audit(ctx, c.tx, c.Org, provider, "invoices.paid", c.ID, statusForAudit(c.Status), statusForAudit(billing.StatusPaid)); err != nil {
 		return err
 	}
@@ -343,12 +375,94 @@ func (c *collecting) openThere(ctx context.Context, state billing.ProviderInvoic
 			Status: state.PaymentStatus, FailureCode: state.FailureCode, PaymentIntentID: state.PaymentIntentID,
 		})
 	}
-	sent := c.Collection == billing.SendInvoice && c.Status == billing.StatusOpen && c.DueAt != nil
-	if !sent || c.Now.Before(*c.DueAt) {
+	if err := c.receivedInPart(ctx, state); err != nil {
+		return err
+	}
+	if state.PaymentStatus == billing.PaymentProcessing {
+		c.waitForMoney()
 		return nil
 	}
-	c.Status = billing.StatusPastDue
-	return c.notice(ctx, paymentNews{kind: billing.NoticePastDue, amount: c.amountDue()})
+	return c.stillUnpaid(ctx)
+}
+
+// waitForMoney puts off what is done about an unpaid invoice: the payer has paid
+// at the provider, and the money takes days.
+func (c *collecting) waitForMoney() {
+	at := c.Now.Add(lookAgainProcessing)
+	if c.NextAttemptAt == nil || c.NextAttemptAt.Before(at) {
+		c.NextAttemptAt = &at
+	}
+}
+
+// stillUnpaid does what is due about an invoice that is not paid at the provider
+// and not about to be: it becomes past due, its payer is reminded, or its
+// organisation is suspended.
+func (c *collecting) stillUnpaid(ctx context.Context) error {
+	news := paymentNews{kind: billing.NoticePastDue, amount: c.amountDue()}
+	var err error
+	switch {
+	case c.sent() && c.Status == billing.StatusOpen && c.DueAt != nil && !c.Now.Before(*c.DueAt):
+		err = c.pastDue(ctx, news)
+	case c.payersTimeIsUp():
+		news.attempt, news.failure = c.last.Attempt, c.last.FailureCode
+		err = c.pastDue(ctx, news)
+	case c.sent():
+		c.NextAttemptAt = nil // no money is on its way
+		err = c.remind(ctx)
+	}
+	if at, waits := c.suspension(); err == nil && waits && c.Status == billing.StatusPastDue && !c.Now.Before(at) {
+		return c.suspend(ctx)
+	}
+	return err
+}
+
+// remind tells the payer of a sent invoice what the table says for today, once.
+func (c *collecting) remind(ctx context.Context) error {
+	unpaid := c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue
+	if !unpaid || c.DueAt == nil {
+		return nil
+	}
+	day, due := billing.DueReminder(c.Reminders, c.FinalizedAt, *c.DueAt, c.Now)
+	if !due {
+		return nil
+	}
+	return c.notice(ctx, paymentNews{kind: billing.NoticeReminder, amount: c.amountDue(), nextAt: c.DueAt, day: day})
+}
+
+// receivedInPart records what came in at the provider beyond what is known: bank
+// transfers that do not pay all. The rest stays due.
+func (c *collecting) receivedInPart(ctx context.Context, state billing.ProviderInvoiceState) error {
+	const known = `SELECT coalesce(sum(amount), 0) FROM provider_settlements WHERE invoice_id = $1`
+	var before decimal.Decimal
+	if err := c.tx.QueryRow(ctx, known, c.ID).Scan(&before); err != nil {
+		return wrap("read the settlements", err)
+	}
+	more := state.AmountPaid.Amount.Sub(before)
+	if !more.IsPositive() || more.GreaterThanOrEqual(c.remaining()) {
+		return nil // all of it is told by the invoice's status
+	}
+	if err := c.receiveThere(ctx, more); err != nil {
+		return err
+	}
+	c.AmountPaid = c.AmountPaid.Add(more)
+	was := map[string]any{"amount_paid": c.AmountPaid.Sub(more).String()}
+	_, err := audit(ctx, c.tx, c.Org, provider, "invoices.paid_in_part", c.ID, was, map[string]any{"amount_paid": c.AmountPaid.String()})
+	return err
+}
+
+// receiveThere records money that came in at the provider otherwise than by a
+// payment of ours.
+func (c *collecting) receiveThere(ctx context.Context, amount decimal.Decimal) error {
+	const statement = `INSERT INTO provider_settlements (invoice_id, amount, at) VALUES ($1, $2, $3) RETURNING id`
+	var id int64
+	if err := c.tx.QueryRow(ctx, statement, c.ID, amount, c.Now).Scan(&id); err != nil {
+		return wrap("record a settlement", err)
+	}
+	if err := c.bookSettlement(ctx, fmt.Sprintf("%s/there/%d", c.ID, id), amount); err != nil {
+		return err
+	}
+	c.AmountSettled = c.AmountSettled.Add(amount)
+	return nil
 }
 
 func statusForAudit(status billing.InvoiceStatus) any {

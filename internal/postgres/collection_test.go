@@ -212,7 +212,7 @@ func TestS15_WithoutAPaymentMethodTheTableRunsAllTheSame(t *testing.T) {
 	require.Equal(t, billing.StatusPastDue, f.begin().State.Status)
 	require.Len(t, f.payments(), 8)
 	require.Equal(t, "8 failed no_payment_method", f.payments()[7])
-	require.Len(t, f.paymentNotices(), 9)
+	require.Equal(t, []string{"1 no_payment_method next day 1", "8 past_due"}, f.paymentNotices(), "told once, and at the end")
 	_, err := f.SetPaymentMethod(f.ctx, "acme", "pm_first", tester)
 	require.NoError(t, err)
 	require.Equal(t, billing.StatusPaid, f.charge(succeeded).Status)
@@ -248,9 +248,12 @@ func TestS13_ACustomerWhoMustActIsToldOnceAndMayPayAtTheProvider(t *testing.T) {
 	state := f.charge(wantsAction)
 	require.Equal(t, billing.StatusOpen, state.Status)
 	require.Equal(t, billing.PaymentRequiresAction, state.Payment)
-	require.Equal(t, "1", days(state.NextAt))
-	require.Equal(t, []string{"1 action_required next day 1"}, f.paymentNotices())
-	require.Equal(t, billing.StepNone, f.begin().Do)
+	require.Equal(t, "14", days(state.NextAt), "as long as it would have been charged again")
+	require.Equal(t, []string{"1 action_required next day 14"}, f.paymentNotices())
+	for _, days := range []int{1, 3, 7, 13} {
+		f.clock(issuedAt.AddDate(0, 0, days))
+		require.Equal(t, billing.StepNone, f.begin().Do, "the bank is not asked again meanwhile")
+	}
 
 	f.event("evt_1", "invoice.paid")
 	require.Equal(t, billing.StepLook, f.begin().Do)
@@ -514,14 +517,14 @@ func TestASentInvoiceWaitsForItsDueDateAndTheProvidersWord(t *testing.T) {
 	require.Equal(t, billing.StepLook, f.begin().Do)
 	state := f.provider(open)
 	require.Equal(t, billing.StatusOpen, state.Status)
-	require.Equal(t, due, state.NextAt)
-	require.Equal(t, "the invoice is due", state.NextWhat)
+	require.Equal(t, due.AddDate(0, 0, -3), state.NextAt)
+	require.Equal(t, "the payer is reminded", state.NextWhat)
 
 	f.clock(due)
 	require.Equal(t, billing.StepLook, f.begin().Do)
 	state = f.provider(open)
 	require.Equal(t, billing.StatusPastDue, state.Status)
-	require.Equal(t, []string{"0 invoice_sent next day 14", "0 past_due"}, f.paymentNotices())
+	require.Equal(t, []string{"0 invoice_sent next day 14", "0 past_due"}, f.paymentNotices(), "no reminder of what has passed")
 	require.Equal(t, billing.StepNone, f.begin().Do)
 	f.clean()
 

@@ -15,18 +15,19 @@ import (
 const invoiceColumns = `
        id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, discount, total,
        CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid - amount_credited ELSE 0 END, amount_paid,
-       due_at, finalized_at, coalesce(stripe_invoice_id, ''), stripe_hosted_url, collection, content_hash`
+       due_at, finalized_at, coalesce(stripe_invoice_id, ''), stripe_hosted_url, collection, content_hash, collection_reason, past_due_at`
 
 func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
 	err = row.Scan(&i.ID, &i.Number, &i.Organization, &i.PeriodID, &i.Revision, &i.PeriodStart, &i.PeriodEnd, &i.Status, &i.Currency,
 		&i.Subtotal.Amount, &i.Discount.Amount, &i.Total.Amount, &i.AmountDue.Amount, &i.AmountPaid.Amount,
-		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID, &i.HostedURL, &i.Collection, &i.ContentHash)
+		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID, &i.HostedURL, &i.Collection, &i.ContentHash,
+		&i.CollectionReason, &i.PastDueAt)
 	i.Net.Amount = i.Subtotal.Amount.Add(i.Discount.Amount)
 	i.PeriodStart, i.PeriodEnd = i.PeriodStart.UTC(), i.PeriodEnd.UTC()
 	for _, money := range []*billing.Money{&i.Subtotal, &i.Discount, &i.Net, &i.Total, &i.AmountDue, &i.AmountPaid} {
 		money.Currency = i.Currency
 	}
-	for _, at := range []*time.Time{i.DueAt, i.FinalizedAt} {
+	for _, at := range []*time.Time{i.DueAt, i.FinalizedAt, i.PastDueAt} {
 		if at != nil {
 			*at = at.UTC()
 		}
@@ -40,6 +41,11 @@ func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoi
 	if invoice, err = readInvoice(ctx, s.pool, id); err != nil {
 		return invoice, err
 	}
+	returns, err := s.Returns(ctx, invoice.Organization, id)
+	if err != nil {
+		return invoice, err
+	}
+	invoice.Refunds, invoice.Disputes = returns[id].Refunds, returns[id].Disputes
 	invoice.Lines = []billing.Line{}
 	for line, err := range s.InvoiceLines(ctx, id, withMembers) {
 		if err != nil {

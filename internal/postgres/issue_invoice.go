@@ -39,6 +39,7 @@ func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, period
 	if err != nil {
 		return issued, err
 	}
+	defer func() { issued.Seen = last }() // of a failure, too
 	org, p, err := closeIntake(ctx, tx, book, orgID, periodID)
 	if err != nil {
 		return issued, err

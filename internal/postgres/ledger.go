@@ -42,6 +42,8 @@ const (
 	bookedVoid       bookingKind = "void"       // an invoice was withdrawn
 	bookedWriteOff   bookingKind = "write_off"  // an invoice was given up
 	bookedCreditNote bookingKind = "credit_note"
+	bookedRefund     bookingKind = "refund"  // money went back, or came back after all
+	bookedDispute    bookingKind = "dispute" // a bank has taken money back, or returned it
 )
 
 // booking is one transaction of the ledger, before it is posted. Nothing else

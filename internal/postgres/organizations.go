@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -17,15 +18,19 @@ const organizationColumns = `
        draft_window, late_window, limit_rule, discount, email, dunning, paused_at, closed_at, created_at,
        clock_at IS NOT NULL, coalesce(clock_at, now()),
        coalesce(stripe_customer_id, ''), coalesce(stripe_clock_id, ''),
-       approval, bound_growth, bound_floor, bound_total, bound_credit`
+       approval, bound_growth, bound_floor, bound_total, bound_credit,
+       suspend_after, reminders, card_ceiling, ` + suspendedSince + `, coalesce(` + suspendedWhy + `, '')`
 
 func scanOrganization(row pgx.CollectableRow) (org billing.Organization, err error) {
-	var paused, closed *time.Time
+	var paused, closed, suspended *time.Time
+	var ceiling decimal.NullDecimal
 	err = row.Scan(&org.ID, &org.Plan, &org.Currency, &org.Timezone, &org.AnchorDay, &org.PriceBook, &org.StartsAt,
 		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Discount, &org.Email, &org.Dunning,
 		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID,
-		&org.Approval, &org.Bounds.Growth, &org.Bounds.Floor, &org.Bounds.Total, &org.Bounds.Credit)
-	org.PausedAt, org.ClosedAt = instant(paused), instant(closed)
+		&org.Approval, &org.Bounds.Growth, &org.Bounds.Floor, &org.Bounds.Total, &org.Bounds.Credit,
+		&org.SuspendAfter, &org.Reminders, &ceiling, &suspended, &org.Suspended)
+	org.CardCeiling, org.CardExempt = ceiling.Decimal, !ceiling.Valid
+	org.PausedAt, org.ClosedAt, org.SuspendedAt = instant(paused), instant(closed), instant(suspended)
 	org.StartsAt, org.Now, org.CreatedAt = org.StartsAt.UTC(), org.Now.UTC(), org.CreatedAt.UTC()
 	return org, err
 }
@@ -111,16 +116,17 @@ func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organizati
 	const insert = `
 INSERT INTO organizations (id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days,
                            payment_method, draft_window, late_window, limit_rule, discount, email, dunning, clock_at,
-                           approval, bound_growth, bound_floor, bound_total, bound_credit)
+                           approval, bound_growth, bound_floor, bound_total, bound_credit, reminders, suspend_after, card_ceiling)
 VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, @collection, @net_days,
         @payment_method, @draft_window, @late_window, @limit_rule, @discount, @email, @dunning, @clock_at,
-        @approval, @bound_growth, @bound_floor, @bound_total, @bound_credit)
+        @approval, @bound_growth, @bound_floor, @bound_total, @bound_credit, @reminders, @suspend_after, @card_ceiling)
     ON CONFLICT (id) DO NOTHING`
 	args := pgx.NamedArgs{
 		"id": org.ID, "plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone,
 		"anchor_day": org.AnchorDay, "price_book": org.PriceBook, "starts_at": org.StartsAt,
 		"collection": org.Collection, "net_days": org.NetDays, "payment_method": org.PaymentMethod,
 		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "discount": org.Discount, "email": org.Email, "dunning": org.Dunning,
+		"reminders": org.Reminders, "suspend_after": org.SuspendAfter, "card_ceiling": ceilingOf(org),
 		"clock_at": nil,
 		"approval": org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
 		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit,
@@ -142,6 +148,7 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 		"plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone, "anchor_day": org.AnchorDay,
 		"prices": org.PriceBook, "start": org.StartsAt, "collection": org.Collection, "test_clock": org.TestClock,
 		"limit_rule": org.LimitRule, "discount": org.Discount, "approval": org.Approval,
+		"terms": org.Terms(),
 	})
 	return true, err
 }
@@ -194,6 +201,18 @@ func sameTerms(ctx context.Context, tx pgx.Tx, given, org billing.Organization) 
 	}
 	if given.Email == "" {
 		org.Email = stored.Email
+	}
+	if given.Dunning == nil {
+		org.Dunning = stored.Dunning
+	}
+	if given.Reminders == nil {
+		org.Reminders = stored.Reminders
+	}
+	if given.SuspendAfter == nil {
+		org.SuspendAfter = stored.SuspendAfter
+	}
+	if given.CardCeiling.IsZero() && !given.CardExempt {
+		org.CardCeiling, org.CardExempt = stored.CardCeiling, stored.CardExempt
 	}
 	if field := stored.Differs(org); field != "" {
 		if !stored.ClosedAt.IsZero() {

@@ -17,19 +17,30 @@ type paymentNews struct {
 	amount  decimal.Decimal
 	failure string
 	nextAt  *time.Time
+	day     int // of a reminder
 }
 
 // notice writes down news for the billing contact, each kind once per attempt.
 func (c *collecting) notice(ctx context.Context, news paymentNews) error {
 	const statement = `
-INSERT INTO payment_notices (org_id, invoice_id, attempt, kind, amount, failure_code, next_at, status, at)
-VALUES (@org, @invoice, @attempt, @kind, @amount, @failure, @next_at, 'pending', @now)
-    ON CONFLICT (invoice_id, attempt, kind) DO NOTHING`
+INSERT INTO payment_notices (org_id, invoice_id, attempt, kind, amount, failure_code, next_at, day, status, at)
+VALUES (@org, @invoice, @attempt, @kind, @amount, @failure, @next_at, @day, 'pending', @now)
+    ON CONFLICT (invoice_id, attempt, kind, day) DO NOTHING`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"org": c.Org, "invoice": c.ID, "attempt": news.attempt, "kind": news.kind, "amount": news.amount,
-		"failure": news.failure, "next_at": news.nextAt, "now": c.Now,
+		"failure": news.failure, "next_at": news.nextAt, "day": news.day, "now": c.Now,
 	})
 	return wrap("write a payment notice", err)
+}
+
+// noticeUnlessSaid writes news of which one notice is enough: the attempt before
+// had it already.
+func (c *collecting) noticeUnlessSaid(ctx context.Context, news paymentNews) error {
+	before, found, err := c.payment(ctx, news.attempt-1)
+	if err != nil || news.attempt > 1 && found && before.FailureCode == news.failure {
+		return err
+	}
+	return c.notice(ctx, news)
 }
 
 // noticeIfWritten writes news that only concerns somebody who had news of the
@@ -48,7 +59,7 @@ func (c *collecting) noticeIfWritten(ctx context.Context, news paymentNews) erro
 // are due for a try, oldest first.
 func (s *Store) PendingPaymentNotices(ctx context.Context, invoice string) ([]billing.PaymentNotice, error) {
 	const statement = `
-SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, o.email,
+SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, n.day, o.email,
        i.stripe_hosted_url
   FROM payment_notices n
   JOIN invoices i ON i.id = n.invoice_id
@@ -64,7 +75,7 @@ SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.cu
 	notices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n billing.PaymentNotice, err error) {
 		var next *time.Time
 		err = row.Scan(&n.ID, &n.Organization, &n.Invoice, &n.Number, &n.Kind, &n.Attempt, &n.Amount.Amount,
-			&n.Amount.Currency, &n.FailureCode, &next, &n.Email, &n.URL)
+			&n.Amount.Currency, &n.FailureCode, &next, &n.Day, &n.Email, &n.URL)
 		n.NextAt = instant(next)
 		return n, err
 	})
@@ -119,6 +130,7 @@ type PaymentNoticeRow struct {
 	Amount       billing.Money             `json:"amount"`
 	FailureCode  string                    `json:"failure_code"`
 	NextAt       *time.Time                `json:"next_at"`
+	Day          int                       `json:"day"`    // of a reminder: days after the due date
 	Status       string                    `json:"status"` // pending, sent, failed
 	Failure      string                    `json:"failure"`
 	At           time.Time                 `json:"at"`
@@ -128,7 +140,7 @@ type PaymentNoticeRow struct {
 // they were written.
 func (s *Store) PaymentNotices(ctx context.Context, org string) ([]PaymentNoticeRow, error) {
 	const statement = `
-SELECT n.id, n.org_id, n.invoice_id, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, n.status, n.failure, n.at
+SELECT n.id, n.org_id, n.invoice_id, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, n.day, n.status, n.failure, n.at
   FROM payment_notices n
   JOIN invoices i ON i.id = n.invoice_id
  WHERE n.org_id = $1
@@ -142,7 +154,7 @@ SELECT n.id, n.org_id, n.invoice_id, n.kind, n.attempt, n.amount, i.currency, n.
 	}
 	notices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n PaymentNoticeRow, err error) {
 		err = row.Scan(&n.ID, &n.Organization, &n.Invoice, &n.Kind, &n.Attempt, &n.Amount.Amount, &n.Amount.Currency,
-			&n.FailureCode, &n.NextAt, &n.Status, &n.Failure, &n.At)
+			&n.FailureCode, &n.NextAt, &n.Day, &n.Status, &n.Failure, &n.At)
 		n.At = n.At.UTC()
 		if n.NextAt != nil {
 			*n.NextAt = n.NextAt.UTC()

@@ -22,6 +22,9 @@ type Payment struct {
 	PaymentMethod   string                `json:"payment_method"`
 	PaymentIntentID string                `json:"stripe_payment_intent_id"`
 	CreatedAt       time.Time             `json:"created_at"`
+
+	Refunds  []billing.Refund  `json:"refunds"`  // of it, at the provider
+	Disputes []billing.Dispute `json:"disputes"` // likewise
 }
 
 // Payments lists an organisation's payments in the order in which they were made.
@@ -46,7 +49,32 @@ SELECT p.id, p.invoice_id, p.attempt, p.status, p.amount, i.currency, p.failure_
 		p.CreatedAt = p.CreatedAt.UTC()
 		return p, err
 	})
-	return payments, wrap("list the payments of "+org, err)
+	if err != nil {
+		return nil, wrap("list the payments of "+org, err)
+	}
+	returns, err := s.Returns(ctx, org, "")
+	for i := range payments {
+		payments[i].addReturns(returns[payments[i].Invoice])
+	}
+	return payments, err
+}
+
+// addReturns adds what went back of a payment that succeeded.
+func (p *Payment) addReturns(returns billing.Returns) {
+	p.Refunds, p.Disputes = []billing.Refund{}, []billing.Dispute{}
+	if p.Status != billing.PaymentSucceeded {
+		return
+	}
+	for _, refund := range returns.Refunds {
+		if refund.PaymentIntentID == p.PaymentIntentID {
+			p.Refunds = append(p.Refunds, refund)
+		}
+	}
+	for _, dispute := range returns.Disputes {
+		if dispute.PaymentIntentID == p.PaymentIntentID {
+			p.Disputes = append(p.Disputes, dispute)
+		}
+	}
 }
 
 // RequestRetry has an invoice charged again now, whatever the dunning table says;

@@ -69,7 +69,8 @@ func lockProviderInvoice(ctx context.Context, tx pgx.Tx, invoice string) (p bill
 	const statement = `
 SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''), i.total, i.currency,
        i.collection, i.net_days, i.period_start, i.period_end, i.period_id, i.revision, i.status, i.stripe_tried_at,
-       coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL
+       coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL,
+       i.collection = 'charge_automatically' AND i.total >= o.card_ceiling IS TRUE
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
@@ -81,7 +82,7 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
 	var triedAt *time.Time
 	err = tx.QueryRow(ctx, statement, invoice).Scan(&p.Invoice, &p.Number, &p.Organization, &p.Installation, &p.Customer,
 		&p.Total.Amount, &p.Total.Currency, &p.Collection, &p.NetDays, &p.PeriodStart, &p.PeriodEnd, &period, &revision, &status,
-		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized)
+		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, billing.NotFound("invoice %q does not exist", invoice)
@@ -93,6 +94,34 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
 	p.PeriodStart, p.PeriodEnd, p.TriedAt = p.PeriodStart.UTC(), p.PeriodEnd.UTC(), instant(triedAt)
 	p.IdempotencyKey = providerInvoiceKey(p.Installation, p.Organization, period, revision)
 	return p, nil
+}
+
+// SendInstead has an invoice that would be charged sent to be paid by bank
+// transfer, with the organisation's days to pay it, before the provider is told
+// of it. Doing it again changes nothing.
+func (s *Store) SendInstead(ctx context.Context, invoice, reason string) error {
+	const statement = `
+UPDATE invoices i
+   SET collection = 'send_invoice', collection_reason = @reason, due_at = i.finalized_at + make_interval(days => i.net_days)
+  FROM organizations o
+ WHERE i.id = @invoice AND o.id = i.org_id AND i.collection = 'charge_automatically' AND i.stripe_invoice_id IS NULL
+RETURNING o.id, o.email`
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		var org, email string
+		err := tx.QueryRow(ctx, statement, pgx.NamedArgs{"invoice": invoice, "reason": reason}).Scan(&org, &email)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
+		case email == "":
+			return billing.Conflict("%s, and organization %q has no address that the invoice could be sent to: starter org set %s --email ADDRESS", reason, org, org)
+		}
+		before := map[string]any{"collection": billing.ChargeAutomatically}
+		_, err = audit(ctx, tx, org, itself(reason), "invoices.send_instead", invoice, before, map[string]any{"collection": billing.SendInvoice})
+		return err
+	})
+	return wrap("send "+invoice+" instead of charging it", err)
 }
 
 // RecordProviderInvoice records the provider's id of an invoice. News that came

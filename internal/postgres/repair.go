@@ -48,8 +48,8 @@ func (s *Store) StartCycle(ctx context.Context, orgID string, by By) error {
 
 // ExpectedWorkflows lists what must be running for an organisation: its cycle,
 // the invoicing of every period that is over and not yet published, and the
-// collection of every invoice that is open, or of which there is news, or which is to
-// be corrected. Repair starts what of it is missing.
+// collection of every invoice that is open, of which there is news, or that is to
+// be corrected or followed up. Repair starts what of it is missing.
 func (s *Store) ExpectedWorkflows(ctx context.Context, orgID string) (expected []ExpectedWorkflow, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
@@ -84,9 +84,10 @@ SELECT 'collect/' || i.id, 'collect', i.org_id, i.period_id, i.revision, i.id, N
    AND (i.stripe_finalized_at IS NOT NULL OR i.status = 'open')
    AND (i.status = 'open' AND i.stripe_finalized_at IS NOT NULL
         OR EXISTS (SELECT FROM invoice_corrections x WHERE x.invoice_id = i.id AND x.status = 'requested')
-        OR i.status = 'past_due' AND i.retry_requested
-        OR i.status IN ('past_due', 'written_off')
-           AND EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL))`
+        OR i.status = 'past_due' AND (i.retry_requested OR i.follow_up_at IS NOT NULL)
+        OR EXISTS (SELECT FROM stripe_events e
+                    WHERE e.invoice_id = i.id AND e.processed_at IS NULL
+                      AND (i.status IN ('past_due', 'written_off') OR e.type ~ '^(charge\.(refund|dispute)|refund\.)')))`
 
 func expectedWorkflows(ctx context.Context, tx pgx.Tx, org billing.Organization) ([]ExpectedWorkflow, error) {
 	rows, err := tx.Query(ctx, expectedOf, pgx.NamedArgs{"org": org.ID})

@@ -12,16 +12,8 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// StripeEvent is what the provider told us of, as far as it counts: which object
-// to look at. Nothing else in it is believed.
-type StripeEvent struct {
-	ID              string
-	Type            string
-	ObjectID        string
-	CustomerID      string // "" = of no customer
-	StripeInvoiceID string // "" = of no invoice
-	Created         time.Time
-}
+// StripeEvent is what the provider told us of, as far as it counts.
+type StripeEvent = billing.ProviderEvent
 
 // What became of an event of the provider's.
 const (
@@ -37,18 +29,29 @@ const (
 var echoes = []string{"invoice.created", "invoice.updated", "invoice.finalized", "invoice.sent", "invoice.upcoming"}
 
 // tellsOfInvoice tells whether events of a type are worth a look at the invoice.
-// Whatever happens to an invoice's payment shows as an event of the invoice.
+// Whatever happens to an invoice's payment shows as an event of the invoice, but
+// that money is on its way, or came in part.
 func tellsOfInvoice(eventType string) bool {
-	return strings.HasPrefix(eventType, "invoice.") && !slices.Contains(echoes, eventType)
+	return strings.HasPrefix(eventType, "invoice.") && !slices.Contains(echoes, eventType) ||
+		slices.Contains([]string{"payment_intent.processing", "payment_intent.partially_funded"}, eventType)
+}
+
+// tellsOfReturn tells whether events of a type are worth asking what of a
+// payment was refunded or disputed.
+func tellsOfReturn(eventType string) bool {
+	return eventType == "charge.refunded" || slices.ContainsFunc([]string{"charge.refund.", "refund.", "charge.dispute."},
+		func(prefix string) bool { return strings.HasPrefix(eventType, prefix) })
 }
 
 // RecordStripeEvent stores an event of the provider's once, by its id, and tells
 // whether it is new. In the same transaction the collection of its invoice is
-// nudged, if that is ours by its id and its customer and still to be paid.
+// nudged, if that is ours by its id and its customer and still to be paid, or if
+// something of what was paid for it may have gone back.
 func (s *Store) RecordStripeEvent(ctx context.Context, event StripeEvent) (isNew bool, err error) {
 	const insert = `
-INSERT INTO stripe_events (id, type, object_id, customer_id, stripe_invoice_id, invoice_id, created_at, processed_at, outcome)
-VALUES (@id, @type, @object, @customer, @stripe_invoice, @invoice, @created,
+INSERT INTO stripe_events (id, type, object_id, customer_id, stripe_invoice_id, payment_intent_id, invoice_id, created_at,
+                           processed_at, outcome)
+VALUES (@id, @type, @object, @customer, @stripe_invoice, @intent, @invoice, @created,
         CASE WHEN @outcome <> 'news' THEN now() END, @outcome)
     ON CONFLICT (id) DO NOTHING`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -59,7 +62,7 @@ VALUES (@id, @type, @object, @customer, @stripe_invoice, @invoice, @created,
 		}
 		tag, err := tx.Exec(ctx, insert, pgx.NamedArgs{
 			"id": event.ID, "type": event.Type, "object": event.ObjectID, "customer": event.CustomerID,
-			"stripe_invoice": event.StripeInvoiceID, "invoice": invoice, "created": event.Created, "outcome": outcome,
+			"stripe_invoice": event.StripeInvoiceID, "intent": event.PaymentIntentID, "invoice": invoice, "created": event.Created, "outcome": outcome,
 		})
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
@@ -74,24 +77,32 @@ VALUES (@id, @type, @object, @customer, @stripe_invoice, @invoice, @created,
 }
 
 // matchStripeEvent finds the invoice that an event tells of; nil = none of ours.
+// An event of a refund or dispute may name nothing but the payment: that is of
+// an invoice if it is recorded as its payment.
 func matchStripeEvent(ctx context.Context, tx pgx.Tx, event StripeEvent) (invoice *string, org, outcome string, err error) {
 	const statement = `
-SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''),
-       i.stripe_finalized_at IS NOT NULL AND i.status IN ('open', 'past_due', 'written_off')
+SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''), i.stripe_finalized_at IS NOT NULL,
+       i.status IN ('open', 'past_due', 'written_off')
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
- WHERE i.stripe_invoice_id = $1`
+ WHERE i.stripe_invoice_id = @stripe_invoice
+    OR @of_return AND @stripe_invoice = ''
+       AND i.id = (SELECT p.invoice_id FROM payments p
+                    WHERE p.stripe_payment_intent_id = @intent AND p.stripe_payment_intent_id <> '' LIMIT 1)`
 	var customer string
-	var collected bool
-	err = tx.QueryRow(ctx, statement, event.StripeInvoiceID).Scan(&invoice, &org, &customer, &collected)
+	var published, unsettled bool
+	ofReturn := tellsOfReturn(event.Type)
+	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{
+		"stripe_invoice": event.StripeInvoiceID, "intent": event.PaymentIntentID, "of_return": ofReturn,
+	}).Scan(&invoice, &org, &customer, &published, &unsettled)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, "", eventIgnored, nil
 	case err != nil:
 		return nil, "", "", err
-	case customer != event.CustomerID:
+	case customer != event.CustomerID && !(ofReturn && event.CustomerID == ""):
 		return nil, "", eventQuarantined, nil
-	case collected && tellsOfInvoice(event.Type):
+	case published && (ofReturn || unsettled && tellsOfInvoice(event.Type)):
 		return invoice, org, eventNews, nil
 	}
 	return invoice, org, eventNoted, nil
@@ -134,28 +145,43 @@ UPDATE stripe_events
 // takeNews marks the news that are there before the provider is asked: only they
 // are answered by what it says. A look that is never recorded leaves them open.
 func (c *collecting) takeNews(ctx context.Context) error {
-	return c.markNews(ctx, eventNews, eventLooking, false)
+	return c.markNews(ctx, eventNews, eventLooking, false, false)
 }
 
 // newsRead marks the news of before the provider was asked as looked into.
 func (c *collecting) newsRead(ctx context.Context) error {
-	return c.markNews(ctx, eventLooking, eventLooked, true)
+	return c.markNews(ctx, eventLooking, eventLooked, true, false)
 }
 
 // noteNews marks news of an invoice that is settled.
 func (c *collecting) noteNews(ctx context.Context) error {
-	if err := c.markNews(ctx, eventNews, eventNoted, true); err != nil {
+	if err := c.markNews(ctx, eventNews, eventNoted, true, false); err != nil {
 		return err
 	}
-	return c.markNews(ctx, eventLooking, eventNoted, true)
+	return c.markNews(ctx, eventLooking, eventNoted, true, false)
 }
 
-func (c *collecting) markNews(ctx context.Context, from, to string, done bool) error {
+// takeReturnNews and returnNewsRead are the same for news of refunds and
+// disputes, which are asked for by themselves.
+func (c *collecting) takeReturnNews(ctx context.Context) error {
+	return c.markNews(ctx, eventNews, eventLooking, false, true)
+}
+
+func (c *collecting) returnNewsRead(ctx context.Context) error {
+	const left = `
+SELECT EXISTS (SELECT FROM stripe_events WHERE invoice_id = $1 AND processed_at IS NULL AND type ~ '^(charge\.(refund|dispute)|refund\.)')`
+	if err := c.markNews(ctx, eventLooking, eventLooked, true, true); err != nil {
+		return err
+	}
+	return wrap("read the provider's news", c.tx.QueryRow(ctx, left, c.ID).Scan(&c.ReturnNews))
+}
+
+func (c *collecting) markNews(ctx context.Context, from, to string, done, ofReturns bool) error {
 	const statement = `
 UPDATE stripe_events
    SET outcome = @to, processed_at = CASE WHEN @done THEN now() END
- WHERE invoice_id = @invoice AND outcome = @from AND processed_at IS NULL`
-	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": c.ID, "from": from, "to": to, "done": done})
+ WHERE invoice_id = @invoice AND outcome = @from AND processed_at IS NULL AND (type ~ '^(charge\.(refund|dispute)|refund\.)') = @of_returns`
+	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": c.ID, "from": from, "to": to, "done": done, "of_returns": ofReturns})
 	return wrap("mark the provider's news", err)
 }
 

@@ -235,6 +235,7 @@ func databaseChecks() []check {
 		{"invoice_numbers", invoiceNumbersHaveNoGap},
 		{"credit_note_numbers", noteNumbersHaveNoGap},
 		{"final_rows", finalRowsAreGuarded},
+		{"provider_orphan", nothingIsAtTheProviderAlone},
 	}
 }
 
@@ -278,7 +279,16 @@ SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' T
                ('invoice_line_members_are_final'), ('audit_log_is_final'), ('invoices_stay'), ('invoice_lines_stay'),
                ('invoice_line_members_stay'), ('invoice_line_members_hang_under_a_line'), ('invoice_releases_are_final'),
                ('invoices_move_forward'), ('invoice_corrections_are_final'), ('ledger_transactions_are_final'), ('ledger_entries_are_final'),
+               ('provider_settlements_are_final'), ('refunds_are_final'), ('disputes_are_final'),
                ('ledger_transactions_balance'), ('ledger_entries_balance')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
+ ORDER BY 1`
+
+// I22: what carries our mark at the provider is one of our invoices, as far as
+// the last sweep saw.
+const nothingIsAtTheProviderAlone = `
+SELECT o.stripe_invoice_id, 'recorded as the provider''s invoice of ' || o.invoice_id, 'recorded nowhere, ' || o.status || ' there'
+  FROM provider_orphans o
+ WHERE ` + isOrphan + `
  ORDER BY 1`

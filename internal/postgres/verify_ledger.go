@@ -6,6 +6,7 @@ func ledgerChecks() []check {
 	return []check{
 		{"ledger_balance", transactionsSumToZero},
 		{"ledger_cash", cashIsWhatCameIn},
+		{"ledger_returns", returnsAreWhatWentBack},
 		{"ledger_receivable", receivableIsWhatIsOwed},
 		{"ledger_revenue", revenueIsWhatWasCharged},
 		{"ledger_credits", creditsAreWhatIsLeftOfThem},
@@ -44,9 +45,9 @@ WITH booked AS (
     SELECT * FROM invoices WHERE org_id = @org
 )`
 
-// differing ends a check that compares one account with what is expected of each
+// differingSums ends a check that compares one account with what is expected of each
 // invoice.
-const differing = `
+const differingSums = `
 SELECT coalesce(nullif(id, ''), 'no invoice'), trim_scale(coalesce(x.amount, 0))::text, trim_scale(coalesce(b.amount, 0))::text
   FROM expected x
   FULL JOIN actual b USING (id)
@@ -55,16 +56,37 @@ SELECT coalesce(nullif(id, ''), 'no invoice'), trim_scale(coalesce(x.amount, 0))
    AND (@period = '' OR i.period_id = @period)
  ORDER BY 1`
 
-// I24: cash is what payments of ours brought in, and settlements are what was
-// paid otherwise.
+// I24: cash is what payments of ours brought in, less what went back of it, and
+// settlements are what was paid otherwise.
 const cashIsWhatCameIn = booked + `, expected AS (
     SELECT i.id, i.amount_settled + coalesce(sum(p.amount), 0) AS amount
       FROM issued i
       LEFT JOIN payments p ON p.invoice_id = i.id AND p.status = 'succeeded'
      GROUP BY i.id, i.amount_settled
 ), actual AS (
-    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('cash', 'settlements') GROUP BY id
-)` + differing
+    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('cash', 'settlements', 'refunds', 'disputes') GROUP BY id
+)` + differingSums
+
+// I24: what went back of payments is what refunds took and have not returned, and
+// what disputes hold that are not won.
+const returnsAreWhatWentBack = booked + `, refunded AS (
+    SELECT DISTINCT ON (r.stripe_refund_id) r.invoice_id, r.amount, r.status
+      FROM refunds r
+     ORDER BY r.stripe_refund_id, r.id DESC
+), disputed AS (
+    SELECT DISTINCT ON (d.stripe_dispute_id) d.invoice_id, d.amount, d.status
+      FROM disputes d
+     ORDER BY d.stripe_dispute_id, d.id DESC
+), expected AS (
+    SELECT i.id, sum(x.amount) AS amount
+      FROM issued i
+      JOIN (SELECT invoice_id, amount FROM refunded WHERE status IN ('pending', 'succeeded')
+             UNION ALL
+            SELECT invoice_id, amount FROM disputed WHERE status <> 'won' AND status !~ '^warning_') x ON x.invoice_id = i.id
+     GROUP BY i.id
+), actual AS (
+    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('refunds', 'disputes') GROUP BY id
+)` + differingSums
 
 // I26: what is receivable is what remains of the open invoices, and what is
 // carried and on no other invoice yet.
@@ -75,7 +97,7 @@ const receivableIsWhatIsOwed = booked + `, expected AS (
       FROM issued i
 ), actual AS (
     SELECT id, amount FROM booked WHERE account = 'receivable'
-)` + differing
+)` + differingSums
 
 // Revenue is what live invoices charge, less their credit notes. What was carried
 // forward is the revenue of the invoice that it comes from.
@@ -89,7 +111,7 @@ const revenueIsWhatWasCharged = booked + `, expected AS (
      WHERE i.status <> 'void'
 ), actual AS (
     SELECT id, amount FROM booked WHERE account = 'revenue'
-)` + differing
+)` + differingSums
 
 // M08: what is owed to the organisation is its credit notes on paid invoices, less
 // what live invoices have used of them.
@@ -108,7 +130,7 @@ const creditsAreWhatIsLeftOfThem = booked + `, used AS (
      GROUP BY id
 ), actual AS (
     SELECT id, amount FROM booked WHERE account = 'credits'
-)` + differing
+)` + differingSums
 
 // M08: no more of a credit note is used, on live invoices, than it was of; and
 // nothing else is.
@@ -135,7 +157,7 @@ const roundingIsOnTheInvoices = booked + `, expected AS (
      GROUP BY i.id
 ), actual AS (
     SELECT id, amount FROM booked WHERE account = 'rounding'
-)` + differing
+)` + differingSums
 
 // What was given up is what remains of the invoices that were written off.
 const badDebtIsWhatWasGivenUp = booked + `, expected AS (
@@ -144,4 +166,4 @@ const badDebtIsWhatWasGivenUp = booked + `, expected AS (
      WHERE i.status = 'written_off'
 ), actual AS (
     SELECT id, amount FROM booked WHERE account = 'bad_debt'
-)` + differing
+)` + differingSums

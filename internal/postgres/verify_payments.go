@@ -7,6 +7,8 @@ func paymentChecks() []check {
 		{"paid_settled", paidIsCollected},
 		{"payment_attempts", attemptsAreNumbered},
 		{"payment_in_flight", nothingMovesOnceSettled},
+		{"refunds_sum", refundsStayWithinThePayments},
+		{"suspension", onlyTheOverdueSuspend},
 	}
 }
 
@@ -72,4 +74,28 @@ SELECT i.id,
  WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
  GROUP BY i.id
 HAVING i.status <> 'open' OR count(*) > 1
+ ORDER BY i.id`
+
+// No more went back than came in.
+const refundsStayWithinThePayments = `
+WITH standing AS (
+    SELECT DISTINCT ON (r.stripe_refund_id) r.*
+      FROM refunds r
+     ORDER BY r.stripe_refund_id, r.id DESC
+)
+SELECT i.id, 'at most ' || trim_scale(i.amount_paid), trim_scale(sum(s.amount))::text
+  FROM standing s
+  JOIN invoices i ON i.id = s.invoice_id
+ WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND s.status IN ('pending', 'requires_action', 'succeeded')
+ GROUP BY i.id, i.amount_paid
+HAVING sum(s.amount) > i.amount_paid
+ ORDER BY i.id`
+
+// R78: an invoice suspends its organisation only while it is to be paid.
+const onlyTheOverdueSuspend = `
+SELECT i.id, 'no suspension by an invoice that is ' || i.status, 'since ' || s.at
+  FROM suspensions s
+  JOIN invoices i ON i.id = s.invoice_id
+ WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+   AND s.lifted_at IS NULL AND i.status NOT IN ('open', 'past_due')
  ORDER BY i.id`

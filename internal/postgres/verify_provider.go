@@ -65,7 +65,7 @@ func (s *Store) publishedInvoices(ctx context.Context, org, invoice string) ([]p
 	const statement = `
 SELECT i.id, i.org_id, coalesce(i.stripe_invoice_id, ''), i.status, i.stripe_finalized_at IS NOT NULL, i.total, i.currency,
        (SELECT count(*) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded'),
-       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'cash'),
+       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account IN ('cash', 'refunds', 'disputes')),
        (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'receivable'),
        EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id AND p.status IN ('unknown', 'processing'))
   FROM invoices i

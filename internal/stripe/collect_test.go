@@ -25,6 +25,9 @@ type ledger struct {
 	status   billing.InvoiceStatus
 }
 
+// MayWrite: billing is not stopped.
+func (l *ledger) MayWrite(context.Context) error { return nil }
+
 func (l *ledger) BeginCollection(context.Context, string) (billing.ChargeStep, error) {
 	step := billing.ChargeStep{Do: billing.StepResolve, State: l.state()}
 	switch last := l.state().Payment; {

@@ -21,6 +21,9 @@ type corrections struct {
 	unknownID bool // the making of the invoice got no answer
 }
 
+// MayWrite: billing is not stopped.
+func (c *corrections) MayWrite(context.Context) error { return nil }
+
 func (c *corrections) BeginCollection(context.Context, string) (billing.ChargeStep, error) {
 	if c.came != nil {
 		return billing.ChargeStep{Do: billing.StepNone}, nil

@@ -118,6 +118,15 @@ func (g *Gateway) SetPaymentMethod(ctx context.Context, customer, method, idempo
 	return attached, nil
 }
 
+// SetEmail changes where Stripe sends a customer's invoices. Each wish of a
+// person has its own key.
+func (g *Gateway) SetEmail(ctx context.Context, customer, email, idempotencyKey string) error {
+	_, err := write(ctx, idempotencyKey, func(params sdk.Params) (*sdk.Customer, error) {
+		return g.api.Customers.Update(customer, &sdk.CustomerParams{Params: params, Email: sdk.String(email)})
+	})
+	return failure(err, "set the address of %s", customer)
+}
+
 // attachedElsewhere is a payment method that belongs to another customer.
 type attachedElsewhere struct {
 	method, customer string

@@ -58,7 +58,7 @@ func TestWebhook_SaysWhatTheEventIsAbout(t *testing.T) {
 		},
 		"a payment for no invoice": {
 			`{"id":"pi_1","object":"payment_intent","customer":null,"invoice":null}`,
-			stripe.Event{ObjectID: "pi_1"},
+			stripe.Event{ObjectID: "pi_1", IntentID: "pi_1"},
 		},
 		"a customer": {`{"id":"cus_1","object":"customer"}`, stripe.Event{ObjectID: "cus_1", CustomerID: "cus_1"}},
 	} {
@@ -117,7 +117,26 @@ func TestJ15_WebhooksThatAreRefused(t *testing.T) {
 			requireFinal(t, billing.ErrInvalid, err)
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "whsec_")
+			var refusal *stripe.Refusal
+			require.ErrorAs(t, err, &refusal)
+			require.Equal(t, reasonOf(c.want), refusal.Reason)
 		})
+	}
+}
+
+// reasonOf is the reason under which a refusal is counted, by what it says.
+func reasonOf(says string) string {
+	switch {
+	case strings.Contains(says, "ago"):
+		return stripe.RefusedOld
+	case strings.Contains(says, "ahead"):
+		return stripe.RefusedFuture
+	case strings.Contains(says, "mode"):
+		return stripe.RefusedMode
+	case strings.Contains(says, "ignature"), strings.Contains(says, "secret"):
+		return stripe.RefusedSignature
+	default:
+		return stripe.RefusedContent
 	}
 }
 

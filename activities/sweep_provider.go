@@ -1,0 +1,144 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+const (
+	// eventsReach is how far back the provider lists events: 30 days, less a margin.
+	eventsReach = 30*24*time.Hour - time.Hour
+	// sweepOverlap is what two sweeps read twice, since the provider's clock is not
+	// ours and what is under way shows a little later.
+	sweepOverlap = time.Hour
+	// markedReach is how far back the first sweep looks for invoices of ours.
+	markedReach = 90 * 24 * time.Hour
+	// underWay is how long an invoice may take from being made at the provider to
+	// being recorded here.
+	underWay = time.Hour
+
+	looksPerSweep         = 200
+	organizationsPerBatch = 100
+)
+
+// The lists that are swept.
+const (
+	listEvents   = "events"
+	listInvoices = "invoices"
+)
+
+// SweepEvents reads one page of what happened at the provider: what no webhook
+// told of is stored as if it had been told, and looked into like that.
+func (a *Activities) SweepEvents(ctx context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	if page.Since.IsZero() {
+		swept, err := a.store.SweptTo(ctx, listEvents)
+		if err != nil {
+			return page, final(err)
+		}
+		page.Until = a.now().UTC().Truncate(time.Second)
+		page.Since = latest(swept.Add(-sweepOverlap), page.Until.Add(-eventsReach))
+	}
+	events, page, err := a.provider.Events(ctx, page)
+	if err != nil {
+		return page, final(fmt.Errorf("sweep the provider's events: %w", err))
+	}
+	for _, event := range events {
+		isNew, err := a.store.RecordStripeEvent(ctx, event)
+		if err != nil {
+			return page, final(err)
+		}
+		if isNew {
+			page.New++
+		}
+	}
+	if page.Done {
+		err = a.store.RecordSweep(ctx, listEvents, page.Until)
+	}
+	return page, final(err)
+}
+
+// SweepInvoices reads one page of the provider's invoices and records those that
+// carry our mark and are not known here: made by a call whose answer was lost for
+// good, or by a database that was restored since.
+func (a *Activities) SweepInvoices(ctx context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	if page.Since.IsZero() {
+		swept, err := a.store.SweptTo(ctx, listInvoices)
+		if err != nil {
+			return page, final(err)
+		}
+		page.Until = a.now().UTC().Truncate(time.Second).Add(-underWay)
+		page.Since = latest(swept.Add(-sweepOverlap), page.Until.Add(-markedReach))
+		oldest, err := a.store.OldestOrphan(ctx)
+		if err != nil {
+			return page, final(err)
+		}
+		if !oldest.IsZero() && oldest.Before(page.Since) {
+			page.Since = oldest // what became of it
+		}
+	}
+	installation, err := a.store.Installation(ctx)
+	if err != nil {
+		return page, final(err)
+	}
+	marks, page, err := a.provider.Marked(ctx, installation, page)
+	if err != nil {
+		return page, final(fmt.Errorf("sweep the provider's invoices: %w", err))
+	}
+	orphans, err := a.store.RecordMarks(ctx, marks)
+	if err != nil {
+		return page, final(err)
+	}
+	if page.New += orphans; orphans > 0 {
+		a.log.Warn("invoices at the provider are recorded nowhere", "count", orphans, "see", "starter verify")
+	}
+	if page.Done {
+		err = a.store.RecordSweep(ctx, listInvoices, page.Until)
+	}
+	return page, final(err)
+}
+
+// RequestLooks has unsettled invoices looked at whose provider has not been asked
+// for a day, however old they are.
+func (a *Activities) RequestLooks(ctx context.Context, _ billing.SweepPage) (int, error) {
+	asked, err := a.store.RequestLooks(ctx, looksPerSweep)
+	return asked, final(err)
+}
+
+// StartMissing starts what should run and does not, for some organisations after
+// the one where the last call stopped.
+func (a *Activities) StartMissing(ctx context.Context, after string) (billing.Missing, error) {
+	found := billing.Missing{}
+	organizations, err := a.store.OrganizationsAfter(ctx, after, organizationsPerBatch)
+	if err != nil {
+		return found, final(err)
+	}
+	for _, organization := range organizations {
+		if activity.IsActivity(ctx) {
+			activity.RecordHeartbeat(ctx, organization)
+		}
+		started, err := a.runner.StartMissing(ctx, organization)
+		if err != nil {
+			return found, final(fmt.Errorf("start what is missing of %s: %w", organization, err))
+		}
+		for _, id := range started {
+			a.log.Warn("a workflow that should run did not, and was started", "organization", organization, "workflow", id)
+		}
+		found.Started = append(found.Started, started...)
+	}
+	if len(organizations) == organizationsPerBatch {
+		found.After = organizations[len(organizations)-1]
+	}
+	return found, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
