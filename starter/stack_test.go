@@ -81,6 +81,7 @@ func TestOperatingARealStack(t *testing.T) {
 	t.Run("a period is closed early, and its invoice paid", s.closesEarly)
 	t.Run("what was lost is started again", s.repairs)
 	t.Run("a declined card is dunned to the end, and a new one pays", s.duns)
+	t.Run("what awaits approval is released", s.releases)
 	s.ok("verify")
 
 	require.NoError(t, dev.Process.Signal(syscall.SIGINT))
