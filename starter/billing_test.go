@@ -28,7 +28,7 @@ func TestO09_BillingIsStoppedAndResumedByHand(t *testing.T) {
 func TestAContractIsEndedByHand(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
-	require.Contains(t, s.ok("org", "close", "acme", "--as", "sales", "--reason", "moved on"), "The contract of acme ends at 2026-10-10 00:00:00 UTC")
+	require.Contains(t, s.ok("org", "close", "acme", "--as", "sales", "--reason", "moved on"), "The contract of acme ends at 2026-10-10 00:00:00.")
 	require.False(t, into[closedView](s, "org", "close", "acme").Changed, "twice is once")
 	require.Contains(t, s.ok("audit", "acme"), "organization.close")
 	require.Contains(t, s.fails(exitFailed, "org", "close", "nobody"), "does not exist")

@@ -117,7 +117,9 @@ func (r *rig) closeOneOf(ctx context.Context, members int) (closed membersClosed
 		closed.lines, closed.parts = closed.lines+1, closed.parts+len(line.Members)
 	}
 	for _, args := range [][]string{
-		{"invoices", "show", id}, {"invoices", "preview", org}, {"usage", "summary", org, "--period", issued[0].PeriodID, "--by", "user"},
+		{"invoices", "show", id},
+		{"invoices", "preview", org},
+		{"usage", "summary", org, "--period", issued[0].PeriodID, "--by", "user"},
 		{"verify", org},
 	} {
 		cost, err := r.command(ctx, args...)

@@ -88,26 +88,51 @@ func TestAReleaseHoldsForTheTotalThatWasSeen(t *testing.T) {
 		fourEyes decimal.NullDecimal
 		want     billing.Released
 	}{
-		"nobody yet": {growth, "5000", nil, none,
-			billing.Released{Why: "charges grew: look at it, then starter invoices release acme/2026-04-01"}},
+		"nobody yet": {
+			growth, "5000", nil, none,
+			billing.Released{Why: "charges grew: look at it, then starter invoices release acme/2026-04-01"},
+		},
 		"released":             {growth, "5000", []billing.Release{by("ann", "5000", false)}, none, billing.Released{Done: true}},
 		"grown by one percent": {growth, "5050", []billing.Release{by("ann", "5000", false)}, none, billing.Released{Done: true}},
-		"grown by more": {growth, "5050.01", []billing.Release{by("ann", "5000", false)}, none,
-			billing.Released{Why: "charges grew: look at it, then starter invoices release acme/2026-04-01"}},
+		"grown by more": {
+			growth, "5050.01",
+			[]billing.Release{by("ann", "5000", false)},
+			none,
+			billing.Released{Why: "charges grew: look at it, then starter invoices release acme/2026-04-01"},
+		},
 		"shrunk": {growth, "4000", []billing.Release{by("ann", "5000", false)}, none, billing.Released{Done: true}},
-		"a credit is not released by a charge": {growth, "-10", []billing.Release{by("ann", "5000", false)}, none,
-			billing.Released{Why: "charges grew: look at it, then starter invoices release acme/2026-04-01"}},
-		"one of two": {growth, "5000", []billing.Release{by("ann", "5000", false), by("ann", "5000", false)}, nullDec("4999"),
-			billing.Released{Why: "charges grew: released by 1 of 2 people; another one: starter invoices release acme/2026-04-01"}},
-		"none of two": {growth, "5000", nil, nullDec("4999"),
-			billing.Released{Why: "charges grew: two people look at it, then each: starter invoices release acme/2026-04-01"}},
+		"a credit is not released by a charge": {
+			growth, "-10",
+			[]billing.Release{by("ann", "5000", false)},
+			none,
+			billing.Released{Why: "charges grew: look at it, then starter invoices release acme/2026-04-01"},
+		},
+		"one of two": {
+			growth, "5000",
+			[]billing.Release{by("ann", "5000", false), by("ann", "5000", false)},
+			nullDec("4999"),
+			billing.Released{Why: "charges grew: released by 1 of 2 people; another one: starter invoices release acme/2026-04-01"},
+		},
+		"none of two": {
+			growth, "5000", nil, nullDec("4999"),
+			billing.Released{Why: "charges grew: two people look at it, then each: starter invoices release acme/2026-04-01"},
+		},
 		"two of two":             {growth, "5000", []billing.Release{by("ann", "5000", false), by("ben", "5000", false)}, nullDec("4999"), billing.Released{Done: true}},
 		"one is enough up to it": {growth, "5000", []billing.Release{by("ann", "5000", false)}, nullDec("5000"), billing.Released{Done: true}},
-		"too large to charge": {oversize, "5000", []billing.Release{by("ann", "5000", false)}, none,
-			billing.Released{Why: "total is above the largest charge: look at it, then starter invoices release acme/2026-04-01 --bank-transfer"}},
+		"too large to charge": {
+			oversize, "5000",
+			[]billing.Release{by("ann", "5000", false)},
+			none,
+			billing.Released{Why: "total is above the largest charge: look at it, then starter invoices release acme/2026-04-01 --bank-transfer"},
+		},
 		"by bank transfer": {oversize, "5000", []billing.Release{by("ann", "5000", true)}, none, billing.Released{Done: true, BankTransfer: true}},
-		"a fault": {billing.Holds{Faults: []string{"no price"}, Reasons: []string{"charges grew"}}, "5000", []billing.Release{by("ann", "5000", true)}, none,
-			billing.Released{Why: "no price; charges grew"}},
+		"a fault": {
+			billing.Holds{Faults: []string{"no price"}, Reasons: []string{"charges grew"}},
+			"5000",
+			[]billing.Release{by("ann", "5000", true)},
+			none,
+			billing.Released{Why: "no price; charges grew"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
