@@ -86,6 +86,7 @@ func TestOperatingARealStack(t *testing.T) {
 	t.Run("what was lost in real time is found by the sweep", s.sweeps)
 	t.Run("a declined card is dunned to the end, and a new one pays", s.duns)
 	t.Run("an issued invoice is voided, credited and paid by bank", s.corrects)
+	t.Run("what awaits approval is released", s.releases)
 	s.ok("verify")
 
 	require.NoError(t, dev.Process.Signal(syscall.SIGINT))

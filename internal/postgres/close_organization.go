@@ -48,6 +48,11 @@ func (s *Store) CloseOrganization(ctx context.Context, orgID string, by By) (cha
 		if _, err := audit(ctx, tx, orgID, by, "organization.close", orgID, nil, map[string]any{"end": end}); err != nil {
 			return err
 		}
+		var started bool
+		err = tx.QueryRow(ctx, `SELECT cycle_started_at IS NOT NULL FROM organizations WHERE id = $1`, orgID).Scan(&started)
+		if err != nil || !started {
+			return err // nobody is there to look
+		}
 		return nudge(ctx, tx, orgID, "billing-cycle/"+orgID)
 	})
 	return changed, wrap("close organization "+orgID, err)

@@ -162,11 +162,14 @@ VALUES (@entry, @org, @invoice, @actor, @total, @bank_transfer, @now)
 		if err := json.Unmarshal(after, &request); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, insert, pgx.NamedArgs{
+		tag, err := tx.Exec(ctx, insert, pgx.NamedArgs{
 			"entry": auditEntry, "org": orgID, "invoice": id, "actor": actor, "total": request.Total,
 			"bank_transfer": request.BankTransfer, "now": org.Now,
 		})
-		return err
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		return nudge(ctx, tx, orgID, "invoice/"+id) // so that a test clock knows that there is something to do
 	})
 	return wrap("release invoice "+id, err)
 }

@@ -67,6 +67,7 @@ func TestO08_APriceTypedTooHighParksTheInvoiceUntilSomebodyReleasesIt(t *testing
 
 	f.release(novemberInvoice, false, ann)
 	require.Equal(t, 1, f.count("invoice_releases"), "a request counts once")
+	require.Equal(t, 1, f.nudges("invoice/"+novemberInvoice))
 	issued = f.tryNovember()
 	require.Equal(t, billing.StatusOpen, issued.Status)
 	require.Equal(t, "1001.00 USD", issued.Total.String())
