@@ -48,7 +48,7 @@ func TestBoundsAndApprovalAreTermsOfTheContract(t *testing.T) {
 	stored := into[organizationView](s, "org", "show", "globex")
 	require.Equal(t, []string{"5000", "0"}, []string{*stored.BoundTotal, *stored.BoundGrowth})
 	require.Contains(t, s.fails(exitFailed, "org", "create", "acme", "--bound-growth", "4"), "another approval")
-	s.stdin = `{"id":"initech","bound_total":"lots"}`
+	s.stdin = `{"id":"umbrella","bound_total":"lots"}`
 	require.Contains(t, s.fails(exitFailed, "org", "import", "-"), `line 1: bound_total: "lots"; accepted: a number above 0`)
 }
 
@@ -62,21 +62,21 @@ func TestWhatIsNotParkedCannotBeReleased(t *testing.T) {
 // releases is a part of TestOperatingARealStack: what awaits approval is issued
 // and paid once it is released, and waits while billing is stopped.
 func (s *shell) releases(t *testing.T) {
-	s.ok("org", "create", "initech", "--approval", "--test-clock", "2026-10-31", "--start", "2026-10-01", "--payment-method", "pm_card_visa")
-	s.ok("seats", "assign", "initech", "alice", "--tier", "chat", "--at", "2026-10-01")
-	s.ok("cycle", "start", "initech")
+	s.ok("org", "create", "umbrella", "--approval", "--test-clock", "2026-10-31", "--start", "2026-10-01", "--payment-method", "pm_card_visa")
+	s.ok("seats", "assign", "umbrella", "alice", "--tier", "chat", "--at", "2026-10-01")
+	s.ok("cycle", "start", "umbrella")
 	s.ok("billing", "stop", "--reason", "rehearsal")
-	s.ok("clock", "advance", "initech", "--to", "2026-11-02")
-	require.Equal(t, billing.StatusDraft, into[[]billing.Invoice](s, "invoices", "list", "initech")[0].Status)
-	require.True(t, into[cycleView](s, "cycle", "status", "initech").Stopped)
+	s.ok("clock", "advance", "umbrella", "--to", "2026-11-02")
+	require.Equal(t, billing.StatusDraft, into[[]billing.Invoice](s, "invoices", "list", "umbrella")[0].Status)
+	require.True(t, into[cycleView](s, "cycle", "status", "umbrella").Stopped)
 	s.ok("billing", "resume")
-	s.ok("clock", "advance", "initech", "--to", "2026-11-02T00:00:01Z")
-	parked := into[[]billing.Invoice](s, "invoices", "list", "initech")[0]
+	s.ok("clock", "advance", "umbrella", "--to", "2026-11-02T00:00:01Z")
+	parked := into[[]billing.Invoice](s, "invoices", "list", "umbrella")[0]
 	require.Equal(t, billing.StatusParked, parked.Status)
 	require.Contains(t, parked.ParkedReason, "it awaits approval")
-	require.Contains(t, s.ok("invoices", "approve", "initech/2026-10-01", "--as", "finance"), "is released; it is paid")
-	require.Contains(t, s.fails(exitFailed, "invoices", "release", "initech/2026-10-01"), "there is nothing to release")
-	require.Contains(t, s.ok("org", "close", "initech"), "The contract of initech ends")
-	s.ok("clock", "advance", "initech", "--to", "2026-12-05")
-	require.Len(t, into[[]billing.Invoice](s, "invoices", "list", "initech"), 2, "the last piece, and no more")
+	require.Contains(t, s.ok("invoices", "approve", "umbrella/2026-10-01", "--as", "finance"), "is released; it is paid")
+	require.Contains(t, s.fails(exitFailed, "invoices", "release", "umbrella/2026-10-01"), "there is nothing to release")
+	require.Contains(t, s.ok("org", "close", "umbrella"), "The contract of umbrella ends")
+	s.ok("clock", "advance", "umbrella", "--to", "2026-12-05")
+	require.Len(t, into[[]billing.Invoice](s, "invoices", "list", "umbrella"), 2, "the last piece, and no more")
 }

@@ -38,6 +38,8 @@ func acceptedByType(kind string) string {
 		return "true or false, or the flag alone"
 	case "int", "int64":
 		return "a whole number"
+	case "uint64":
+		return "a whole number from 0 on"
 	case "intSlice":
 		return "whole numbers with commas between, like 50,80,100"
 	case "duration":

@@ -13,11 +13,18 @@ import (
 var unreadable = map[string][]string{
 	"bool":        {"maybe", "2", "ja"},
 	"int":         {"x", "1.5", "", "99999999999999999999", "1e3", "0x"},
+	"uint64":      {"x", "-1", "1.5", "", "99999999999999999999"},
 	"intSlice":    {"x", "1,,2", "50;80", "99999999999999999999"},
 	"duration":    {"x", "5", "a day", "", "1w"},
 	"stringSlice": {`"`, `a"b`},
 	"time":        {"soon", "", "2026-13-01", "1760000000"},
 	"amount|none": {"x", "-1", "1e9", ""},
+	"amount":      {"x", "-1", "0", ""},
+	"number":      {"x", "-1", ""},
+	"percent":     {"x", "-1", "100", ""},
+	"days":        {"x", "1,,2", ""},
+	"days|never":  {"x", "-1", "1.5", ""},
+	"csv|html":    {"pdf", ""},
 	"table|json":  {"xml", ""},
 	"string":      nil,
 }
