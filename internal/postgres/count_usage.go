@@ -31,11 +31,49 @@ type counted struct {
 	quantities billing.Quantities
 }
 
+// usedUp is what stored events used, added up for the totals and the counters.
+type usedUp struct {
+	totals map[totalKey]*counted
+	spends map[spendKey]*billing.Quantities
+}
+
 // spendKey names what a user on a tier spends at a rate in a window.
 type spendKey struct {
 	window     time.Time
 	user, tier string
 	rate       *billing.Rate
+}
+
+func newUsedUp() *usedUp {
+	return &usedUp{totals: map[totalKey]*counted{}, spends: map[spendKey]*billing.Quantities{}}
+}
+
+// add adds a stored event, or takes away what a retraction cancels: its
+// quantities lie below zero. A parked event counts nothing.
+func (u *usedUp) add(p *placedEvent) {
+	if p.rate == nil {
+		return
+	}
+	key := totalKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.rate.ID}
+	total := u.totals[key]
+	if total == nil {
+		total = &counted{}
+		u.totals[key] = total
+	}
+	if p.event.Retracts == "" {
+		total.events++
+	} else {
+		total.events--
+	}
+	total.quantities.Add(&p.event.Quantities)
+
+	spent := spendKey{p.window, p.event.User, p.tier, p.rate}
+	quantities := u.spends[spent]
+	if quantities == nil {
+		quantities = &billing.Quantities{}
+		u.spends[spent] = quantities
+	}
+	quantities.Add(&p.event.Quantities)
 }
 
 // counterKey names one spend counter.
@@ -54,45 +92,16 @@ func (k counterKey) compare(z counterKey) int {
 	return cmp.Or(cmp.Compare(rank(k.scope), rank(z.scope)), k.window.Compare(z.window), strings.Compare(k.subject, z.subject))
 }
 
-// count adds stored events to the totals of their period (retractions, whose
-// quantities lie below zero, take from them), moves the spend
+// count adds what was used to the totals of its period, moves the spend
 // counters, and writes down every threshold that was crossed.
-func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) error {
-	totals := map[totalKey]*counted{}
-	spends := map[spendKey]*billing.Quantities{}
-	for i := range stored {
-		p := &stored[i]
-		if p.rate == nil {
-			continue // parked: counts nothing
-		}
-		key := totalKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.rate.ID}
-		total := totals[key]
-		if total == nil {
-			total = &counted{}
-			totals[key] = total
-		}
-		if p.event.Retracts == "" {
-			total.events++
-		} else {
-			total.events--
-		}
-		total.quantities.Add(&p.event.Quantities)
-
-		spent := spendKey{p.window, p.event.User, p.tier, p.rate}
-		quantities := spends[spent]
-		if quantities == nil {
-			quantities = &billing.Quantities{}
-			spends[spent] = quantities
-		}
-		quantities.Add(&p.event.Quantities)
-	}
-	if len(totals) == 0 {
+func (in *intake) count(ctx context.Context, tx pgx.Tx, u *usedUp) error {
+	if len(u.totals) == 0 {
 		return nil
 	}
-	if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
+	if err := addTotals(ctx, tx, in.org.ID, u.totals); err != nil {
 		return err
 	}
-	return in.spend(ctx, tx, spendDeltas(spends))
+	return in.spend(ctx, tx, spendDeltas(u.spends))
 }
 
 // spendDeltas turns what was used into what each counter moves by, exactly and
