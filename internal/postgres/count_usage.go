@@ -126,6 +126,21 @@ func spendDeltas(spends map[spendKey]*billing.Quantities) map[counterKey]decimal
 	return deltas
 }
 
+// totalRow is one total and what is added to it.
+type totalRow struct {
+	totalKey
+	*counted
+}
+
+// column lists one value of each row, as unnest takes them.
+func column[Row, Value any](rows []Row, value func(Row) Value) []Value {
+	values := make([]Value, len(rows))
+	for i, row := range rows {
+		values[i] = value(row)
+	}
+	return values
+}
+
 func addTotals(ctx context.Context, tx pgx.Tx, org string, totals map[totalKey]*counted) error {
 	const statement = `
 INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
@@ -141,37 +156,23 @@ SELECT @org, *
        cache_write_1h = t.cache_write_1h + excluded.cache_write_1h,
        cache_read     = t.cache_read     + excluded.cache_read,
        web_search     = t.web_search     + excluded.web_search`
-	keys := make([]totalKey, 0, len(totals))
-	for key := range totals {
-		keys = append(keys, key)
+	rows := make([]totalRow, 0, len(totals))
+	for key, total := range totals {
+		rows = append(rows, totalRow{key, total})
 	}
-	slices.SortFunc(keys, totalKey.compare)
-	column := func(f func(totalKey) string) []string {
-		values := make([]string, len(keys))
-		for i, key := range keys {
-			values[i] = f(key)
-		}
-		return values
-	}
-	number := func(f func(totalKey) int64) []int64 {
-		values := make([]int64, len(keys))
-		for i, key := range keys {
-			values[i] = f(key)
-		}
-		return values
-	}
+	slices.SortFunc(rows, func(a, z totalRow) int { return a.compare(z.totalKey) })
 	args := pgx.NamedArgs{
 		"org":      org,
-		"periods":  column(func(k totalKey) string { return k.period }),
-		"origins":  column(func(k totalKey) string { return k.origin }),
-		"users":    column(func(k totalKey) string { return k.user }),
-		"products": column(func(k totalKey) string { return k.product }),
-		"models":   column(func(k totalKey) string { return k.model }),
-		"rates":    number(func(k totalKey) int64 { return k.rate }),
-		"events":   number(func(k totalKey) int64 { return totals[k].events }),
+		"periods":  column(rows, func(t totalRow) string { return t.period }),
+		"origins":  column(rows, func(t totalRow) string { return t.origin }),
+		"users":    column(rows, func(t totalRow) string { return t.user }),
+		"products": column(rows, func(t totalRow) string { return t.product }),
+		"models":   column(rows, func(t totalRow) string { return t.model }),
+		"rates":    column(rows, func(t totalRow) int64 { return t.rate }),
+		"events":   column(rows, func(t totalRow) int64 { return t.events }),
 	}
 	for _, class := range billing.Classes() {
-		args[class.String()] = number(func(k totalKey) int64 { return totals[k].quantities[class] })
+		args[class.String()] = column(rows, func(t totalRow) int64 { return t.quantities[class] })
 	}
 	_, err := tx.Exec(ctx, statement, args)
 	return wrap("add to the totals", err)
@@ -202,16 +203,16 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 	if err != nil {
 		return err
 	}
-	own := replacing(in.org, limits)
+	own, index := replacing(in.org, limits), indexLimits(limits)
 	var crossings []crossing
 	for i, key := range keys {
-		crossings = append(crossings, in.crossings(limits, own, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
+		crossings = append(crossings, in.crossings(index, own, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
 }
 
 // crossings lists what a counter crossed on its way from one spend to another.
-func (in *intake) crossings(limits []billing.Limit, own ownLimits, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
+func (in *intake) crossings(limits limitIndex, own ownLimits, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
 	for _, limit := range in.limitsOn(limits, key) {
 		if own.replace(limit, key.subject) {
 			continue
@@ -248,30 +249,41 @@ func (in *intake) newUnder(limit billing.Limit, user string, month billing.Perio
 
 // limitsOn lists the limits that a counter counts towards. A per-member tier
 // limit holds against the whole spend of each user who is on the tier now.
-func (in *intake) limitsOn(limits []billing.Limit, key counterKey) []billing.Limit {
-	return limitsOn(limits, key.scope, key.subject, in.seats, in.org.Now)
+func (in *intake) limitsOn(limits limitIndex, key counterKey) []billing.Limit {
+	some := limits.counting(key)
+	if len(some) == 0 {
+		return nil
+	}
+	return limitsOn(some, key.scope, key.subject, in.seats, in.org.Now)
 }
 
 func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]decimal.Decimal, error) {
 	const statement = `
 INSERT INTO spend_counters AS c (org_id, window_start, scope, subject, spend)
-SELECT @org, u.window_start, u.scope, u.subject, u.delta
-  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::numeric[])
+SELECT @org, u.window_start, u.scope, u.subject, u.delta::numeric
+  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::text[])
        WITH ORDINALITY AS u (window_start, scope, subject, delta, n)
  ORDER BY u.n
     ON CONFLICT (org_id, window_start, scope, subject) DO UPDATE SET spend = c.spend + excluded.spend
-RETURNING spend`
-	args := pgx.NamedArgs{"org": org}
-	windows, scopes := make([]time.Time, len(keys)), make([]string, len(keys))
-	subjects, amounts := make([]string, len(keys)), make([]decimal.Decimal, len(keys))
-	for i, key := range keys {
-		windows[i], scopes[i], subjects[i], amounts[i] = key.window, string(key.scope), key.subject, deltas[key]
+RETURNING spend::text`
+	// Amounts travel as text: pgx takes a detour over it for this type anyway.
+	args := pgx.NamedArgs{
+		"org":      org,
+		"windows":  column(keys, func(k counterKey) time.Time { return k.window }),
+		"scopes":   column(keys, func(k counterKey) string { return string(k.scope) }),
+		"subjects": column(keys, func(k counterKey) string { return k.subject }),
+		"deltas":   column(keys, func(k counterKey) string { return deltas[k].String() }),
 	}
-	args["windows"], args["scopes"], args["subjects"], args["deltas"] = windows, scopes, subjects, amounts
 	rows, err := tx.Query(ctx, statement, args)
 	if err != nil {
 		return nil, wrap("move the spend counters", err)
 	}
-	after, err := pgx.CollectRows(rows, pgx.RowTo[decimal.Decimal])
+	after := make([]decimal.Decimal, 0, len(keys))
+	var spend string
+	_, err = pgx.ForEachRow(rows, []any{&spend}, func() error {
+		exact, err := decimal.NewFromString(spend)
+		after = append(after, exact)
+		return err
+	})
 	return after, wrap("move the spend counters", err)
 }

@@ -400,7 +400,12 @@ func answerTwins(placed []placedEvent, answers []UsageAnswer) []placedEvent {
 
 // answerKnown answers events whose id is stored already, and returns the others.
 func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, answers []UsageAnswer) ([]placedEvent, error) {
-	const statement = `SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = ANY($2)`
+	// One look-up by the primary key for each id, whatever the planner thinks of
+	// how many there are: it would rather read the whole table.
+	const statement = `
+SELECT e.event_id, e.fingerprint
+  FROM unnest($2::text[]) AS u(id)
+ CROSS JOIN LATERAL (SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = u.id LIMIT 1) AS e`
 	ids := make([]string, len(placed))
 	for i := range placed {
 		ids[i] = placed[i].event.ID
