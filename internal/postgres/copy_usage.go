@@ -38,8 +38,8 @@ const copyBlock = 64 << 10
 // copyEvents copies events into the table, all or none, and returns what they
 // used: a savepoint keeps the transaction usable where one of them is stored
 // already. While PostgreSQL stores the first, the rest are rated and encoded.
-func (in *intake) copyEvents(ctx context.Context, tx pgx.Tx, placed []placedEvent, items []UsageItem) (*usedUp, error) {
-	rows := &eventRows{intake: in, placed: placed, items: items, used: newUsedUp()}
+func (in *intake) copyEvents(ctx context.Context, tx pgx.Tx, placed []placedEvent, items []UsageItem) (usedUp, error) {
+	rows := &eventRows{intake: in, placed: placed, items: items, used: usedUp{}}
 	if len(placed) == 0 {
 		return rows.used, nil
 	}
@@ -60,7 +60,7 @@ type eventRows struct {
 	*intake
 	placed []placedEvent
 	items  []UsageItem
-	used   *usedUp
+	used   usedUp
 
 	next  int    // of placed
 	block []byte // encoded

@@ -31,49 +31,95 @@ type counted struct {
 	quantities billing.Quantities
 }
 
-// usedUp is what stored events used, added up for the totals and the counters.
-type usedUp struct {
-	totals map[totalKey]*counted
-	spends map[spendKey]*billing.Quantities
+// usedUp is what stored events used, added up by what the totals and the
+// counters need to tell apart.
+type usedUp map[useKey]*use
+
+// useKey is a total, and the tier that its user held.
+type useKey struct {
+	period, origin, user, product, model, tier string
+	rate                                       *billing.Rate
 }
 
-// spendKey names what a user on a tier spends at a rate in a window.
-type spendKey struct {
-	window     time.Time
-	user, tier string
-	rate       *billing.Rate
-}
-
-func newUsedUp() *usedUp {
-	return &usedUp{totals: map[totalKey]*counted{}, spends: map[spendKey]*billing.Quantities{}}
+type use struct {
+	counted
+	window time.Time // the billing month that period and origin lie in
 }
 
 // add adds a stored event, or takes away what a retraction cancels: its
 // quantities lie below zero. A parked event counts nothing.
-func (u *usedUp) add(p *placedEvent) {
+func (u usedUp) add(p *placedEvent) {
 	if p.rate == nil {
 		return
 	}
-	key := totalKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.rate.ID}
-	total := u.totals[key]
-	if total == nil {
-		total = &counted{}
-		u.totals[key] = total
+	key := useKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.tier, p.rate}
+	sum := u[key]
+	if sum == nil {
+		sum = &use{window: p.window}
+		u[key] = sum
 	}
 	if p.event.Retracts == "" {
-		total.events++
+		sum.events++
 	} else {
-		total.events--
+		sum.events--
 	}
-	total.quantities.Add(&p.event.Quantities)
+	sum.quantities.Add(&p.event.Quantities)
+}
 
-	spent := spendKey{p.window, p.event.User, p.tier, p.rate}
-	quantities := u.spends[spent]
-	if quantities == nil {
-		quantities = &billing.Quantities{}
-		u.spends[spent] = quantities
+// totals lists what is added to each total, in the order in which they are locked.
+func (u usedUp) totals() []totalRow {
+	rows := make([]totalRow, 0, len(u))
+	for key, sum := range u {
+		rows = append(rows, totalRow{totalKey{key.period, key.origin, key.user, key.product, key.model, key.rate.ID}, sum.counted})
 	}
-	quantities.Add(&p.event.Quantities)
+	slices.SortFunc(rows, func(a, z totalRow) int { return a.compare(z.totalKey) })
+	distinct := rows[:0]
+	for _, row := range rows { // a user who changed tiers has two of one key
+		if n := len(distinct); n > 0 && distinct[n-1].totalKey == row.totalKey {
+			distinct[n-1].events += row.events
+			distinct[n-1].quantities.Add(&row.quantities)
+			continue
+		}
+		distinct = append(distinct, row)
+	}
+	return distinct
+}
+
+// deltas returns what each counter moves by, exactly and at list price. What
+// many members used under one rate is priced once for their tier and
+// organisation.
+func (u usedUp) deltas() map[counterKey]decimal.Decimal {
+	type wideKey struct {
+		window time.Time
+		tier   string
+		rate   *billing.Rate
+	}
+	wide := map[wideKey]*billing.Quantities{}
+	deltas := make(map[counterKey]decimal.Decimal, len(u))
+	add := func(window time.Time, scope billing.Scope, subject string, cost decimal.Decimal) {
+		counter := counterKey{window, scope, subject}
+		deltas[counter] = deltas[counter].Add(cost)
+	}
+	for key, sum := range u {
+		if key.user != "" {
+			totals := sum.quantities.Totals()
+			add(sum.window, billing.ScopeUser, key.user, key.rate.Cost(&totals))
+		}
+		under := wideKey{sum.window, key.tier, key.rate}
+		if wide[under] == nil {
+			wide[under] = &billing.Quantities{}
+		}
+		wide[under].Add(&sum.quantities)
+	}
+	for key, quantities := range wide {
+		totals := quantities.Totals()
+		cost := key.rate.Cost(&totals)
+		add(key.window, billing.ScopeOrganization, "", cost)
+		if key.tier != "" {
+			add(key.window, billing.ScopeSeatTier, key.tier, cost)
+		}
+	}
+	return deltas
 }
 
 // counterKey names one spend counter.
@@ -86,50 +132,36 @@ type counterKey struct {
 // compare orders counters as they are locked: users, then tiers, the
 // organisation's last, since every writer needs that one.
 func (k counterKey) compare(z counterKey) int {
-	rank := func(s billing.Scope) int {
-		return slices.Index([]billing.Scope{billing.ScopeUser, billing.ScopeSeatTier, billing.ScopeOrganization}, s)
-	}
 	return cmp.Or(cmp.Compare(rank(k.scope), rank(z.scope)), k.window.Compare(z.window), strings.Compare(k.subject, z.subject))
+}
+
+func rank(scope billing.Scope) int {
+	switch scope {
+	case billing.ScopeUser:
+		return 0
+	case billing.ScopeSeatTier:
+		return 1
+	default:
+		return 2
+	}
 }
 
 // count adds what was used to the totals of its period, moves the spend
 // counters, and writes down every threshold that was crossed.
-func (in *intake) count(ctx context.Context, tx pgx.Tx, u *usedUp) error {
-	if len(u.totals) == 0 {
+func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
+	if len(u) == 0 {
 		return nil
 	}
-	if err := addTotals(ctx, tx, in.org.ID, u.totals); err != nil {
+	if err := addTotals(ctx, tx, in.org.ID, u.totals()); err != nil {
 		return err
 	}
-	return in.spend(ctx, tx, spendDeltas(u.spends))
-}
-
-// spendDeltas turns what was used into what each counter moves by, exactly and
-// at list price.
-func spendDeltas(spends map[spendKey]*billing.Quantities) map[counterKey]decimal.Decimal {
-	deltas := map[counterKey]decimal.Decimal{}
-	for key, quantities := range spends {
-		totals := quantities.Totals()
-		cost := key.rate.Cost(&totals)
-		add := func(scope billing.Scope, subject string) {
-			counter := counterKey{key.window, scope, subject}
-			deltas[counter] = deltas[counter].Add(cost)
-		}
-		add(billing.ScopeOrganization, "")
-		if key.user != "" {
-			add(billing.ScopeUser, key.user)
-		}
-		if key.tier != "" {
-			add(billing.ScopeSeatTier, key.tier)
-		}
-	}
-	return deltas
+	return in.spend(ctx, tx, u.deltas())
 }
 
 // totalRow is one total and what is added to it.
 type totalRow struct {
 	totalKey
-	*counted
+	counted
 }
 
 // column lists one value of each row, as unnest takes them.
@@ -141,7 +173,7 @@ func column[Row, Value any](rows []Row, value func(Row) Value) []Value {
 	return values
 }
 
-func addTotals(ctx context.Context, tx pgx.Tx, org string, totals map[totalKey]*counted) error {
+func addTotals(ctx context.Context, tx pgx.Tx, org string, rows []totalRow) error {
 	const statement = `
 INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
                                input, output, cache_write_5m, cache_write_1h, cache_read, web_search)
@@ -156,11 +188,6 @@ SELECT @org, *
        cache_write_1h = t.cache_write_1h + excluded.cache_write_1h,
        cache_read     = t.cache_read     + excluded.cache_read,
        web_search     = t.web_search     + excluded.web_search`
-	rows := make([]totalRow, 0, len(totals))
-	for key, total := range totals {
-		rows = append(rows, totalRow{key, total})
-	}
-	slices.SortFunc(rows, func(a, z totalRow) int { return a.compare(z.totalKey) })
 	args := pgx.NamedArgs{
 		"org":      org,
 		"periods":  column(rows, func(t totalRow) string { return t.period }),
@@ -206,7 +233,14 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 	own, index := replacing(in.org, limits), indexLimits(limits)
 	var crossings []crossing
 	for i, key := range keys {
-		crossings = append(crossings, in.crossings(index, own, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
+		if len(index.counting(key)) == 0 {
+			continue
+		}
+		spent, err := decimal.NewFromString(after[i])
+		if err != nil {
+			return err
+		}
+		crossings = append(crossings, in.crossings(index, own, key, calendar.Month(key.window), spent.Sub(deltas[key]), spent)...)
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
 }
@@ -257,7 +291,8 @@ func (in *intake) limitsOn(limits limitIndex, key counterKey) []billing.Limit {
 	return limitsOn(some, key.scope, key.subject, in.seats, in.org.Now)
 }
 
-func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]decimal.Decimal, error) {
+// moveCounters returns where each counter stands then, as text.
+func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]string, error) {
 	const statement = `
 INSERT INTO spend_counters AS c (org_id, window_start, scope, subject, spend)
 SELECT @org, u.window_start, u.scope, u.subject, u.delta::numeric
@@ -278,12 +313,6 @@ RETURNING spend::text`
 	if err != nil {
 		return nil, wrap("move the spend counters", err)
 	}
-	after := make([]decimal.Decimal, 0, len(keys))
-	var spend string
-	_, err = pgx.ForEachRow(rows, []any{&spend}, func() error {
-		exact, err := decimal.NewFromString(spend)
-		after = append(after, exact)
-		return err
-	})
+	after, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return after, wrap("move the spend counters", err)
 }

@@ -101,7 +101,7 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 	}
 	intake.stored = true
 	placed, _ := intake.place(items, make([]UsageAnswer, len(items)))
-	sums := newUsedUp()
+	sums := usedUp{}
 	for i := range placed {
 		intake.settle(&placed[i])
 		sums.add(&placed[i])

@@ -342,14 +342,14 @@ const maxCopyTries = 5
 // are new, and looks for known ids first only where the last batch of the
 // organisation had some or the copy met one. Rows go in order of their id, so
 // that writers of the same ids wait for each other instead of deadlocking.
-func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, *usedUp, error) {
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, usedUp, error) {
 	slices.SortFunc(placed, func(a, z placedEvent) int {
 		return cmp.Or(strings.Compare(a.event.ID, z.event.ID), cmp.Compare(a.index, z.index))
 	})
 	fresh := answerTwins(placed, answers)
 	_, look := s.repeats.Load(in.org.ID)
 	repeated := len(fresh) < len(placed)
-	var sums *usedUp
+	var sums usedUp
 	for try := 1; ; try++ {
 		if look || try > 1 {
 			before := len(fresh)
