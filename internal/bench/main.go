@@ -1,8 +1,11 @@
 // Command bench measures the product beside the limit of what it stands on, in
 // the same run on the same machine, and prints the ratio: how fast usage is
-// imported beside COPY of the same rows, how fast months are closed beside a
-// workflow with as many empty activities, and what a quiet month costs in
-// history. Machines are noisy, so every figure is the median of several rounds.
+// imported and posted beside COPY of the same rows, one hot organisation beside
+// many, limit checks beside selects of single rows, and months closed beside a
+// workflow with as many empty activities. Without a limit stand the memory of a
+// long import, how soon a notice reaches its channel under load, and what a quiet
+// month costs in history. Machines are noisy, so figures are medians of several
+// rounds, and where that is known the processor time stands beside them.
 package main
 
 import (
@@ -95,6 +98,7 @@ type rig struct {
 	conn       *pgx.Conn
 	postmaster int
 	temporal   client.Client // nil where only PostgreSQL runs
+	inbox      *inbox        // likewise
 	dir        string        // for files
 }
 
@@ -150,9 +154,11 @@ func (r *rig) start(ctx context.Context, alone bool) (stop func() error, err err
 	if alone {
 		return r.startPostgres(ctx)
 	}
-	// At Stripe's own limits those would be all that is measured; and a key's rate
-	// is not what the gateway can do.
+	// At Stripe's own limits those would be all that is measured.
 	if err := os.Setenv("STRIPE_CALLS_PER_SECOND", strconv.Itoa(providerCallsPerSecond)); err != nil {
+		return nil, err
+	}
+	if r.inbox, err = openInbox(); err != nil {
 		return nil, err
 	}
 	stack, err := devstack.Start(ctx, devstack.Options{
