@@ -136,7 +136,9 @@ func (r *rig) clear(ctx context.Context) error {
 }
 
 // repeats tells whether an event of the file repeats an earlier one.
-func (l load) repeats(i int) bool { return l.duplicates > 0 && i*l.duplicates/100 > (i-1)*l.duplicates/100 && i > 0 }
+func (l load) repeats(i int) bool {
+	return l.duplicates > 0 && i*l.duplicates/100 > (i-1)*l.duplicates/100 && i > 0
+}
 
 // distinct counts the events that repeat none.
 func (l load) distinct() (n int) {

@@ -152,10 +152,16 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
 	if len(u) == 0 {
 		return nil
 	}
-	if err := addTotals(ctx, tx, in.org.ID, u.totals()); err != nil {
+	totals, deltas := u.totals(), u.deltas()
+	// One writer of an organisation counts at a time. They would wait for each
+	// other at the first row that both move anyway; here they queue once.
+	if err := lockExclusive(ctx, tx, countLock(in.org.ID)); err != nil {
 		return err
 	}
-	return in.spend(ctx, tx, u.deltas())
+	if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
+		return err
+	}
+	return in.spend(ctx, tx, deltas)
 }
 
 // totalRow is one total and what is added to it.

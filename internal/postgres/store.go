@@ -156,4 +156,5 @@ func lockExclusive(ctx context.Context, tx querier, name string) error {
 func bookLock(book string) string          { return "price-book/" + book }
 func termsLock(org string) string          { return "terms/" + org }
 func issueLock(org string) string          { return "issue/" + org }
+func countLock(org string) string          { return "count/" + org }
 func periodLock(org, period string) string { return "period/" + org + "/" + period }
