@@ -115,8 +115,11 @@ func (r *rig) limited(ctx context.Context, org string) error {
 	if _, err := r.store.StoreUsage(ctx, org, items); err != nil {
 		return err
 	}
-	_, err = r.conn.Exec(ctx, `ANALYZE; DROP TABLE IF EXISTS single; CREATE TABLE single (id int PRIMARY KEY, value text NOT NULL);
-INSERT INTO single SELECT n, repeat('x', 84) FROM generate_series(1, 100000) n; VACUUM ANALYZE single`, pgx.QueryExecModeSimpleProtocol)
+	if _, err := r.conn.Exec(ctx, `DROP TABLE IF EXISTS single; CREATE TABLE single (id int PRIMARY KEY, value text NOT NULL);
+INSERT INTO single SELECT n, repeat('x', 84) FROM generate_series(1, 100000) n`); err != nil {
+		return err
+	}
+	_, err = r.conn.Exec(ctx, `VACUUM ANALYZE`)
 	return err
 }
 

@@ -35,6 +35,10 @@ var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 // copyBlock is how many bytes of rows are encoded ahead of the connection.
 const copyBlock = 64 << 10
 
+// copyBlocks are blocks that are used again, with room for the row that crosses
+// a block's end.
+var copyBlocks = sync.Pool{New: func() any { block := make([]byte, 0, copyBlock+copyBlock/8); return &block }}
+
 // copyEvents copies events into the table, all or none, and returns what they
 // used: a savepoint keeps the transaction usable where one of them is stored
 // already. While PostgreSQL stores the first, the rest are rated and encoded.
@@ -43,7 +47,7 @@ func (in *intake) copyEvents(ctx context.Context, tx pgx.Tx, placed []placedEven
 	if len(placed) == 0 {
 		return rows.used, nil
 	}
-	rows.block = append(make([]byte, 0, 2*copyBlock), copyHeader...)
+	rows.block = append((*copyBlocks.Get().(*[]byte))[:0], copyHeader...)
 	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
 		defer rows.close()
 		_, err := savepoint.Conn().PgConn().CopyFrom(ctx, rows, copyStatement)
@@ -97,6 +101,9 @@ func (r *eventRows) Read(p []byte) (int, error) {
 func (r *eventRows) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if block := r.block; cap(block) <= 2*copyBlock {
+		copyBlocks.Put(&block)
+	}
 	r.ended, r.block, r.read = true, nil, 0
 }
 

@@ -68,3 +68,14 @@ BEGIN
 END $$;
 CREATE TRIGGER check_deleted_organizations AFTER DELETE ON organizations REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION check_deleted_organizations();
+
+-- And neither end is renamed.
+CREATE FUNCTION refuse_renaming() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE foreign_key_violation USING MESSAGE = format('the keys of %s cannot change', TG_TABLE_NAME), TABLE = TG_TABLE_NAME;
+END $$;
+CREATE TRIGGER refuse_renaming BEFORE UPDATE OF org_id, period_id, rate_id ON usage_totals FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
+CREATE TRIGGER refuse_renaming BEFORE UPDATE OF org_id ON spend_counters FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
+CREATE TRIGGER refuse_renaming BEFORE UPDATE OF id ON rates FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
+CREATE TRIGGER refuse_renaming BEFORE UPDATE OF org_id, id ON periods FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
+CREATE TRIGGER refuse_renaming BEFORE UPDATE OF id ON organizations FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
