@@ -77,7 +77,7 @@ workflowcheck: $(WORKFLOWLINT)
 	$(WORKFLOWLINT) ./workflows/...
 
 .PHONY: bench
-bench: prepare ## measure import, closing and history beside what they stand on
+bench: prepare ## measure our speed beside what we stand on (ARGS='-only import,http,hot,checks,notices,memory,close')
 	@$(GO) run ./internal/bench $(ARGS)
 
 .PHONY: fmt

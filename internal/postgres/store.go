@@ -5,9 +5,9 @@
 //
 // Locks, in the order in which they are taken: the price book (advisory), the
 // organisation's terms (advisory), its issuing (advisory), its periods by start (advisory), usage rows by
-// event id, totals by key, spend counters by scope and subject with the
+// event id, its counting (advisory), totals by key, spend counters by scope and subject with the
 // organisation's last. Advisory locks are shared to store usage and exclusive to
-// change what usage is stored by.
+// change what usage is stored by; counting is taken alone, at the end.
 package postgres
 
 import (
