@@ -55,7 +55,7 @@ func (r *rig) imports(ctx context.Context) ([]row, error) {
 	loads[3].duplicates = 50
 	var rows []row
 	for n, l := range loads {
-		p, err := r.rounded(ctx, "import of "+l.String(), r.rounds, func(ctx context.Context, round int) (pair, error) {
+		p, err := r.rounded(ctx, "import of "+l.String(), r.rounds, func(ctx context.Context, _ int) (pair, error) {
 			return r.importRound(ctx, fmt.Sprintf("import-%d", n), l)
 		})
 		if err != nil {

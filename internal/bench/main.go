@@ -146,7 +146,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		rows = append(rows, found...)
 	}
-	return print(os.Stdout, rows)
+	return printRows(os.Stdout, rows)
 }
 
 // start starts the whole stack, or PostgreSQL alone where that is enough.
@@ -201,7 +201,7 @@ type row struct {
 	note        string
 }
 
-func print(to io.Writer, rows []row) error {
+func printRows(to io.Writer, rows []row) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "measured\tours\tthe limit\tratio\tmark\t")
 	for _, r := range rows {
