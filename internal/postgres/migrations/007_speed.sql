@@ -69,12 +69,23 @@ END $$;
 CREATE TRIGGER check_deleted_organizations AFTER DELETE ON organizations REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION check_deleted_organizations();
 
--- And neither end is renamed.
+-- Rows that are moved name what exists, too, and nothing that may be named is renamed.
+-- These fire only where a statement sets the columns, which storing never does.
+CREATE FUNCTION check_moved_total() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM periods p WHERE p.org_id = NEW.org_id AND p.id = NEW.period_id)
+       OR NOT EXISTS (SELECT FROM rates r WHERE r.id = NEW.rate_id) THEN
+        RAISE foreign_key_violation USING MESSAGE = 'a usage total names no period or no rate', TABLE = 'usage_totals';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER check_moved_total BEFORE UPDATE OF org_id, period_id, rate_id ON usage_totals
+    FOR EACH ROW EXECUTE FUNCTION check_moved_total();
+
 CREATE FUNCTION refuse_renaming() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE foreign_key_violation USING MESSAGE = format('the keys of %s cannot change', TG_TABLE_NAME), TABLE = TG_TABLE_NAME;
 END $$;
-CREATE TRIGGER refuse_renaming BEFORE UPDATE OF org_id, period_id, rate_id ON usage_totals FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
 CREATE TRIGGER refuse_renaming BEFORE UPDATE OF org_id ON spend_counters FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
 CREATE TRIGGER refuse_renaming BEFORE UPDATE OF id ON rates FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
 CREATE TRIGGER refuse_renaming BEFORE UPDATE OF org_id, id ON periods FOR EACH ROW EXECUTE FUNCTION refuse_renaming();
