@@ -20,7 +20,7 @@ const postClients = 2
 func (r *rig) posts(ctx context.Context) ([]row, error) {
 	var rows []row
 	for _, batch := range []int{100, 1000, 2500} {
-		l := load{events: min(r.events, 400*batch), members: r.members, models: 3}
+		l := load{events: min(r.events, 200*batch), members: r.members, models: 3}
 		p, err := r.rounded(ctx, fmt.Sprintf("posts of %d events", batch), r.rounds, func(ctx context.Context, _ int) (pair, error) {
 			return r.postRound(ctx, l, batch)
 		})

@@ -152,7 +152,9 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
 	if len(u) == 0 {
 		return nil
 	}
-	totals, deltas := u.totals(), u.deltas()
+	deltas := make(chan map[counterKey]decimal.Decimal, 1)
+	go func() { deltas <- u.deltas() }() // while PostgreSQL moves the totals
+	totals := u.totals()
 	// One writer of an organisation counts at a time. They would wait for each
 	// other at the first row that both move anyway; here they queue once.
 	if err := lockExclusive(ctx, tx, countLock(in.org.ID)); err != nil {
@@ -161,7 +163,7 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
 	if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
 		return err
 	}
-	return in.spend(ctx, tx, deltas)
+	return in.spend(ctx, tx, <-deltas)
 }
 
 // totalRow is one total and what is added to it.
