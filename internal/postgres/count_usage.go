@@ -156,7 +156,15 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
 	go func() { deltas <- u.deltas() }() // while PostgreSQL moves the totals
 	totals := u.totals()
 	// One writer of an organisation counts at a time. They would wait for each
-	// other at the first row that both move anyway; here they queue once.
+	// other at the first row that both move anyway; here they queue once. Those of
+	// this process queue outside the database first: a session that waits inside
+	// keeps the old versions of the rows from being cleared away.
+	select {
+	case in.counting <- struct{}{}:
+		defer func() { <-in.counting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := lockExclusive(ctx, tx, countLock(in.org.ID)); err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Store struct {
 
 	bookNames sync.Map // organisation -> name of its price book, which never changes
 	repeats   sync.Map // organisations whose last batch of usage had ids that were known
+	counting  sync.Map // organisation -> the queue of those that count its usage, a chan struct{}
 	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
 }
 

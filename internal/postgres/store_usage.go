@@ -114,16 +114,17 @@ func (s *Store) bookOf(ctx context.Context, orgID string) (string, error) {
 // intake is what a batch of events is stored by, kept from changing by shared
 // locks until the transaction ends.
 type intake struct {
-	org     billing.Organization
-	rater   *billing.Rater
-	seats   *seatChart
-	periods []period
-	current period
-	running bool // whether there is a current period
-	months  map[string]billing.Period
-	held    []string              // the periods whose locks are held
-	undone  map[string]*retracted // the events that the batch retracts, as they stood before any lock
-	stored  bool                  // the events were taken when they arrived: they are not refused by age now
+	org      billing.Organization
+	rater    *billing.Rater
+	seats    *seatChart
+	periods  []period
+	current  period
+	running  bool // whether there is a current period
+	months   map[string]billing.Period
+	held     []string              // the periods whose locks are held
+	undone   map[string]*retracted // the events that the batch retracts, as they stood before any lock
+	counting chan struct{}         // has room for the one of this process that counts
+	stored   bool                  // the events were taken when they arrived: they are not refused by age now
 }
 
 func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, items []UsageItem) (*intake, error) {
@@ -137,7 +138,7 @@ func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, i
 	if err != nil {
 		return nil, err
 	}
-	in := &intake{org: org}
+	in := &intake{org: org, counting: s.countingOf(orgID)}
 	if in.rater, err = s.rater(ctx, tx, book); err != nil {
 		return nil, err
 	}
@@ -155,6 +156,14 @@ func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, i
 		return nil, err
 	}
 	return in, in.findMonths()
+}
+
+func (s *Store) countingOf(org string) chan struct{} {
+	if queue, ok := s.counting.Load(org); ok {
+		return queue.(chan struct{})
+	}
+	queue, _ := s.counting.LoadOrStore(org, make(chan struct{}, 1))
+	return queue.(chan struct{})
 }
 
 // lockPeriods shares the locks of every period that the items may land in, so
