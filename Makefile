@@ -92,7 +92,7 @@ year: prepare ## let a hundred organisations live through a year, and count ever
 	ARREARS_YEAR_ORGS=$(or $(ORGS),100) $(GO) test ./internal/acceptance -run TestAYear -count=1 -timeout 2h -v
 
 .PHONY: bench
-bench: prepare ## measure import, closing and history beside what they stand on
+bench: prepare ## measure our speed beside what we stand on (ARGS='-only import,http,hot,checks,notices,memory,close')
 	@$(GO) run ./internal/bench $(ARGS)
 
 .PHONY: fmt

@@ -11,11 +11,11 @@ import (
 const (
 	// batchEvents and batchBytes bound one transaction: large enough that its own
 	// cost does not count, small enough that others do not wait for it.
-	batchEvents = 8000
-	batchBytes  = 8 << 20
+	batchEvents = 32_000
+	batchBytes  = 16 << 20
 	// heldEvents and heldBytes bound what waits for its batch to fill up, where a
 	// file has many organisations.
-	heldEvents = 64_000
+	heldEvents = 96_000
 	heldBytes  = 64 << 20
 	// storesAtOnce is how many organisations' batches are stored at once.
 	storesAtOnce = 4

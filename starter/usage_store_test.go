@@ -121,20 +121,21 @@ func TestImportRefusesWhatIsOfNoOrganization(t *testing.T) {
 func TestImportSaysHowFarItCame(t *testing.T) {
 	t.Parallel()
 	lost := errors.New("connection lost")
+	id := func(line int) string { return fmt.Sprintf("evt_%07d", line-1) }
 	store := &recordingStore{stored: map[string][]string{}}
 	store.fail = func(_ string, items []postgres.UsageItem) error {
-		if slices.ContainsFunc(items, func(i postgres.UsageItem) bool { return i.Event.ID == "evt_0020000" }) {
+		if slices.ContainsFunc(items, func(i postgres.UsageItem) bool { return i.Event.ID == id(2*batchEvents+100) }) {
 			return lost
 		}
 		return nil
 	}
 	answers := &tally{}
-	unanswered, err := importUsage(t.Context(), store, strings.NewReader(manyLines(60_000, "acme")), answers)
+	unanswered, err := importUsage(t.Context(), store, strings.NewReader(manyLines(4*batchEvents, "acme")), answers)
 	require.ErrorIs(t, err, lost)
 	require.EqualValues(t, 2*batchEvents+1, unanswered, "the first line of the batch that failed")
 	require.GreaterOrEqual(t, answers.totals().Accepted, int64(2*batchEvents))
-	for _, id := range store.stored["acme"] {
-		require.True(t, id < "evt_0016000" || id >= "evt_0024000", "nothing of the failed batch")
+	for _, stored := range store.stored["acme"] {
+		require.True(t, stored < id(2*batchEvents+1) || stored > id(3*batchEvents), "nothing of the failed batch")
 	}
 }
 

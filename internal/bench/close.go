@@ -14,6 +14,30 @@ import (
 	"github.com/arrears-dev/arrears/workflows"
 )
 
+// closes measures the closing of months, and what a quiet one costs in history.
+func (r *rig) closes(ctx context.Context) ([]row, error) {
+	p, err := r.rounded(ctx, "close", r.rounds, r.closeRound)
+	if err != nil {
+		return nil, err
+	}
+	history, err := r.history(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{
+			what: fmt.Sprintf("months closed and paid/s (%d organisations, %d activities each)", r.orgs, history.activities),
+			ours: p.ours, limit: p.limit, unit: "one empty workflow", ratio: p.ratio, mark: "≥ 0.70",
+		},
+		{
+			what: "the same beside empty workflows of the same shape",
+			ours: p.ours, limit: p.shape, unit: "three, on five queues", ratio: p.ofShape,
+		},
+		{what: "history events of a quiet month, invoice and payment included", ours: float64(history.events), mark: "≤ 90"},
+		{what: "Temporal actions of a quiet month", ours: float64(history.actions)},
+	}, nil
+}
+
 // closeRound starts the cycles of organisations whose last month is over, and
 // waits until every one of them is paid; beside it, as many workflows with as
 // many empty activities run on the same server, and once more in the same shape.

@@ -44,34 +44,34 @@ type commandCost struct {
 	memory int64 // at most, in bytes
 }
 
-// closeMembers closes the months of organisations of ever more members, all with
-// usage, and prints what that costs the worker, and what looking at it costs the
-// commands. The numbers are given as in 1000,10000,100000.
-func (r *rig) closeMembers(ctx context.Context, w io.Writer, numbers string) error {
+// large closes the months of organisations of ever more members, all with usage,
+// and says what that costs the worker, and what looking at it costs the commands.
+func (r *rig) large(ctx context.Context) (rows []row, err error) {
 	var before *membersClosed
-	for _, text := range strings.Split(numbers, ",") {
+	for _, text := range strings.Split(r.closeMembers, ",") {
 		members, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil || members < 1 {
-			return fmt.Errorf("-close-members: %q; accepted: numbers of members like 1000,10000", numbers)
+			return nil, fmt.Errorf("-close-members: %q; accepted: numbers of members like 1000,10000", r.closeMembers)
 		}
 		closed, err := r.closeOneOf(ctx, members)
 		if err != nil {
-			return fmt.Errorf("close %d members: %w", members, err)
+			return nil, fmt.Errorf("close %d members: %w", members, err)
 		}
 		growth := ""
 		if before != nil {
-			growth = fmt.Sprintf(" (%.1f times the time and %.1f times the memory of %d members)",
+			growth = fmt.Sprintf("; %.1f times the time and %.1f times the memory of %d members",
 				closed.took.Seconds()/before.took.Seconds(), float64(closed.worker)/float64(before.worker), before.members)
 		}
-		fmt.Fprintf(w, "month of %d members closed: %.1f s, %d MB of the worker; %d lines, %d parts, %.0f parts/s%s\n",
-			closed.members, closed.took.Seconds(), closed.worker>>20, closed.lines, closed.parts,
-			float64(closed.parts)/closed.took.Seconds(), growth)
+		rows = append(rows, row{
+			what: fmt.Sprintf("month of %d members closed, s", members), ours: closed.took.Seconds(), mark: "20 s at 100000",
+			note: fmt.Sprintf("%d lines, %d parts, %.0f parts/s%s", closed.lines, closed.parts, float64(closed.parts)/closed.took.Seconds(), growth),
+		}, row{what: "    memory of the worker, MB", ours: float64(closed.worker >> 20), mark: "300 MB at 100000"})
 		for _, c := range closed.commands {
-			fmt.Fprintf(w, "    starter %s: %.1f s, %d MB\n", c.name, c.took.Seconds(), c.memory>>20)
+			rows = append(rows, row{what: "    starter " + c.name + ", s", ours: c.took.Seconds(), note: fmt.Sprintf("%d MB", c.memory>>20)})
 		}
 		before = &closed
 	}
-	return nil
+	return rows, nil
 }
 
 func (r *rig) closeOneOf(ctx context.Context, members int) (closed membersClosed, err error) {

@@ -1,24 +1,33 @@
 // Command bench measures the product beside the limit of what it stands on, in
 // the same run on the same machine, and prints the ratio: how fast usage is
-// imported beside COPY of the same rows, how fast months are closed beside a
-// workflow with as many empty activities, and what a quiet month costs in
-// history. Machines are noisy, so every figure is the median of several rounds.
+// imported and posted beside COPY of the same rows, one hot organisation beside
+// many, limit checks beside selects of single rows, and months closed beside a
+// workflow with as many empty activities, and what the month of a large organisation
+// costs. Without a limit stand the memory of a
+// long import, how soon a notice reaches its channel under load, and what a quiet
+// month costs in history. Machines are noisy, so figures are medians of several
+// rounds, and where that is known the processor time stands beside them.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 
@@ -34,24 +43,48 @@ const providerCallsPerSecond = 10_000
 
 // options are what a run is asked for.
 type options struct {
-	rounds  int
-	events  int
-	members int
-	orgs    int
-	bin     string
+	only      string
+	rounds    int
+	events    int
+	allEvents int
+	members   int
+	orgs      int
+	bin       string
 
-	closeMembers string // see closeMembers
-	only         bool   // closeMembers alone
+	closeMembers string // how large the organisations are whose months are closed one by one
+}
+
+// part is one group of measurements, which may be run alone.
+type part struct {
+	name    string
+	measure func(*rig, context.Context) ([]row, error)
+	alone   bool // needs PostgreSQL only
+}
+
+var parts = []part{
+	{"import", (*rig).imports, true},
+	{"memory", (*rig).memory, true},
+	{"http", (*rig).posts, false},
+	{"hot", (*rig).hot, true},
+	{"checks", (*rig).checks, false},
+	{"notices", (*rig).noticeDelay, false},
+	{"close", (*rig).closes, false},
+	{"large", (*rig).large, false},
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; medians are printed")
-	flag.IntVar(&o.events, "events", 200_000, "events of one import")
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	flag.StringVar(&o.only, "only", strings.Join(names, ","), "what to measure")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; medians are printed")
+	flag.IntVar(&o.events, "events", 500_000, "events of one import")
+	flag.IntVar(&o.allEvents, "all-events", 2_000_000, "events of the import whose memory is watched")
 	flag.IntVar(&o.members, "members", 200, "members who cause them")
 	flag.IntVar(&o.orgs, "orgs", 100, "organisations whose month is closed at once")
-	flag.StringVar(&o.closeMembers, "close-members", "1000,10000,100000", "members of the large organisations whose month is closed; none = left out")
-	flag.BoolVar(&o.only, "close-members-only", false, "measure nothing else")
+	flag.StringVar(&o.closeMembers, "close-members", "1000,10000,100000", "members of the large organisations whose month is closed")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of the built programs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -65,32 +98,35 @@ func main() {
 // rig is the running stack that is measured, and ways to reach it.
 type rig struct {
 	options
-	env      map[string]string
-	store    *postgres.Store
-	temporal client.Client
-	dir      string // for files
+	env        map[string]string
+	store      *postgres.Store
+	conn       *pgx.Conn
+	postmaster int
+	temporal   client.Client // nil where only PostgreSQL runs
+	inbox      *inbox        // likewise
+	dir        string        // for files
 }
 
 func run(ctx context.Context, o options) (err error) {
-	bin, err := filepath.Abs(o.bin)
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return err
+	}
+	var wanted []part
+	alone := true
+	for _, name := range strings.Split(o.only, ",") {
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == strings.TrimSpace(name) })
+		if i < 0 {
+			return fmt.Errorf("-only %s: there is no such measurement", name)
+		}
+		wanted = append(wanted, parts[i])
+		alone = alone && parts[i].alone
+	}
+	r := &rig{options: o}
+	stop, err := r.start(ctx, alone)
 	if err != nil {
 		return err
 	}
-	o.bin = bin
-	// At Stripe's own limits those would be all that is measured.
-	if err := os.Setenv("STRIPE_CALLS_PER_SECOND", strconv.Itoa(providerCallsPerSecond)); err != nil {
-		return err
-	}
-	stack, err := devstack.Start(ctx, devstack.Options{
-		Without: []string{devstack.Gateway}, Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(),
-		TaskQueues: []string{workflows.TaskQueue},
-		WorkerPath: filepath.Join(bin, "worker"), StarterPath: filepath.Join(bin, "starter"), Log: os.Stderr,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = cmp.Or(err, stack.Stop()) }()
-	r := &rig{options: o, env: stack.Env()}
+	defer func() { err = cmp.Or(err, stop()) }()
 	if r.dir, err = os.MkdirTemp("", "arrears-bench-"); err != nil {
 		return err
 	}
@@ -99,68 +135,146 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer r.store.Close()
-	quiet := sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
-	if r.temporal, err = client.DialContext(ctx, client.Options{HostPort: r.env["TEMPORAL_ADDRESS"], Logger: quiet}); err != nil {
+	if r.conn, err = pgx.Connect(ctx, r.env["DATABASE_URL"]); err != nil {
 		return err
 	}
-	defer r.temporal.Close()
+	defer func() { _ = r.conn.Close(context.WithoutCancel(ctx)) }()
+	r.postmaster = postmaster(ctx, r.conn)
 	if _, err := r.store.LoadPriceBook(ctx, pricebook.Default(), postgres.By{Actor: "bench"}); err != nil {
 		return err
 	}
-	return r.measure(ctx)
+	var rows []row
+	for _, p := range wanted {
+		found, err := p.measure(r, ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		rows = append(rows, found...)
+	}
+	return printRows(os.Stdout, rows)
 }
 
-// measure runs every measurement and prints them as one table.
-func (r *rig) measure(ctx context.Context) error {
-	if r.only {
-		return r.closeMembers(ctx, os.Stdout, r.options.closeMembers)
+// start starts the whole stack, or PostgreSQL alone where that is enough.
+func (r *rig) start(ctx context.Context, alone bool) (stop func() error, err error) {
+	if alone {
+		return r.startPostgres(ctx)
 	}
-	imports, err := r.rounded(ctx, "import", r.importRound)
+	// At Stripe's own limits those would be all that is measured.
+	if err := os.Setenv("STRIPE_CALLS_PER_SECOND", strconv.Itoa(providerCallsPerSecond)); err != nil {
+		return nil, err
+	}
+	if r.inbox, err = openInbox(); err != nil {
+		return nil, err
+	}
+	stack, err := devstack.Start(ctx, devstack.Options{
+		Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(), TaskQueues: []string{workflows.TaskQueue},
+		WorkerPath: filepath.Join(r.bin, "worker"), StarterPath: filepath.Join(r.bin, "starter"), Log: os.Stderr,
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	closes, err := r.rounded(ctx, "close", r.closeRound)
+	r.env = stack.Env()
+	quiet := sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	if r.temporal, err = client.DialContext(ctx, client.Options{HostPort: r.env["TEMPORAL_ADDRESS"], Logger: quiet}); err != nil {
+		return nil, errors.Join(err, stack.Stop())
+	}
+	return func() error {
+		r.temporal.Close()
+		return stack.Stop()
+	}, nil
+}
+
+func (r *rig) startPostgres(ctx context.Context) (stop func() error, err error) {
+	pg, err := devstack.StartPostgres(ctx, devstack.PostgresOptions{Log: os.Stderr})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	history, err := r.history(ctx)
-	if err != nil {
-		return err
+	r.env = map[string]string{"DATABASE_URL": pg.URL("postgres")}
+	if err := postgres.Migrate(ctx, r.env["DATABASE_URL"]); err != nil {
+		return nil, errors.Join(err, pg.Stop())
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	return pg.Stop, nil
+}
+
+// row is one line of the table that is printed.
+type row struct {
+	what        string
+	ours, limit float64
+	unit        string // what the limit is; "" = there is none
+	ratio       float64
+	mark        string
+	note        string
+}
+
+func printRows(to io.Writer, rows []row) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "measured\tours\tthe limit\tratio\tmark\t")
-	fmt.Fprintf(w, "usage import, events/s (%d events, %d members, 3 models, one file)\t%.0f\t%.0f (COPY)\t%.2f\t≥ 0.40\t\n",
-		r.events, r.members, imports.ours, imports.limit, imports.ratio)
-	fmt.Fprintf(w, "months closed and paid/s (%d organisations, %d activities each)\t%.1f\t%.1f (one empty workflow)\t%.2f\t≥ 0.70\t\n",
-		r.orgs, history.activities, closes.ours, closes.limit, closes.ratio)
-	fmt.Fprintf(w, "the same beside empty workflows of the same shape\t%.1f\t%.1f (three, on five queues)\t%.2f\t\t\n",
-		closes.ours, closes.shape, closes.ofShape)
-	fmt.Fprintf(w, "history events of a quiet month, invoice and payment included\t%d\t\t\t≤ 90\t\n", history.events)
-	fmt.Fprintf(w, "Temporal actions of a quiet month\t%d\t\t\t\t\n", history.actions)
-	if err := w.Flush(); err != nil || r.options.closeMembers == "" {
-		return err
+	for _, r := range rows {
+		limit, ratio := "", ""
+		if r.unit != "" {
+			limit, ratio = figure(r.limit)+" ("+r.unit+")", fmt.Sprintf("%.2f", r.ratio)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.what, figure(r.ours), limit, ratio, r.mark, r.note)
 	}
-	return r.closeMembers(ctx, os.Stdout, r.options.closeMembers)
+	return w.Flush()
+}
+
+func figure(f float64) string {
+	if f >= 1000 || f == float64(int64(f)) {
+		return fmt.Sprintf("%.0f", f)
+	}
+	return fmt.Sprintf("%.3g", f)
 }
 
 // pair is our rate beside the limit's, per second; shape is that of doing nothing
-// in the same shape, where there is one.
-type pair struct{ ours, limit, ratio, shape, ofShape float64 }
+// in the same shape, where there is one. Beside it stands what it cost in
+// processor time, where that is known.
+type pair struct {
+	ours, limit, ratio, shape, ofShape float64
+
+	events                     int
+	program, postgres, copying time.Duration
+}
+
+// costs says what an event cost in processor time, which hardly depends on what
+// else the machine does.
+func (p pair) costs() string {
+	if p.events == 0 || p.postgres == 0 {
+		return ""
+	}
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(p.events) }
+	return fmt.Sprintf("CPU µs/event: ours %.1f + PostgreSQL %.1f; COPY's PostgreSQL %.1f", each(p.program), each(p.postgres), each(p.copying))
+}
 
 // rounded repeats a measurement and returns medians, that of the ratios among
 // them: noise hits both sides of one round alike.
-func (r *rig) rounded(ctx context.Context, name string, round func(context.Context, int) (pair, error)) (pair, error) {
-	var ours, limits, ratios, shapes, ofShapes []float64
-	for n := range r.rounds {
+func (r *rig) rounded(ctx context.Context, name string, rounds int, round func(context.Context, int) (pair, error)) (pair, error) {
+	all := make([]pair, rounds)
+	for n := range all {
 		p, err := round(ctx, n)
 		if err != nil {
 			return pair{}, fmt.Errorf("%s: %w", name, err)
 		}
-		ours, limits, ratios = append(ours, p.ours), append(limits, p.limit), append(ratios, p.ours/p.limit)
-		shapes, ofShapes = append(shapes, p.shape), append(ofShapes, p.ours/p.shape)
-		fmt.Fprintf(os.Stderr, "%s, round %d of %d: %.1f/s beside %.1f/s, ratio %.2f\n", name, n+1, r.rounds, p.ours, p.limit, p.ours/p.limit)
+		p.ratio, p.ofShape = p.ours/p.limit, p.ours/p.shape
+		all[n] = p
+		fmt.Fprintf(os.Stderr, "%s, round %d of %d: %.1f/s beside %.1f/s, ratio %.2f   %s\n", name, n+1, rounds, p.ours, p.limit, p.ratio, p.costs())
 	}
-	return pair{median(ours), median(limits), median(ratios), median(shapes), median(ofShapes)}, nil
+	of := func(value func(pair) float64) float64 {
+		values := make([]float64, len(all))
+		for i, p := range all {
+			values[i] = value(p)
+		}
+		return median(values)
+	}
+	return pair{
+		ours: of(func(p pair) float64 { return p.ours }), limit: of(func(p pair) float64 { return p.limit }),
+		ratio: of(func(p pair) float64 { return p.ratio }),
+		shape: of(func(p pair) float64 { return p.shape }), ofShape: of(func(p pair) float64 { return p.ofShape }),
+		events:   all[0].events,
+		program:  time.Duration(of(func(p pair) float64 { return float64(p.program) })),
+		postgres: time.Duration(of(func(p pair) float64 { return float64(p.postgres) })),
+		copying:  time.Duration(of(func(p pair) float64 { return float64(p.copying) })),
+	}, nil
 }
 
 func median(values []float64) float64 {

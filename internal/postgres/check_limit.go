@@ -78,6 +78,7 @@ func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, e
 // checkLimit reads one answer for the month that is thought to run, and returns
 // the month that does.
 func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
+	// By position: finding names in the statement would cost as much as sending it.
 	const statement = `
 SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()), o.closed_at,
        coalesce((SELECT min(CASE WHEN s.invoice_id IS NULL THEN 'suspended' ELSE 'payment_overdue' END)
@@ -88,7 +89,7 @@ SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, 
        SELECT a.tier
          FROM seat_assignments a
         WHERE a.org_id = o.id
-          AND a.user_id = @user
+          AND a.user_id = $2
           AND a.valid_from <= coalesce(o.clock_at, now())
           AND (a.valid_to IS NULL OR a.valid_to > coalesce(o.clock_at, now()))
         ORDER BY a.valid_from DESC
@@ -97,17 +98,17 @@ SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, 
        SELECT l.*
          FROM (VALUES ('organization' COLLATE "C", '' COLLATE "C"),
                       ('seat_tier', held.tier),
-                      ('user', @user)) AS mine (scope, subject)
+                      ('user', $2)) AS mine (scope, subject)
          JOIN limits l ON l.org_id = o.id AND l.scope = mine.scope AND l.subject = mine.subject
         WHERE l.removed_at IS NULL) l ON true
   LEFT JOIN spend_counters c
     ON c.org_id = o.id
-   AND c.window_start = @window
+   AND c.window_start = $3
    AND c.scope   = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN 'user' ELSE l.scope END
-   AND c.subject = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN @user ELSE l.subject END
+   AND c.subject = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN $2 ELSE l.subject END
   LEFT JOIN limit_spent_before b ON b.limit_id = l.id AND b.subject = c.subject AND b.window_start = c.window_start
- WHERE o.id = @org`
-	rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"org": org, "user": user, "window": seen.month.Start})
+ WHERE o.id = $1`
+	rows, err := s.pool.Query(ctx, statement, org, user, seen.month.Start)
 	if err != nil {
 		return check, now, wrap("check the limits of "+org, err)
 	}

@@ -1,10 +1,10 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"sync"
 	"time"
 
@@ -32,27 +32,79 @@ var (
 // postgresEpoch is what PostgreSQL counts microseconds from.
 var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
-var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// copyBlock is how many bytes of rows are encoded ahead of the connection.
+const copyBlock = 64 << 10
 
-// copyEvents copies events into the table, all or none: a savepoint keeps the
-// transaction usable where one of them is stored already. The rows are encoded
-// by hand because this is the one place where the cost of a value shows.
-func copyEvents(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, items []UsageItem) error {
+// copyBlocks are blocks that are used again, with room for the row that crosses
+// a block's end.
+var copyBlocks = sync.Pool{New: func() any { block := make([]byte, 0, copyBlock+copyBlock/8); return &block }}
+
+// copyEvents copies events into the table, all or none, and returns what they
+// used: a savepoint keeps the transaction usable where one of them is stored
+// already. While PostgreSQL stores the first, the rest are rated and encoded.
+func (in *intake) copyEvents(ctx context.Context, tx pgx.Tx, placed []placedEvent, items []UsageItem) (usedUp, error) {
+	rows := &eventRows{intake: in, placed: placed, items: items, used: usedUp{}}
 	if len(placed) == 0 {
-		return nil
+		return rows.used, nil
 	}
-	buffer := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buffer)
-	rows := append((*buffer)[:0], copyHeader...)
-	for i := range placed {
-		rows = appendEvent(rows, orgID, &placed[i], items[placed[i].index].Raw)
-	}
-	rows = append(rows, copyTrailer...)
-	*buffer = rows
-	return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
-		_, err := savepoint.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(rows), copyStatement)
+	rows.block = append((*copyBlocks.Get().(*[]byte))[:0], copyHeader...)
+	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+		defer rows.close()
+		_, err := savepoint.Conn().PgConn().CopyFrom(ctx, rows, copyStatement)
 		return wrap("copy events", err)
 	})
+	return rows.used, err
+}
+
+// eventRows are events in PostgreSQL's binary copy format, encoded by hand, since
+// this is the one place where the cost of a value shows. They are settled and
+// added up as they are read, by the connection's own goroutine.
+type eventRows struct {
+	mu sync.Mutex // a connection that broke may still be reading
+	*intake
+	placed []placedEvent
+	items  []UsageItem
+	used   usedUp
+
+	next  int    // of placed
+	block []byte // encoded
+	read  int    // of block
+	ended bool   // the trailer is encoded, or nobody may read any more
+}
+
+// Read implements io.Reader.
+func (r *eventRows) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.read == len(r.block) {
+		r.block, r.read = r.block[:0], 0
+	}
+	for !r.ended && len(r.block) < copyBlock {
+		if r.next == len(r.placed) {
+			r.block = append(r.block, copyTrailer...)
+			r.ended = true
+			break
+		}
+		e := &r.placed[r.next]
+		r.settle(e)
+		r.used.add(e)
+		r.block = appendEvent(r.block, r.org.ID, e, r.items[e.index].Raw)
+		r.next++
+	}
+	n := copy(p, r.block[r.read:])
+	if r.read += n; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (r *eventRows) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if block := r.block; cap(block) <= 2*copyBlock {
+		copyBlocks.Put(&block)
+	}
+	r.ended, r.block, r.read = true, nil, 0
 }
 
 func appendEvent(b []byte, orgID string, p *placedEvent, raw []byte) []byte {
@@ -82,7 +134,7 @@ func appendEvent(b []byte, orgID string, p *placedEvent, raw []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, 2)
 	b = binary.BigEndian.AppendUint16(b, uint16(p.flags))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(p.fingerprint)))
-	b = append(b, p.fingerprint[:]...)
+	b = append(b, p.print()...)
 	if p.rate != nil {
 		return appendNull(appendNull(appendNull(b)))
 	}

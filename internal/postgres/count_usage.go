@@ -31,11 +31,95 @@ type counted struct {
 	quantities billing.Quantities
 }
 
-// spendKey names what a user on a tier spends at a rate in a window.
-type spendKey struct {
-	window     time.Time
-	user, tier string
-	rate       *billing.Rate
+// usedUp is what stored events used, added up by what the totals and the
+// counters need to tell apart.
+type usedUp map[useKey]*use
+
+// useKey is a total, and the tier that its user held.
+type useKey struct {
+	period, origin, user, product, model, tier string
+	rate                                       *billing.Rate
+}
+
+type use struct {
+	counted
+	window time.Time // the billing month that period and origin lie in
+}
+
+// add adds a stored event, or takes away what a retraction cancels: its
+// quantities lie below zero. A parked event counts nothing.
+func (u usedUp) add(p *placedEvent) {
+	if p.rate == nil {
+		return
+	}
+	key := useKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.tier, p.rate}
+	sum := u[key]
+	if sum == nil {
+		sum = &use{window: p.window}
+		u[key] = sum
+	}
+	if p.event.Retracts == "" {
+		sum.events++
+	} else {
+		sum.events--
+	}
+	sum.quantities.Add(&p.event.Quantities)
+}
+
+// totals lists what is added to each total, in the order in which they are locked.
+func (u usedUp) totals() []totalRow {
+	rows := make([]totalRow, 0, len(u))
+	for key, sum := range u {
+		rows = append(rows, totalRow{totalKey{key.period, key.origin, key.user, key.product, key.model, key.rate.ID}, sum.counted})
+	}
+	slices.SortFunc(rows, func(a, z totalRow) int { return a.compare(z.totalKey) })
+	distinct := rows[:0]
+	for _, row := range rows { // a user who changed tiers has two of one key
+		if n := len(distinct); n > 0 && distinct[n-1].totalKey == row.totalKey {
+			distinct[n-1].events += row.events
+			distinct[n-1].quantities.Add(&row.quantities)
+			continue
+		}
+		distinct = append(distinct, row)
+	}
+	return distinct
+}
+
+// deltas returns what each counter moves by, exactly and at list price. What
+// many members used under one rate is priced once for their tier and
+// organisation.
+func (u usedUp) deltas() map[counterKey]decimal.Decimal {
+	type wideKey struct {
+		window time.Time
+		tier   string
+		rate   *billing.Rate
+	}
+	wide := map[wideKey]*billing.Quantities{}
+	deltas := make(map[counterKey]decimal.Decimal, len(u))
+	add := func(window time.Time, scope billing.Scope, subject string, cost decimal.Decimal) {
+		counter := counterKey{window, scope, subject}
+		deltas[counter] = deltas[counter].Add(cost)
+	}
+	for key, sum := range u {
+		if key.user != "" {
+			totals := sum.quantities.Totals()
+			add(sum.window, billing.ScopeUser, key.user, key.rate.Cost(&totals))
+		}
+		under := wideKey{sum.window, key.tier, key.rate}
+		if wide[under] == nil {
+			wide[under] = &billing.Quantities{}
+		}
+		wide[under].Add(&sum.quantities)
+	}
+	for key, quantities := range wide {
+		totals := quantities.Totals()
+		cost := key.rate.Cost(&totals)
+		add(key.window, billing.ScopeOrganization, "", cost)
+		if key.tier != "" {
+			add(key.window, billing.ScopeSeatTier, key.tier, cost)
+		}
+	}
+	return deltas
 }
 
 // counterKey names one spend counter.
@@ -48,76 +132,64 @@ type counterKey struct {
 // compare orders counters as they are locked: users, then tiers, the
 // organisation's last, since every writer needs that one.
 func (k counterKey) compare(z counterKey) int {
-	rank := func(s billing.Scope) int {
-		return slices.Index([]billing.Scope{billing.ScopeUser, billing.ScopeSeatTier, billing.ScopeOrganization}, s)
-	}
 	return cmp.Or(cmp.Compare(rank(k.scope), rank(z.scope)), k.window.Compare(z.window), strings.Compare(k.subject, z.subject))
 }
 
-// count adds stored events to the totals of their period (retractions, whose
-// quantities lie below zero, take from them), moves the spend
-// counters, and writes down every threshold that was crossed.
-func (in *intake) count(ctx context.Context, tx pgx.Tx, stored []placedEvent) error {
-	totals := map[totalKey]*counted{}
-	spends := map[spendKey]*billing.Quantities{}
-	for i := range stored {
-		p := &stored[i]
-		if p.rate == nil {
-			continue // parked: counts nothing
-		}
-		key := totalKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.rate.ID}
-		total := totals[key]
-		if total == nil {
-			total = &counted{}
-			totals[key] = total
-		}
-		if p.event.Retracts == "" {
-			total.events++
-		} else {
-			total.events--
-		}
-		total.quantities.Add(&p.event.Quantities)
-
-		spent := spendKey{p.window, p.event.User, p.tier, p.rate}
-		quantities := spends[spent]
-		if quantities == nil {
-			quantities = &billing.Quantities{}
-			spends[spent] = quantities
-		}
-		quantities.Add(&p.event.Quantities)
+func rank(scope billing.Scope) int {
+	switch scope {
+	case billing.ScopeUser:
+		return 0
+	case billing.ScopeSeatTier:
+		return 1
+	default:
+		return 2
 	}
-	if len(totals) == 0 {
+}
+
+// count adds what was used to the totals of its period, moves the spend
+// counters, and writes down every threshold that was crossed.
+func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
+	if len(u) == 0 {
 		return nil
+	}
+	deltas := make(chan map[counterKey]decimal.Decimal, 1)
+	go func() { deltas <- u.deltas() }() // while PostgreSQL moves the totals
+	totals := u.totals()
+	// One writer of an organisation counts at a time. They would wait for each
+	// other at the first row that both move anyway; here they queue once. Those of
+	// this process queue outside the database first: a session that waits inside
+	// keeps the old versions of the rows from being cleared away.
+	select {
+	case in.counting <- struct{}{}:
+		defer func() { <-in.counting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := lockExclusive(ctx, tx, countLock(in.org.ID)); err != nil {
+		return err
 	}
 	if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
 		return err
 	}
-	return in.spend(ctx, tx, spendDeltas(spends))
+	return in.spend(ctx, tx, <-deltas)
 }
 
-// spendDeltas turns what was used into what each counter moves by, exactly and
-// at list price.
-func spendDeltas(spends map[spendKey]*billing.Quantities) map[counterKey]decimal.Decimal {
-	deltas := map[counterKey]decimal.Decimal{}
-	for key, quantities := range spends {
-		totals := quantities.Totals()
-		cost := key.rate.Cost(&totals)
-		add := func(scope billing.Scope, subject string) {
-			counter := counterKey{key.window, scope, subject}
-			deltas[counter] = deltas[counter].Add(cost)
-		}
-		add(billing.ScopeOrganization, "")
-		if key.user != "" {
-			add(billing.ScopeUser, key.user)
-		}
-		if key.tier != "" {
-			add(billing.ScopeSeatTier, key.tier)
-		}
+// totalRow is one total and what is added to it.
+type totalRow struct {
+	totalKey
+	counted
+}
+
+// column lists one value of each row, as unnest takes them.
+func column[Row, Value any](rows []Row, value func(Row) Value) []Value {
+	values := make([]Value, len(rows))
+	for i, row := range rows {
+		values[i] = value(row)
 	}
-	return deltas
+	return values
 }
 
-func addTotals(ctx context.Context, tx pgx.Tx, org string, totals map[totalKey]*counted) error {
+func addTotals(ctx context.Context, tx pgx.Tx, org string, rows []totalRow) error {
 	const statement = `
 INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
                                input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
@@ -133,37 +205,18 @@ SELECT @org, *
        cache_read     = t.cache_read     + excluded.cache_read,
        web_search     = t.web_search     + excluded.web_search,
        code_execution = t.code_execution + excluded.code_execution`
-	keys := make([]totalKey, 0, len(totals))
-	for key := range totals {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, totalKey.compare)
-	column := func(f func(totalKey) string) []string {
-		values := make([]string, len(keys))
-		for i, key := range keys {
-			values[i] = f(key)
-		}
-		return values
-	}
-	number := func(f func(totalKey) int64) []int64 {
-		values := make([]int64, len(keys))
-		for i, key := range keys {
-			values[i] = f(key)
-		}
-		return values
-	}
 	args := pgx.NamedArgs{
 		"org":      org,
-		"periods":  column(func(k totalKey) string { return k.period }),
-		"origins":  column(func(k totalKey) string { return k.origin }),
-		"users":    column(func(k totalKey) string { return k.user }),
-		"products": column(func(k totalKey) string { return k.product }),
-		"models":   column(func(k totalKey) string { return k.model }),
-		"rates":    number(func(k totalKey) int64 { return k.rate }),
-		"events":   number(func(k totalKey) int64 { return totals[k].events }),
+		"periods":  column(rows, func(t totalRow) string { return t.period }),
+		"origins":  column(rows, func(t totalRow) string { return t.origin }),
+		"users":    column(rows, func(t totalRow) string { return t.user }),
+		"products": column(rows, func(t totalRow) string { return t.product }),
+		"models":   column(rows, func(t totalRow) string { return t.model }),
+		"rates":    column(rows, func(t totalRow) int64 { return t.rate }),
+		"events":   column(rows, func(t totalRow) int64 { return t.events }),
 	}
 	for _, class := range billing.Classes() {
-		args[class.String()] = number(func(k totalKey) int64 { return totals[k].quantities[class] })
+		args[class.String()] = column(rows, func(t totalRow) int64 { return t.quantities[class] })
 	}
 	_, err := tx.Exec(ctx, statement, args)
 	return wrap("add to the totals", err)
@@ -194,16 +247,23 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 	if err != nil {
 		return err
 	}
-	own := replacing(in.org, limits)
+	own, index := replacing(in.org, limits), indexLimits(limits)
 	var crossings []crossing
 	for i, key := range keys {
-		crossings = append(crossings, in.crossings(limits, own, key, calendar.Month(key.window), after[i].Sub(deltas[key]), after[i])...)
+		if len(index.counting(key)) == 0 {
+			continue
+		}
+		spent, err := decimal.NewFromString(after[i])
+		if err != nil {
+			return err
+		}
+		crossings = append(crossings, in.crossings(index, own, key, calendar.Month(key.window), spent.Sub(deltas[key]), spent)...)
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
 }
 
 // crossings lists what a counter crossed on its way from one spend to another.
-func (in *intake) crossings(limits []billing.Limit, own ownLimits, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
+func (in *intake) crossings(limits limitIndex, own ownLimits, key counterKey, month billing.Period, before, after decimal.Decimal) (crossings []crossing) {
 	for _, limit := range in.limitsOn(limits, key) {
 		if own.replace(limit, key.subject) {
 			continue
@@ -240,30 +300,36 @@ func (in *intake) newUnder(limit billing.Limit, user string, month billing.Perio
 
 // limitsOn lists the limits that a counter counts towards. A per-member tier
 // limit holds against the whole spend of each user who is on the tier now.
-func (in *intake) limitsOn(limits []billing.Limit, key counterKey) []billing.Limit {
-	return limitsOn(limits, key.scope, key.subject, in.seats, in.org.Now)
+func (in *intake) limitsOn(limits limitIndex, key counterKey) []billing.Limit {
+	some := limits.counting(key)
+	if len(some) == 0 {
+		return nil
+	}
+	return limitsOn(some, key.scope, key.subject, in.seats, in.org.Now)
 }
 
-func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]decimal.Decimal, error) {
+// moveCounters returns where each counter stands then, as text.
+func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]string, error) {
 	const statement = `
 INSERT INTO spend_counters AS c (org_id, window_start, scope, subject, spend)
-SELECT @org, u.window_start, u.scope, u.subject, u.delta
-  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::numeric[])
+SELECT @org, u.window_start, u.scope, u.subject, u.delta::numeric
+  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::text[])
        WITH ORDINALITY AS u (window_start, scope, subject, delta, n)
  ORDER BY u.n
     ON CONFLICT (org_id, window_start, scope, subject) DO UPDATE SET spend = c.spend + excluded.spend
-RETURNING spend`
-	args := pgx.NamedArgs{"org": org}
-	windows, scopes := make([]time.Time, len(keys)), make([]string, len(keys))
-	subjects, amounts := make([]string, len(keys)), make([]decimal.Decimal, len(keys))
-	for i, key := range keys {
-		windows[i], scopes[i], subjects[i], amounts[i] = key.window, string(key.scope), key.subject, deltas[key]
+RETURNING spend::text`
+	// Amounts travel as text: pgx takes a detour over it for this type anyway.
+	args := pgx.NamedArgs{
+		"org":      org,
+		"windows":  column(keys, func(k counterKey) time.Time { return k.window }),
+		"scopes":   column(keys, func(k counterKey) string { return string(k.scope) }),
+		"subjects": column(keys, func(k counterKey) string { return k.subject }),
+		"deltas":   column(keys, func(k counterKey) string { return deltas[k].String() }),
 	}
-	args["windows"], args["scopes"], args["subjects"], args["deltas"] = windows, scopes, subjects, amounts
 	rows, err := tx.Query(ctx, statement, args)
 	if err != nil {
 		return nil, wrap("move the spend counters", err)
 	}
-	after, err := pgx.CollectRows(rows, pgx.RowTo[decimal.Decimal])
+	after, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return after, wrap("move the spend counters", err)
 }

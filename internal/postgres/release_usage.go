@@ -112,6 +112,11 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 	}
 	intake.stored = true
 	placed, _ := intake.place(items, make([]UsageAnswer, len(items)))
+	sums := usedUp{}
+	for i := range placed {
+		intake.settle(&placed[i])
+		sums.add(&placed[i])
+	}
 	placed = slices.DeleteFunc(placed, func(p placedEvent) bool { return p.rate == nil })
 	const update = `
 UPDATE usage_events
@@ -129,7 +134,7 @@ UPDATE usage_events
 	round.released = int64(len(placed))
 	round.kept = int64(len(items)) - round.released
 	round.last, round.more = items[len(items)-1].Event.ID, len(items) == releaseBatch
-	if err := intake.count(ctx, tx, placed); err != nil {
+	if err := intake.count(ctx, tx, sums); err != nil {
 		return round, err
 	}
 	return round, nudgeDrafts(ctx, tx, orgID)

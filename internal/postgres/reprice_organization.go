@@ -326,11 +326,7 @@ SELECT window_start, scope, subject, spend - delta, spend
 	var before, after decimal.Decimal
 	_, err = pgx.ForEachRow(rows, []any{&key.window, &key.scope, &key.subject, &before, &after}, func() error {
 		key.window = key.window.UTC()
-		on := index.wide
-		if own, ok := index.users[key.subject]; ok && key.scope == billing.ScopeUser {
-			on = append(on[:len(on):len(on)], own)
-		}
-		crossings = append(crossings, in.crossings(on, replaced, key, calendar.Month(key.window), before, after)...)
+		crossings = append(crossings, in.crossings(index, replaced, key, calendar.Month(key.window), before, after)...)
 		return nil
 	})
 	return crossings, wrap("move the spend counters", err)

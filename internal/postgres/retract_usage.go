@@ -174,9 +174,9 @@ SELECT event_id, coalesce(retracts, ''), fingerprint
 
 // decide answers one retraction, and places it where it is accepted.
 func (r *retracting) decide(index int, event *billing.Event) (answer UsageAnswer, p placedEvent, err error) {
-	p = placedEvent{index: index, fingerprint: event.Fingerprint()}
+	p = placedEvent{index: index, fingerprint: event.Fingerprint(), printed: true}
 	if before, ok := r.known[event.ID]; ok {
-		return repeatAnswer(before, p), p, nil
+		return repeatAnswer(before, &p), p, nil
 	}
 	if reason := r.refuseRetraction(index, event); reason.Status != "" {
 		return reason, p, nil

@@ -5,9 +5,9 @@
 //
 // Locks, in the order in which they are taken: the price book (advisory), the
 // organisation's terms (advisory), its issuing (advisory), its periods by start (advisory), usage rows by
-// event id, totals by key, spend counters by scope and subject with the
+// event id, its counting (advisory), totals by key, spend counters by scope and subject with the
 // organisation's last. Advisory locks are shared to store usage and exclusive to
-// change what usage is stored by.
+// change what usage is stored by; counting is taken alone, at the end.
 package postgres
 
 import (
@@ -35,6 +35,7 @@ type Store struct {
 
 	bookNames sync.Map // organisation -> name of its price book, which never changes
 	repeats   sync.Map // organisations whose last batch of usage had ids that were known
+	counting  sync.Map // organisation -> the queue of those that count its usage, a chan struct{}
 	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
 
 	bounds billing.Bounds // of the installation, see SetBounds
@@ -167,4 +168,5 @@ func lockExclusive(ctx context.Context, tx querier, name string) error {
 func bookLock(book string) string          { return "price-book/" + book }
 func termsLock(org string) string          { return "terms/" + org }
 func issueLock(org string) string          { return "issue/" + org }
+func countLock(org string) string          { return "count/" + org }
 func periodLock(org, period string) string { return "period/" + org + "/" + period }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -50,7 +51,8 @@ const (
 type placedEvent struct {
 	index       int // of its item
 	event       *billing.Event
-	fingerprint [16]byte
+	fingerprint [16]byte // once printed: see print
+	printed     bool
 	period      string
 	origin      string // the earlier period in which it happened; "" = the same
 	window      time.Time
@@ -80,7 +82,7 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 		if err := answerRefused(ctx, tx, orgID, refused, answers); err != nil {
 			return err
 		}
-		placed, err = s.insertEvents(ctx, tx, orgID, placed, items, answers)
+		placed, used, err := s.insertEvents(ctx, tx, intake, placed, items, answers)
 		if err != nil {
 			return err
 		}
@@ -88,7 +90,10 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 		if err != nil {
 			return err
 		}
-		return intake.count(ctx, tx, append(placed, retracted...))
+		for i := range retracted {
+			used.add(&retracted[i])
+		}
+		return intake.count(ctx, tx, used)
 	})
 	return answers, wrap("store usage of "+orgID, err)
 }
@@ -109,16 +114,17 @@ func (s *Store) bookOf(ctx context.Context, orgID string) (string, error) {
 // intake is what a batch of events is stored by, kept from changing by shared
 // locks until the transaction ends.
 type intake struct {
-	org     billing.Organization
-	rater   *billing.Rater
-	seats   *seatChart
-	periods []period
-	current period
-	running bool // whether there is a current period
-	months  map[string]billing.Period
-	held    []string              // the periods whose locks are held
-	undone  map[string]*retracted // the events that the batch retracts, as they stood before any lock
-	stored  bool                  // the events were taken when they arrived: they are not refused by age now
+	org      billing.Organization
+	rater    *billing.Rater
+	seats    *seatChart
+	periods  []period
+	current  period
+	running  bool // whether there is a current period
+	months   map[string]billing.Period
+	held     []string              // the periods whose locks are held
+	undone   map[string]*retracted // the events that the batch retracts, as they stood before any lock
+	counting chan struct{}         // has room for the one of this process that counts
+	stored   bool                  // the events were taken when they arrived: they are not refused by age now
 }
 
 func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, items []UsageItem) (*intake, error) {
@@ -132,7 +138,7 @@ func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, i
 	if err != nil {
 		return nil, err
 	}
-	in := &intake{org: org}
+	in := &intake{org: org, counting: s.countingOf(orgID)}
 	if in.rater, err = s.rater(ctx, tx, book); err != nil {
 		return nil, err
 	}
@@ -150,6 +156,14 @@ func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, i
 		return nil, err
 	}
 	return in, in.findMonths()
+}
+
+func (s *Store) countingOf(org string) chan struct{} {
+	if queue, ok := s.counting.Load(org); ok {
+		return queue.(chan struct{})
+	}
+	queue, _ := s.counting.LoadOrStore(org, make(chan struct{}, 1))
+	return queue.(chan struct{})
 }
 
 // lockPeriods shares the locks of every period that the items may land in, so
@@ -234,8 +248,8 @@ func (in *intake) findMonths() error {
 	return nil
 }
 
-// place decides for each event its period, rate and seat. Those that cannot be
-// taken are answered and returned apart.
+// place decides for each event its period. Those that cannot be taken are
+// answered and returned apart.
 func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refused []placedEvent) {
 	placed = make([]placedEvent, 0, len(items))
 	home := 0 // the period of the event before: most follow it there
@@ -244,27 +258,40 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 		if event.Retracts != "" {
 			continue // its event is found once the batch's own are stored
 		}
-		if home >= len(in.periods) || !in.periods[home].span().Contains(event.OccurredAt) {
+		if home < 0 || home >= len(in.periods) || !in.periods[home].span().Contains(event.OccurredAt) {
 			home = slices.IndexFunc(in.periods, func(p period) bool { return p.span().Contains(event.OccurredAt) })
 		}
 		if reason := in.refuse(event, home); reason != "" {
 			answers[i] = UsageAnswer{UsageRejected, "occurred_at", reason}
-			refused = append(refused, placedEvent{index: i, event: event, fingerprint: event.Fingerprint()})
-			home = 0
+			refused = append(refused, placedEvent{index: i, event: event})
 			continue
 		}
-		p := placedEvent{index: i, event: event, fingerprint: event.Fingerprint(), period: in.periods[home].ID}
+		p := placedEvent{index: i, event: event, period: in.periods[home].ID}
 		p.window = in.months[p.period].Start
 		if !in.periods[home].ClosedAt.IsZero() {
 			p.origin, p.period = p.period, in.current.ID
 		}
-		if p.rate, p.parked = in.rater.Rate(event); p.rate != nil {
-			p.event = p.rate.Metered(event)
-		}
-		in.seat(&p)
 		placed = append(placed, p)
 	}
 	return placed, refused
+}
+
+// settle decides the rest that storing an event takes: its rate and its seat.
+func (in *intake) settle(p *placedEvent) {
+	if p.rate, p.parked = in.rater.Rate(p.event); p.rate != nil {
+		p.print() // of what was sent
+		p.event = p.rate.Metered(p.event)
+	}
+	in.seat(p)
+}
+
+// print returns the fingerprint of the event, taken once: it is read wherever an
+// id is met again.
+func (p *placedEvent) print() []byte {
+	if !p.printed {
+		p.fingerprint, p.printed = p.event.Fingerprint(), true
+	}
+	return p.fingerprint[:]
 }
 
 // answerRefused answers those of the refused events that were stored while they
@@ -323,68 +350,77 @@ func (in *intake) seat(p *placedEvent) {
 const maxCopyTries = 5
 
 // insertEvents stores the placed events whose ids are new, answers all of them,
-// and returns those stored. It copies straight into the table, since most ids
+// and returns those stored and what they used. It copies straight into the table, since most ids
 // are new, and looks for known ids first only where the last batch of the
 // organisation had some or the copy met one. Rows go in order of their id, so
 // that writers of the same ids wait for each other instead of deadlocking.
-func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, error) {
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, usedUp, error) {
 	slices.SortFunc(placed, func(a, z placedEvent) int {
 		return cmp.Or(strings.Compare(a.event.ID, z.event.ID), cmp.Compare(a.index, z.index))
 	})
 	fresh := answerTwins(placed, answers)
-	_, look := s.repeats.Load(orgID)
+	_, look := s.repeats.Load(in.org.ID)
 	repeated := len(fresh) < len(placed)
+	var sums usedUp
 	for try := 1; ; try++ {
 		if look || try > 1 {
 			before := len(fresh)
 			var err error
-			if fresh, err = answerKnown(ctx, tx, orgID, fresh, answers); err != nil {
-				return nil, err
+			if fresh, err = answerKnown(ctx, tx, in.org.ID, fresh, answers); err != nil {
+				return nil, nil, err
 			}
 			repeated = repeated || len(fresh) < before
 		}
-		err := copyEvents(ctx, tx, orgID, fresh, items)
+		var err error
+		sums, err = in.copyEvents(ctx, tx, fresh, items)
 		if err == nil {
 			break
 		}
 		if !isUniqueViolation(err) || try == maxCopyTries {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if repeated {
-		s.repeats.Store(orgID, true)
+		s.repeats.Store(in.org.ID, true)
 	} else {
-		s.repeats.Delete(orgID)
+		s.repeats.Delete(in.org.ID)
 	}
-	for _, p := range fresh {
+	for i := range fresh {
+		p := &fresh[i]
 		answers[p.index] = UsageAnswer{Status: UsageAccepted}
 		if p.rate == nil {
 			answers[p.index] = UsageAnswer{UsageParked, "", p.parked}
 		}
 	}
-	return fresh, nil
+	return fresh, sums, nil
 }
 
 // answerTwins answers events whose id occurs earlier in the same batch, and
 // returns the others. placed is in order of id.
 func answerTwins(placed []placedEvent, answers []UsageAnswer) []placedEvent {
-	fresh := make([]placedEvent, 0, len(placed))
-	for _, p := range placed {
+	fresh := placed[:0]
+	for i := range placed {
+		p := &placed[i]
 		if n := len(fresh); n > 0 && fresh[n-1].event.ID == p.event.ID {
-			answers[p.index] = repeatAnswer(fresh[n-1].fingerprint[:], p)
+			answers[p.index] = repeatAnswer(fresh[n-1].print(), p)
 			continue
 		}
-		fresh = append(fresh, p)
+		fresh = append(fresh, *p)
 	}
 	return fresh
 }
 
 // answerKnown answers events whose id is stored already, and returns the others.
 func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, answers []UsageAnswer) ([]placedEvent, error) {
-	const statement = `SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = ANY($2)`
+	// One look-up by the primary key for each id, whatever the planner thinks of
+	// how many there are: it would rather read the whole table.
+	const statement = `
+SELECT e.event_id, e.fingerprint
+  FROM unnest($2::text[]) AS u(id)
+ CROSS JOIN LATERAL (SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = u.id LIMIT 1) AS e`
 	ids := make([]string, len(placed))
-	for i, p := range placed {
-		ids[i] = p.event.ID
+	for i := range placed {
+		ids[i] = placed[i].event.ID
 	}
 	rows, err := tx.Query(ctx, statement, orgID, ids)
 	if err != nil {
@@ -399,19 +435,20 @@ func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEv
 	}); err != nil {
 		return nil, err
 	}
-	fresh := make([]placedEvent, 0, len(placed)-len(known))
-	for _, p := range placed {
+	fresh := placed[:0]
+	for i := range placed {
+		p := &placed[i]
 		if stored, ok := known[p.event.ID]; ok {
 			answers[p.index] = repeatAnswer(stored, p)
 			continue
 		}
-		fresh = append(fresh, p)
+		fresh = append(fresh, *p)
 	}
 	return fresh, nil
 }
 
-func repeatAnswer(stored []byte, p placedEvent) UsageAnswer {
-	if string(stored) == string(p.fingerprint[:]) {
+func repeatAnswer(stored []byte, p *placedEvent) UsageAnswer {
+	if bytes.Equal(stored, p.print()) {
 		return UsageAnswer{Status: UsageDuplicate}
 	}
 	return UsageAnswer{UsageConflict, "id", "another event with this id and other content is stored; the first one stays"}

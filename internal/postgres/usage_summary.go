@@ -231,6 +231,15 @@ func indexLimits(limits []billing.Limit) limitIndex {
 	return index
 }
 
+// counting lists the limits that a counter may count towards.
+func (x limitIndex) counting(key counterKey) []billing.Limit {
+	own, ok := x.users[key.subject]
+	if !ok || key.scope != billing.ScopeUser {
+		return x.wide
+	}
+	return append(x.wide[:len(x.wide):len(x.wide)], own)
+}
+
 func (x limitIndex) standings(
 	user string, window time.Time, spent map[counterKey]decimal.Decimal, before map[beforeKey]decimal.Decimal, chart *seatChart, now time.Time,
 ) []billing.Standing {

@@ -113,11 +113,26 @@ func newDecoder() *decoder {
 }
 
 func (d *decoder) decode(line []byte) (billing.Event, *Rejection) {
+	d.begin()
+	if d.plain(line) {
+		if d.complete(line); d.rejection == nil {
+			return d.event, nil
+		}
+	}
+	return d.decodeWhole(line)
+}
+
+func (d *decoder) begin() {
+	d.event, d.given, d.writes, d.fetches, d.rejection, d.broken = billing.Event{}, 0, 0, 0, nil, false
+}
+
+// decodeWhole reads a line of any shape, and says what is wrong with it.
+func (d *decoder) decodeWhole(line []byte) (billing.Event, *Rejection) {
 	d.source.Reset()
 	d.source.Write(line)
 	d.json.Reset(&d.source) // by default strict about duplicate names and UTF-8
 	d.escapes = bytes.IndexByte(line, '\\') >= 0
-	d.event, d.given, d.writes, d.fetches, d.rejection, d.broken = billing.Event{}, 0, 0, 0, nil, false
+	d.begin()
 
 	d.line(line)
 	if d.rejection == nil {

@@ -1,0 +1,239 @@
+package usage
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// plain reads a line as nearly all are written: known names, each once, values of
+// the accepted kind, ASCII without escapes. It is a shortcut only: it either
+// leaves the decoder as the whole reading would, or returns false, and then the
+// line is read as if nothing had happened. So it names no offence and need not
+// know every field.
+func (d *decoder) plain(line []byte) bool {
+	if !isPlain(line) {
+		return false
+	}
+	p := plainLine{decoder: d, rest: line}
+	return p.object(p.envelope) && len(p.space()) == 0
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// isPlain tells whether a line is ASCII without control characters and
+// backslashes, eight bytes at a time.
+func isPlain(line []byte) bool {
+	for ; len(line) >= 8; line = line[8:] {
+		x := binary.LittleEndian.Uint64(line)
+		slash := x ^ '\\'*ones
+		if (x|(x-' '*ones)|(slash-ones)&^slash)&highs != 0 {
+			return false
+		}
+	}
+	for _, c := range line {
+		if c < ' ' || c >= 0x80 || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// plainLine is what is left of a line to read. Its methods return false where
+// they meet something that they do not know.
+type plainLine struct {
+	*decoder
+	rest []byte
+}
+
+// Names that an object may have once. They are numbered over all objects.
+const (
+	plainID = 1 << iota
+	plainOrganization
+	plainUser
+	plainOccurredAt
+	plainProduct
+	plainModel
+	plainUsage
+	plainInput
+	plainOutput
+	plainCacheRead
+	plainWrites
+	plainCacheCreation
+	plainWrite5m
+	plainWrite1h
+	plainServerTools
+	plainWebSearch
+	plainServiceTier
+)
+
+func (p *plainLine) space() []byte {
+	for len(p.rest) > 0 && p.rest[0] == ' ' {
+		p.rest = p.rest[1:]
+	}
+	return p.rest
+}
+
+// take reads one byte, if it comes next behind spaces.
+func (p *plainLine) take(c byte) bool {
+	if rest := p.space(); len(rest) == 0 || rest[0] != c {
+		return false
+	}
+	p.rest = p.rest[1:]
+	return true
+}
+
+// object reads an object; field reads the value of a name and returns which one
+// it was, or 0.
+func (p *plainLine) object(field func(name []byte) (which int)) bool {
+	if !p.take('{') {
+		return false
+	}
+	for seen := 0; ; {
+		name, ok := p.text()
+		if !ok || !p.take(':') {
+			return false
+		}
+		which := field(name)
+		if which == 0 || seen&which != 0 {
+			return false
+		}
+		seen |= which
+		if !p.take(',') {
+			return p.take('}')
+		}
+	}
+}
+
+// text reads a string without escapes.
+func (p *plainLine) text() ([]byte, bool) {
+	if !p.take('"') {
+		return nil, false
+	}
+	end := bytes.IndexByte(p.rest, '"')
+	if end < 0 {
+		return nil, false
+	}
+	text := p.rest[:end]
+	p.rest = p.rest[end+1:]
+	return text, true
+}
+
+// number reads a whole number in digits alone.
+func (p *plainLine) number(n *int64, flag given, which int) int {
+	rest := p.space()
+	end := 0
+	for end < len(rest) && isDigit(rest[end]) {
+		end++
+	}
+	if end == 0 || end > 1 && rest[0] == '0' {
+		return 0
+	}
+	var ok bool
+	if *n, ok = parseCount(rest[:end]); !ok {
+		return 0
+	}
+	p.given |= flag
+	p.rest = rest[end:]
+	return which // what follows the digits, if anything but , and }, is not taken
+}
+
+func (p *plainLine) shared(to *string, flag given, known *interner, check func([]byte) string, which int) int {
+	text, ok := p.text()
+	if !ok {
+		return 0
+	}
+	s, wrong := known.take(text, check)
+	if wrong != "" {
+		return 0
+	}
+	*to = s
+	p.given |= flag
+	return which
+}
+
+func (p *plainLine) envelope(name []byte) int {
+	switch string(name) {
+	case "id":
+		text, ok := p.text()
+		if !ok || checkID(text) != "" {
+			return 0
+		}
+		p.event.ID = string(text)
+		p.given |= givenID
+		return plainID
+	case "organization":
+		return p.shared(&p.event.Organization, givenOrganization, p.organizations, checkSlug, plainOrganization)
+	case "user":
+		return p.shared(&p.event.User, 0, p.users, checkID, plainUser)
+	case "occurred_at":
+		text, ok := p.text()
+		if !ok {
+			return 0
+		}
+		at, wrong := parseTime(text)
+		if wrong != "" {
+			return 0
+		}
+		p.event.OccurredAt = at
+		p.given |= givenOccurredAt
+		return plainOccurredAt
+	case "product":
+		return p.shared(&p.event.Product, givenProduct, p.products, checkName, plainProduct)
+	case "model":
+		return p.shared(&p.event.Model, givenModel, p.models, checkName, plainModel)
+	case "usage":
+		if !p.object(p.counts) {
+			return 0
+		}
+		p.given |= givenUsage
+		return plainUsage
+	}
+	return 0
+}
+
+func (p *plainLine) counts(name []byte) int {
+	q := &p.event.Quantities
+	switch string(name) {
+	case "input_tokens":
+		return p.number(&q[billing.Input], givenInput, plainInput)
+	case "output_tokens":
+		return p.number(&q[billing.Output], givenOutput, plainOutput)
+	case "cache_read_input_tokens":
+		return p.number(&q[billing.CacheRead], 0, plainCacheRead)
+	case "cache_creation_input_tokens":
+		return p.number(&p.writes, givenWrites, plainWrites)
+	case "cache_creation":
+		if p.object(p.cacheCreationCounts) {
+			return plainCacheCreation
+		}
+	case "server_tool_use":
+		if p.object(p.serverToolCounts) {
+			return plainServerTools
+		}
+	case "service_tier":
+		return p.shared(&p.event.ServiceTier, 0, p.tiers, checkTier, plainServiceTier)
+	}
+	return 0
+}
+
+func (p *plainLine) cacheCreationCounts(name []byte) int {
+	switch string(name) {
+	case "ephemeral_5m_input_tokens":
+		return p.number(&p.event.Quantities[billing.CacheWrite5m], givenSplit, plainWrite5m)
+	case "ephemeral_1h_input_tokens":
+		return p.number(&p.event.Quantities[billing.CacheWrite1h], givenSplit, plainWrite1h)
+	}
+	return 0
+}
+
+func (p *plainLine) serverToolCounts(name []byte) int {
+	if string(name) == "web_search_requests" {
+		return p.number(&p.event.Quantities[billing.WebSearch], 0, plainWebSearch)
+	}
+	return 0
+}

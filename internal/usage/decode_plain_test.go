@@ -1,0 +1,70 @@
+package usage
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// requireSameAsWhole reads a line by the shortcut, where that takes it, and as a
+// whole.
+func requireSameAsWhole(t *testing.T, line string) (taken bool) {
+	t.Helper()
+	d := newDecoder()
+	event, rejection := d.decode([]byte(line))
+	d.begin()
+	taken = d.plain([]byte(line))
+	whole, wholeRejection := newDecoder().decodeWhole([]byte(line))
+	require.Equal(t, wholeRejection, rejection, line)
+	require.Equal(t, whole, event, line)
+	return taken
+}
+
+func TestTheShortcutReadsUsualLinesAsTheWholeReadingDoes(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		full, member(7), with("user", `"u"`), withUsage(`"service_tier":"batch"`), withUsage(`"cache_creation_input_tokens":7`),
+		strings.ReplaceAll(full, `":`, `" : `), " " + full + " ", withUsage(`"cache_read_input_tokens":1000000000000`),
+	} {
+		require.True(t, requireSameAsWhole(t, line), line)
+	}
+}
+
+func TestTheShortcutLeavesEverythingElseToTheWholeReading(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"", "{", "{}", "[]", "null", full[:100], full + "}", full + " x", full[:len(full)-1] + ",}", strings.Replace(full, ",", ",,", 1),
+		with("id", `"\u0061"`), with("id", `"ä"`), with("id", `""`), with("id", "7"), with("id", "\"a\tb\""), with("id", "\"a\x7fb\""), with("id", `"a`),
+		with("user", "null"), with("user", `" u"`), with("organization", `"ACME"`), with("occurred_at", `"today"`),
+		with("labels", `{"team":"a"}`), with("speed", `"fast"`), with("inference_geo", `"us"`), with("retracts", `"x"`),
+		with("usage", "null"), with("usage", "{}"), with("usage", `{"input_tokens":01,"output_tokens":1}`),
+		with("usage", `{"input_tokens":1.0,"output_tokens":1}`), with("usage", `{"input_tokens":-1,"output_tokens":1}`),
+		with("usage", `{"input_tokens":1000000000001,"output_tokens":1}`), with("usage", `{"input_tokens":1 2,"output_tokens":1}`),
+		withUsage(`"input_tokens":1`), withUsage(`"thinking_tokens":7`), withUsage(`"server_tool_use":{}`), withUsage(`"server_tool_use":{"x":1}`),
+		withUsage(`"cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_5m_input_tokens":1}`), withUsage(`"speed":"fast"`),
+		strings.Replace(full, "{", "{\"id\":\"twice\",", 1), strings.Replace(full, ",", ",\n", 1), "\ufeff" + full,
+	} {
+		require.False(t, requireSameAsWhole(t, line), line)
+	}
+	// Taken by the shortcut, and refused by what both check behind it.
+	requireSameAsWhole(t, withUsage(`"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":1}`))
+	requireSameAsWhole(t, with("model", ""))
+}
+
+func TestEveryByteOutOfPlaceIsNoticed(t *testing.T) {
+	t.Parallel()
+	for at := range full {
+		for _, c := range []byte{0, '\n', '"', '\\', '{', '}', ',', ':', '0', '-', ' ', 0x7f, 0x80, 0xff} {
+			requireSameAsWhole(t, full[:at]+string([]byte{c})+full[at+1:])
+		}
+		requireSameAsWhole(t, full[:at]+full[at+1:])
+	}
+}
+
+func FuzzTheShortcutAgrees(f *testing.F) {
+	for _, line := range []string{full, with("user", `"u"`), withUsage(`"cache_creation_input_tokens":7`)} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) { requireSameAsWhole(t, line) })
+}
