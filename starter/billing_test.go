@@ -48,7 +48,7 @@ func TestBoundsAndApprovalAreTermsOfTheContract(t *testing.T) {
 	stored := into[organizationView](s, "org", "show", "globex")
 	require.Equal(t, []string{"5000", "0"}, []string{*stored.BoundTotal, *stored.BoundGrowth})
 	require.Contains(t, s.fails(exitFailed, "org", "create", "acme", "--bound-growth", "4"), "another approval")
-	s.stdin = `{"id":"umbrella","bound_total":"lots"}`
+	s.stdin = `{"id":"initech","bound_total":"lots"}`
 	require.Contains(t, s.fails(exitFailed, "org", "import", "-"), `line 1: bound_total: "lots"; accepted: a number above 0`)
 }
 

@@ -151,18 +151,18 @@ func (s *shell) repairs(t *testing.T) {
 }
 
 func (s *shell) sweeps(t *testing.T) {
-	s.ok("org", "create", "initech")
-	s.ok("cycle", "start", "initech")
+	s.ok("org", "create", "hooli")
+	s.ok("cycle", "start", "hooli")
 	a, _, _ := s.app()
 	defer a.close()
 	temporal, err := a.Temporal(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, temporal.TerminateWorkflow(t.Context(), "billing-cycle/initech", "", "an accident"))
-	require.Equal(t, "missing", into[cycleView](s, "cycle", "status", "initech").Stage)
+	require.NoError(t, temporal.TerminateWorkflow(t.Context(), "billing-cycle/hooli", "", "an accident"))
+	require.Equal(t, "missing", into[cycleView](s, "cycle", "status", "hooli").Stage)
 	schedule := temporal.ScheduleClient().GetHandle(t.Context(), workflows.SweepProviderID)
 	require.NoError(t, schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{}))
 	require.Eventually(t, func() bool {
-		return into[cycleView](s, "cycle", "status", "initech").Stage == "accruing"
+		return into[cycleView](s, "cycle", "status", "hooli").Stage == "accruing"
 	}, 30*time.Second, 100*time.Millisecond)
 }
 
