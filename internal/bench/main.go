@@ -58,18 +58,28 @@ type options struct {
 type part struct {
 	name    string
 	measure func(*rig, context.Context) ([]row, error)
-	alone   bool // needs PostgreSQL only
+	on      stage
 }
 
+// stage is how much of the stack runs: what a measurement does not need would
+// only disturb it. With the gateway, Stripe's webhooks reach the workflows.
+type stage int
+
+const (
+	onPostgres stage = iota
+	onGateway
+	onWorker
+)
+
 var parts = []part{
-	{"import", (*rig).imports, true},
-	{"memory", (*rig).memory, true},
-	{"http", (*rig).posts, false},
-	{"hot", (*rig).hot, true},
-	{"checks", (*rig).checks, false},
-	{"notices", (*rig).noticeDelay, false},
-	{"close", (*rig).closes, false},
-	{"large", (*rig).large, false},
+	{"import", (*rig).imports, onPostgres},
+	{"memory", (*rig).memory, onPostgres},
+	{"http", (*rig).posts, onGateway},
+	{"hot", (*rig).hot, onPostgres},
+	{"checks", (*rig).checks, onGateway},
+	{"notices", (*rig).noticeDelay, onGateway},
+	{"close", (*rig).closes, onWorker},
+	{"large", (*rig).large, onWorker},
 }
 
 func main() {
@@ -111,63 +121,85 @@ func run(ctx context.Context, o options) (err error) {
 	if o.bin, err = filepath.Abs(o.bin); err != nil {
 		return err
 	}
-	var wanted []part
-	alone := true
+	wanted := map[stage][]part{}
 	for _, name := range strings.Split(o.only, ",") {
 		i := slices.IndexFunc(parts, func(p part) bool { return p.name == strings.TrimSpace(name) })
 		if i < 0 {
 			return fmt.Errorf("-only %s: there is no such measurement", name)
 		}
-		wanted = append(wanted, parts[i])
-		alone = alone && parts[i].alone
-	}
-	r := &rig{options: o}
-	stop, err := r.start(ctx, alone)
-	if err != nil {
-		return err
-	}
-	defer func() { err = cmp.Or(err, stop()) }()
-	if r.dir, err = os.MkdirTemp("", "arrears-bench-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(r.dir)
-	if r.store, err = postgres.Open(ctx, r.env["DATABASE_URL"]); err != nil {
-		return err
-	}
-	defer r.store.Close()
-	if r.conn, err = pgx.Connect(ctx, r.env["DATABASE_URL"]); err != nil {
-		return err
-	}
-	defer func() { _ = r.conn.Close(context.WithoutCancel(ctx)) }()
-	r.postmaster = postmaster(ctx, r.conn)
-	if _, err := r.store.LoadPriceBook(ctx, pricebook.Default(), postgres.By{Actor: "bench"}); err != nil {
-		return err
+		wanted[parts[i].on] = append(wanted[parts[i].on], parts[i])
 	}
 	var rows []row
-	for _, p := range wanted {
-		found, err := p.measure(r, ctx)
+	for _, on := range []stage{onPostgres, onGateway, onWorker} {
+		if len(wanted[on]) == 0 {
+			continue
+		}
+		found, err := measure(ctx, &rig{options: o}, on, wanted[on])
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+			return err
 		}
 		rows = append(rows, found...)
 	}
 	return printRows(os.Stdout, rows)
 }
 
+// measure starts what the parts need and runs them.
+func measure(ctx context.Context, r *rig, on stage, wanted []part) (rows []row, err error) {
+	stop, err := r.start(ctx, on)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = cmp.Or(err, stop()) }()
+	if r.dir, err = os.MkdirTemp("", "arrears-bench-"); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(r.dir)
+	if r.store, err = postgres.Open(ctx, r.env["DATABASE_URL"]); err != nil {
+		return nil, err
+	}
+	defer r.store.Close()
+	if r.conn, err = pgx.Connect(ctx, r.env["DATABASE_URL"]); err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.conn.Close(context.WithoutCancel(ctx)) }()
+	r.postmaster = postmaster(ctx, r.conn)
+	if _, err := r.store.LoadPriceBook(ctx, pricebook.Default(), postgres.By{Actor: "bench"}); err != nil {
+		return nil, err
+	}
+	for _, p := range wanted {
+		found, err := p.measure(r, ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+		rows = append(rows, found...)
+	}
+	return rows, nil
+}
+
 // start starts the whole stack, or PostgreSQL alone where that is enough.
-func (r *rig) start(ctx context.Context, alone bool) (stop func() error, err error) {
-	if alone {
+func (r *rig) start(ctx context.Context, on stage) (stop func() error, err error) {
+	if on == onPostgres {
 		return r.startPostgres(ctx)
+	}
+	var without []string
+	if on == onWorker {
+		without = []string{devstack.Gateway}
+	} else if r.inbox, err = openInbox(); err != nil {
+		return nil, err
+	}
+	if on == onWorker { // notices go to the log, as where nobody set a channel
+		for _, name := range []string{"ARREARS_NOTIFY_URL", "ARREARS_NOTIFY_SECRET"} {
+			if err := os.Unsetenv(name); err != nil {
+				return nil, err
+			}
+		}
 	}
 	// At Stripe's own limits those would be all that is measured.
 	if err := os.Setenv("STRIPE_CALLS_PER_SECOND", strconv.Itoa(providerCallsPerSecond)); err != nil {
 		return nil, err
 	}
-	if r.inbox, err = openInbox(); err != nil {
-		return nil, err
-	}
 	stack, err := devstack.Start(ctx, devstack.Options{
-		Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(), TaskQueues: []string{workflows.TaskQueue},
+		Without: without, Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(), TaskQueues: []string{workflows.TaskQueue},
 		WorkerPath: filepath.Join(r.bin, "worker"), StarterPath: filepath.Join(r.bin, "starter"), Log: os.Stderr,
 	})
 	if err != nil {
