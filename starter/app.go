@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/arrears-dev/arrears/internal/config"
+	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/stripe"
 )
@@ -112,7 +113,7 @@ func (a *app) Store(ctx context.Context) (*postgres.Store, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	store, err := postgres.Open(ctx, string(cfg.DatabaseURL))
+	store, err := postgres.OpenTraced(ctx, string(cfg.DatabaseURL), faultpoint.Tracer())
 	switch {
 	case err != nil && strings.Contains(err.Error(), "starter migrate"):
 		return nil, err // the database is there

@@ -15,6 +15,7 @@ import (
 
 	"github.com/arrears-dev/arrears/internal/api"
 	"github.com/arrears-dev/arrears/internal/config"
+	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/stripe"
 )
@@ -78,7 +79,7 @@ func runServe(ctx context.Context, a *app, listen string) error {
 	a.note("The gateway listens on http://%s", listener.Addr())
 	refused := &refusals{store: store.CountWebhookRefusals, log: log}
 	defer refused.flush()
-	return api.Serve(ctx, listener, newGatewayHandler(store, gateway, refused, cfg, log), log)
+	return api.Serve(ctx, listener, faultpoint.Handler(newGatewayHandler(store, gateway, refused, cfg, log)), log)
 }
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, refused *refusals, cfg config.Config, log *slog.Logger) http.Handler {

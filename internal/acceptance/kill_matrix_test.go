@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,15 +27,29 @@ type fault struct {
 	Place        string `json:"place"`
 	Nth          int    `json:"nth"`
 	How          string `json:"how"`
+	Once         string `json:"once"` // a file beside the plan that there must be first
 }
 
 // declines tells that the organisation's card is declined all the way.
-func (f fault) declines() bool { return strings.HasPrefix(f.Name, "k11") }
+func (f fault) declines() bool { return strings.HasPrefix(f.Name, "k11") || f.voids() }
+
+// voids tells that the organisation's invoice is withdrawn after its first
+// decline, and written anew.
+func (f fault) voids() bool { return f.Once == voiding }
+
+// voiding is the file that lets the faults of withdrawing happen.
+const voiding = "voiding"
 
 // killMatrix has every activity between a threshold and the money fail at every
-// point: before it works, around its effect, before and after it reports.
+// point: before it works, around its effect, before and after it reports. So does
+// the gateway that Stripe's webhooks come in by.
 func killMatrix() (faults []fault) {
 	database, provider := []string{"commit", "committed"}, []string{"call", "called"}
+	for _, place := range []string{"enter", "commit", "committed", "leave"} {
+		for _, how := range []string{"kill", "panic", "late"} {
+			faults = append(faults, fault{Name: "k13-" + place + "-" + how, Activity: "POST /v1/webhooks/stripe", Place: place, How: how})
+		}
+	}
 	rows := []struct {
 		row, activity string
 		effect        []string // the places around its effect
@@ -48,6 +64,7 @@ func killMatrix() (faults []fault) {
 		{"k09", "CollectInvoice", provider, 1, false},
 		{"k10", "CollectInvoice", database, 2, true}, // the first is the record of its intent
 		{"k11", "CollectInvoice", provider, 1, false},
+		{"k12", "CollectInvoice", provider, 1, false},
 	}
 	for _, r := range rows {
 		places := []string{"enter", r.effect[0], r.effect[1], "leave", "reported"}
@@ -64,22 +81,27 @@ func killMatrix() (faults []fault) {
 				if place == r.effect[0] || place == r.effect[1] {
 					nth = r.nth
 				}
-				faults = append(faults, fault{name, name, r.activity, place, nth, how})
+				f := fault{Name: name, Organization: name, Activity: r.activity, Place: place, Nth: nth, How: how}
+				if r.row == "k12" {
+					f.Once = voiding
+				}
+				faults = append(faults, f)
 			}
 		}
 	}
 	return faults
 }
 
-// TestK04ToK11_EachMonthIsBilledOnceWhateverTheWorkerDiesOf runs a billing month
+// TestK04ToK13_EachMonthIsBilledOnceWhateverDies runs a billing month
 // of one organisation for each fault, all in one stack, so that each death also
 // hits whatever the others are doing at that moment.
-func TestK04ToK11_EachMonthIsBilledOnceWhateverTheWorkerDiesOf(t *testing.T) {
+func TestK04ToK13_EachMonthIsBilledOnceWhateverDies(t *testing.T) {
 	t.Parallel()
-	s := startStack(t, "--without", "worker")
+	s := startStack(t, "--without", "worker,gateway")
 	s.patience = 15 * time.Minute
-	faults := killMatrix()
-	plan := writeLines(t, "plan.ndjson", faults)
+	all := killMatrix()
+	faults := slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return f.Organization == "" })
+	plan := writeLines(t, "plan.ndjson", all)
 	require.NoError(t, os.Mkdir(plan+".done", 0o700))
 
 	s.must("prices", "load", "../pricebook/books/anthropic-2026-01.yaml")
@@ -91,15 +113,26 @@ func TestK04ToK11_EachMonthIsBilledOnceWhateverTheWorkerDiesOf(t *testing.T) {
 		}
 	}
 	s.must("cycle", "start", "--all")
-	deaths := s.keepWorkerAlive("ARREARS_FAULT_PLAN=" + plan)
-	s.must("clock", "advance", "--all", "--to", "2026-11-10T00:00:00Z", "--timeout", "10m",
+	workers := s.keepAlive("worker", nil, "ARREARS_FAULT_PLAN="+plan)
+	gateway, err := url.Parse(s.getenv("ARREARS_GATEWAY_URL"))
+	require.NoError(t, err)
+	gateways := s.keepAlive("starter", []string{"serve", "--listen", gateway.Host}, "ARREARS_FAULT_PLAN="+plan)
+	s.must("clock", "advance", "--all", "--to", "2026-11-02T12:00:00Z", "--timeout", "10m",
 		"--usage", writeLines(t, "usage.ndjson", overLimit(faults)))
-
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(plan), voiding), nil, 0o600))
 	for _, f := range faults {
+		if f.voids() {
+			s.must("invoices", "void", f.Organization+"/2026-10-01", "--as", "ada", "--reason", "a mistake")
+		}
+	}
+	s.must("clock", "advance", "--all", "--to", "2026-11-10T00:00:00Z", "--timeout", "10m")
+
+	for _, f := range all {
 		require.FileExists(t, filepath.Join(plan+".done", f.Name), "the fault has happened")
 	}
-	t.Logf("the worker died %d times", deaths.Load())
+	t.Logf("the worker died %d times, the gateway %d times", workers.Load(), gateways.Load())
 	s.must("verify")
+	s.requireEventsProcessedOnce()
 	invoices, charges := s.stripeObjects("invoices"), s.stripeObjects("charges")
 	for _, f := range faults {
 		f.check(s, invoices, charges)
@@ -138,12 +171,24 @@ func (f fault) check(s *stack, invoices, charges []stripeObject) {
 			failed++
 		}
 	}
-	require.Equal(s.t, 1, issued, "%s: invoices at Stripe", f.Name)
-	if f.declines() {
+	switch {
+	case f.voids():
+		require.Equal(s.t, 2, issued, "%s: invoices at Stripe", f.Name)
+		require.Equal(s.t, []int{0, 1 + len(dunningTable)}, []int{succeeded, failed}, "%s: charges at Stripe", f.Name)
+		statuses := map[string]string{}
+		for _, b := range bills {
+			statuses[b.ID] = b.Status
+		}
+		require.Equal(s.t, "void", statuses[f.Organization+"/2026-10-01"], f.Name)
+		require.Equal(s.t, "past_due", statuses[f.Organization+"/2026-10-01/2"], f.Name)
+		return
+	case f.declines():
+		require.Equal(s.t, 1, issued, "%s: invoices at Stripe", f.Name)
 		require.Equal(s.t, "past_due", bill.Status, f.Name)
 		require.Equal(s.t, []int{0, len(dunningTable)}, []int{succeeded, failed}, "%s: charges at Stripe", f.Name)
 		return
 	}
+	require.Equal(s.t, 1, issued, "%s: invoices at Stripe", f.Name)
 	require.Equal(s.t, "paid", bill.Status, f.Name)
 	require.Equal(s.t, []int{1, 0}, []int{succeeded, failed}, "%s: charges at Stripe", f.Name)
 	if f.Activity == "DeliverNotices" {
@@ -190,21 +235,54 @@ func overLimit(faults []fault) (lines []map[string]any) {
 	return lines
 }
 
-// keepWorkerAlive runs a worker with fault points, and the next one whenever it
-// has died, until the test ends.
-func (s *stack) keepWorkerAlive(env ...string) (deaths *atomic.Int64) {
+// requireEventsProcessedOnce finds every event that Stripe told of recorded once,
+// and nothing left to be done about any.
+func (s *stack) requireEventsProcessedOnce() {
 	s.t.Helper()
-	program := filepath.Join(s.t.TempDir(), "worker")
-	out, err := exec.Command("go", "build", "-tags", "faultpoints", "-o", program, "../../worker").CombinedOutput()
+	told := map[string]bool{}
+	for _, event := range s.stripeObjects("events") {
+		told[event.ID] = true
+	}
+	var left []string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Second) {
+		var recorded []struct {
+			ID, Type, Outcome string
+			Invoice           string `json:"invoice"`
+		}
+		s.read(&recorded, "webhooks", "list", "--limit", "10000")
+		require.NotEmpty(s.t, recorded)
+		seen := map[string]bool{}
+		left = nil
+		for _, event := range recorded {
+			require.True(s.t, told[event.ID], "%s is not Stripe's", event.ID)
+			require.False(s.t, seen[event.ID], "%s is there twice", event.ID)
+			seen[event.ID] = true
+			if event.Outcome == "news" || event.Outcome == "looking" {
+				left = append(left, strings.Join([]string{event.Outcome, event.Type, event.Invoice}, " "))
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+	}
+	require.Empty(s.t, left, "nothing is left to be looked into")
+}
+
+// keepAlive runs a program with fault points, and the next one whenever it has
+// died, until the test ends.
+func (s *stack) keepAlive(name string, args []string, env ...string) (deaths *atomic.Int64) {
+	s.t.Helper()
+	program := filepath.Join(s.t.TempDir(), name)
+	out, err := exec.Command("go", "build", "-tags", "faultpoints", "-o", program, "../../"+name).CombinedOutput()
 	require.NoError(s.t, err, string(out))
 	deaths = &atomic.Int64{}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for s.t.Context().Err() == nil {
-			worker := exec.CommandContext(s.t.Context(), program)
-			worker.Env = append(s.env, env...)
-			_ = worker.Run()
+			one := exec.CommandContext(s.t.Context(), program, args...)
+			one.Env = append(slices.Clone(s.env), env...)
+			_ = one.Run()
 			deaths.Add(1)
 		}
 	}()

@@ -15,6 +15,9 @@ const Enabled = false
 // Interceptors are what a worker is dressed with: nothing.
 func Interceptors() []interceptor.WorkerInterceptor { return nil }
 
+// Handler serves requests: next.
+func Handler(next http.Handler) http.Handler { return next }
+
 // Transport is what carries calls to the payment provider: next.
 func Transport(next http.RoundTripper) http.RoundTripper { return next }
 

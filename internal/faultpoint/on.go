@@ -34,7 +34,7 @@ const PlanVariable = "ARREARS_FAULT_PLAN"
 
 // Attempt is how long an activity of a program with faults may take, so that a
 // test need not wait for the real timeouts to learn that a worker is gone.
-const Attempt = 4 * time.Second
+const Attempt = 2 * time.Second
 
 // fault is one line of the plan.
 type fault struct {
@@ -44,6 +44,7 @@ type fault struct {
 	Place        string `json:"place"` // see place
 	Nth          int    `json:"nth"`   // the how manieth time the place is reached within the activity; 0 is 1
 	How          string `json:"how"`   // kill, panic or late
+	Once         string `json:"once"`  // a file beside the plan that there must be first; "" = none
 }
 
 // place is a moment of an activity.
@@ -87,6 +88,11 @@ func at(ctx context.Context, where place) {
 
 // begin tells whether the fault has not happened yet, and notes that it has.
 func (f fault) begin() bool {
+	if f.Once != "" {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(os.Getenv(PlanVariable)), f.Once)); err != nil {
+			return false
+		}
+	}
 	marker, err := os.OpenFile(filepath.Join(os.Getenv(PlanVariable)+".done", f.Name), os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return false
@@ -186,6 +192,18 @@ type outbound struct {
 
 func (o *outbound) ExecuteActivity(ctx workflow.Context, activityType string, args ...any) workflow.Future {
 	return o.Next.ExecuteActivity(workflow.WithStartToCloseTimeout(ctx, Attempt), activityType, args...)
+}
+
+// Handler serves requests: each is an activity of no organisation, named by its
+// method and path.
+func Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		r := &running{activity: request.Method + " " + request.URL.Path, reached: map[place]int{}}
+		ctx := context.WithValue(request.Context(), runningKey{}, r)
+		at(ctx, enter)
+		next.ServeHTTP(w, request.WithContext(ctx))
+		at(ctx, leave)
+	})
 }
 
 // Transport is what carries calls to the payment provider.

@@ -88,7 +88,8 @@ SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''), i.stripe_finalized_at
  WHERE i.stripe_invoice_id = @stripe_invoice
     OR @of_return AND @stripe_invoice = ''
        AND i.id = (SELECT p.invoice_id FROM payments p
-                    WHERE p.stripe_payment_intent_id = @intent AND p.stripe_payment_intent_id <> '' LIMIT 1)`
+                    WHERE p.stripe_payment_intent_id = @intent AND p.stripe_payment_intent_id <> '' LIMIT 1)
+   FOR SHARE OF i` // whoever settles it at this moment has seen all news of it, or this is no news
 	var customer string
 	var published, unsettled bool
 	ofReturn := tellsOfReturn(event.Type)

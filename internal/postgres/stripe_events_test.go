@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -103,6 +104,33 @@ func TestNewsOfASettledInvoiceIsNoted(t *testing.T) {
 	require.Equal(t, 2, f.nudges("collect/"+octoberInvoice), "not for what comes after the end")
 	require.True(t, f.begin().State.Over())
 	require.Equal(t, map[string]string{"evt_1": "looked", "evt_2": "noted", "evt_3": "noted"}, f.outcomes())
+}
+
+// An event that arrives at the very moment in which its invoice is settled finds
+// nobody who would read it: it waits, and is no news then.
+func TestW04_AnEventAtTheMomentOfPaymentIsNoted(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	step := f.begin()
+	paying, err := f.pool.Begin(f.ctx)
+	require.NoError(t, err)
+	defer func() { _ = paying.Rollback(f.ctx) }()
+	_, err = paying.Exec(f.ctx, `SELECT FROM invoices WHERE id = $1 FOR NO KEY UPDATE`, octoberInvoice) // as openCollection does
+	require.NoError(t, err)
+	arrived := make(chan struct{})
+	go func() {
+		defer close(arrived)
+		f.event("evt_1", "invoice.paid")
+	}()
+	select {
+	case <-arrived:
+		t.Fatal("the event did not wait for what is being decided about its invoice")
+	case <-time.After(100 * time.Millisecond):
+	}
+	require.NoError(t, paying.Rollback(f.ctx))
+	<-arrived
+	f.answer(step.Attempt, succeeded)
+	require.Equal(t, map[string]string{"evt_1": "noted"}, f.outcomes())
 }
 
 // W02 and W03: events only make us look, so their order decides nothing.
