@@ -62,24 +62,24 @@ type part struct {
 }
 
 // stage is how much of the stack runs: what a measurement does not need would
-// only disturb it. With the gateway, Stripe's webhooks reach the workflows.
+// only disturb it.
 type stage int
 
 const (
-	onPostgres stage = iota
-	onGateway
-	onWorker
+	onPostgres stage = iota // PostgreSQL alone
+	onInbox                 // everything, and notices go to an inbox of ours
+	onStack                 // everything, and notices go to the log
 )
 
 var parts = []part{
 	{"import", (*rig).imports, onPostgres},
 	{"memory", (*rig).memory, onPostgres},
-	{"http", (*rig).posts, onGateway},
+	{"http", (*rig).posts, onInbox},
 	{"hot", (*rig).hot, onPostgres},
-	{"checks", (*rig).checks, onGateway},
-	{"notices", (*rig).noticeDelay, onGateway},
-	{"close", (*rig).closes, onWorker},
-	{"large", (*rig).large, onWorker},
+	{"checks", (*rig).checks, onInbox},
+	{"notices", (*rig).noticeDelay, onInbox},
+	{"close", (*rig).closes, onStack},
+	{"large", (*rig).large, onStack},
 }
 
 func main() {
@@ -130,7 +130,7 @@ func run(ctx context.Context, o options) (err error) {
 		wanted[parts[i].on] = append(wanted[parts[i].on], parts[i])
 	}
 	var rows []row
-	for _, on := range []stage{onPostgres, onGateway, onWorker} {
+	for _, on := range []stage{onPostgres, onInbox, onStack} {
 		if len(wanted[on]) == 0 {
 			continue
 		}
@@ -181,13 +181,11 @@ func (r *rig) start(ctx context.Context, on stage) (stop func() error, err error
 	if on == onPostgres {
 		return r.startPostgres(ctx)
 	}
-	var without []string
-	if on == onWorker {
-		without = []string{devstack.Gateway}
-	} else if r.inbox, err = openInbox(); err != nil {
-		return nil, err
-	}
-	if on == onWorker { // notices go to the log, as where nobody set a channel
+	if on == onInbox {
+		if r.inbox, err = openInbox(); err != nil {
+			return nil, err
+		}
+	} else { // notices go to the log, as where nobody set a channel
 		for _, name := range []string{"ARREARS_NOTIFY_URL", "ARREARS_NOTIFY_SECRET"} {
 			if err := os.Unsetenv(name); err != nil {
 				return nil, err
@@ -199,7 +197,7 @@ func (r *rig) start(ctx context.Context, on stage) (stop func() error, err error
 		return nil, err
 	}
 	stack, err := devstack.Start(ctx, devstack.Options{
-		Without: without, Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(), TaskQueues: []string{workflows.TaskQueue},
+		Migrate: postgres.Migrate, SearchAttributes: workflows.SearchAttributes(), TaskQueues: []string{workflows.TaskQueue},
 		WorkerPath: filepath.Join(r.bin, "worker"), StarterPath: filepath.Join(r.bin, "starter"), Log: os.Stderr,
 	})
 	if err != nil {

@@ -342,7 +342,10 @@ func (c *collecting) end(ctx context.Context, status billing.InvoiceStatus) erro
 		}
 	}
 	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
-	return nil
+	if status == billing.StatusVoid {
+		return c.noteNews(ctx)
+	}
+	return nil // one that was given up may be paid after all
 }
 
 // endAttempt ends an attempt that is still open when the invoice is settled

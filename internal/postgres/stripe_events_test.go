@@ -133,6 +133,17 @@ func TestW04_AnEventAtTheMomentOfPaymentIsNoted(t *testing.T) {
 	require.Equal(t, map[string]string{"evt_1": "noted"}, f.outcomes())
 }
 
+func TestW04_NewsOfAnInvoiceThatIsBeingWithdrawnIsNoted(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.correct(voided())
+	step := f.begin()
+	require.Equal(t, billing.StepCorrect, step.Do)
+	f.event("evt_1", "invoice.voided") // by our own call, whose answer is on its way
+	require.Equal(t, billing.StatusVoid, f.corrected(step, billing.CorrectionResult{Done: true}).Status)
+	require.Equal(t, map[string]string{"evt_1": "noted"}, f.outcomes())
+}
+
 // W02 and W03: events only make us look, so their order decides nothing.
 func TestW02_EventsInAnyOrderEndTheSame(t *testing.T) {
 	t.Parallel()
