@@ -508,3 +508,13 @@ func TestWhatCannotBeCorrectedIsRefusedInAClearSentence(t *testing.T) {
 	_, err = f.CorrectInvoice(f.ctx, "acme", voided(), tester)
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
+
+func TestAVoidOfCodeWhosePriceWasCorrectedIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFreeHours(t)
+	f.use(run("a", "u1", october, 100_000))
+	f.endOctober()
+	require.Equal(t, "6.40 USD", f.issueOctober().Total.String())
+	f.reprice(freeHours("0.72"))
+	f.refuses(voided(), "prices of its usage were corrected after it was issued")
+}
