@@ -378,6 +378,11 @@ func (c *collecting) openThere(ctx context.Context, state billing.ProviderInvoic
 	if err := c.receivedInPart(ctx, state); err != nil {
 		return err
 	}
+	if c.Status == billing.StatusOpen && !c.sent() && !c.chargeable() {
+		news := paymentNews{kind: billing.NoticePastDue, attempt: c.last.Attempt, amount: c.amountDue()}
+		c.leaveWhatCannotBeCharged()
+		return c.notice(ctx, news)
+	}
 	if state.PaymentStatus == billing.PaymentProcessing {
 		c.waitForMoney()
 		return nil
