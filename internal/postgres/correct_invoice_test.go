@@ -518,3 +518,22 @@ func TestAVoidOfCodeWhosePriceWasCorrectedIsRefused(t *testing.T) {
 	f.reprice(freeHours("0.72"))
 	f.refuses(voided(), "prices of its usage were corrected after it was issued")
 }
+
+func TestACreditWhileThePayerConfirmsLowersWhatTheConfirmedPaymentBrings(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(wantsAction)
+	f.correct(credited("5"))
+	f.carryOut()
+	f.event("evt_1", "invoice.paid")
+	require.Equal(t, billing.StepLook, f.begin().Do)
+	f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1, PaymentIntentID: "pi_1", AmountPaid: usd("15")})
+	require.Equal(t, "15", f.balance("cash"))
+	require.Equal(t, "0", f.balance("unapplied"))
+	require.Equal(t, "0", f.balance("receivable"))
+	payments, err := f.Payments(f.ctx, "acme")
+	require.NoError(t, err)
+	require.Len(t, payments, 1)
+	require.Equal(t, "15.00 USD", payments[0].Amount.String())
+	f.clean()
+}
