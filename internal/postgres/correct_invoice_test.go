@@ -537,3 +537,28 @@ func TestACreditWhileThePayerConfirmsLowersWhatTheConfirmedPaymentBrings(t *test
 	require.Equal(t, "15.00 USD", payments[0].Amount.String())
 	f.clean()
 }
+
+func TestAnInvoiceFoundVoidWhileItIsCorrectedWaitsForTheOneThatIsIssued(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(insufficient)
+	f.correct(credited("5"))
+	step := f.begin()
+	require.Equal(t, billing.StepCorrect, step.Do)
+	issuing, err := f.pool.Begin(f.ctx)
+	require.NoError(t, err)
+	defer issuing.Rollback(f.ctx)
+	_, err = issuing.Exec(f.ctx, `SELECT pg_advisory_xact_lock(hashtextextended('issue/acme', 0))`)
+	require.NoError(t, err)
+	var recording sync.WaitGroup
+	recording.Go(func() {
+		void := billing.ProviderInvoiceState{StripeID: "in_1", Status: "void"}
+		_, err = f.RecordCorrection(f.ctx, octoberInvoice, step.Correction.ID, billing.CorrectionResult{State: void})
+	})
+	f.inLine(1)
+	require.Equal(t, billing.StatusOpen, f.invoice().Status, "what it carried is not free before")
+	require.NoError(t, issuing.Rollback(f.ctx))
+	recording.Wait()
+	require.NoError(t, err)
+	require.Equal(t, billing.StatusVoid, f.invoice().Status)
+}
