@@ -135,3 +135,18 @@ func TestO09_ResumingWaitsForWhoeverWasJustToldToWait(t *testing.T) {
 	require.NoError(t, told.Commit(f.ctx))
 	require.NoError(t, <-done)
 }
+
+func TestARetryThatWasAskedForBeforeTheInvoiceWasPublishedIsWokenThen(t *testing.T) {
+	t.Parallel()
+	f := newIssued(t)
+	require.NoError(t, f.RequestRetry(f.ctx, octoberInvoice, tester))
+	_, err := f.StopBilling(f.ctx, tester)
+	require.NoError(t, err)
+	require.True(t, f.begin().State.Stopped, "its collection waits for billing to go on, and for nothing else")
+	before := f.nudges("collect/" + octoberInvoice)
+	_, err = f.ResumeBilling(f.ctx, tester)
+	require.NoError(t, err)
+	f.publish(octoberInvoice, "in_1")
+	require.Greater(t, f.nudges("collect/"+octoberInvoice), before)
+	require.Equal(t, billing.StepCharge, f.begin().Do)
+}

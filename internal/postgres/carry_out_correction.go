@@ -47,6 +47,9 @@ func (s *Store) RecordCorrection(ctx context.Context, invoice string, id int64, 
 		if err := tx.QueryRow(ctx, kind, id).Scan(&of); err != nil {
 			return err
 		}
+		if result.State.Status == providerVoid {
+			of = billing.CorrectionVoid // what it carried goes free, whatever was asked for
+		}
 		c, err := openCorrectable(ctx, tx, invoice, of)
 		if err != nil {
 			return err

@@ -199,7 +199,7 @@ func (s *Store) BeginCollection(ctx context.Context, invoice string) (step billi
 // next decides what to do, and records it.
 func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	switch {
-	case c.Published && c.ReturnNews && !c.last.inFlight():
+	case c.asksOfReturns():
 		return billing.StepReturns, c.takeReturnNews(ctx)
 	case !c.unsettled():
 		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
@@ -226,6 +226,12 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 		return billing.StepNone, c.attemptWithoutMethod(ctx)
 	}
 	return billing.StepCharge, c.attempt(ctx, billing.PaymentUnknown, "")
+}
+
+// asksOfReturns tells whether there is news of a refund or dispute to look into.
+// An attempt under way comes first, while anything hangs on it.
+func (c *collecting) asksOfReturns() bool {
+	return c.Published && c.ReturnNews && (!c.unsettled() || !c.last.inFlight())
 }
 
 // unsettled tells whether the invoice may still be paid.
@@ -395,7 +401,7 @@ func (c *collecting) state(ctx context.Context) (billing.Collection, error) {
 	switch {
 	case c.Stopped:
 		state.Stopped = !state.Over()
-	case c.Published && c.ReturnNews && !c.last.inFlight():
+	case c.asksOfReturns():
 		state.NextAt, state.NextWhat = c.Now, "what was refunded or disputed is asked for"
 	case state.Status == billing.StatusOpen:
 		state.NextAt, state.NextWhat = c.nextStep()

@@ -100,10 +100,10 @@ func (c *collecting) askPayer(ctx context.Context, p payment) error {
 func (c *collecting) updatePayment(ctx context.Context, p payment) error {
 	const statement = `
 UPDATE payments
-   SET status = @status, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge
+   SET status = @status, amount = @amount, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge
  WHERE invoice_id = @invoice AND attempt = @attempt`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
-		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "failure": p.FailureCode,
+		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "amount": p.Amount, "failure": p.FailureCode,
 		"intent": p.PaymentIntentID, "charge": p.ChargeID,
 	})
 	if p.Attempt == c.last.Attempt {
@@ -279,7 +279,9 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 	success := payment{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID}
 	switch {
 	case charged && waited:
-		return c.record(ctx, c.last, billing.ChargeResult{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID})
+		confirmed := c.last
+		confirmed.Amount = c.remaining() // a credit or a transfer may have lowered it while the payer was asked
+		return c.record(ctx, confirmed, billing.ChargeResult{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID})
 	case charged:
 		if err := c.insertPayment(ctx, success); err != nil {
 			return err
@@ -380,6 +382,11 @@ func (c *collecting) openThere(ctx context.Context, state billing.ProviderInvoic
 	}
 	if err := c.receivedInPart(ctx, state); err != nil {
 		return err
+	}
+	if c.Status == billing.StatusOpen && !c.sent() && !c.chargeable() {
+		news := paymentNews{kind: billing.NoticePastDue, attempt: c.last.Attempt, amount: c.amountDue()}
+		c.leaveWhatCannotBeCharged()
+		return c.notice(ctx, news)
 	}
 	if state.PaymentStatus == billing.PaymentProcessing {
 		c.waitForMoney()

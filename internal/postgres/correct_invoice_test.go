@@ -508,3 +508,57 @@ func TestWhatCannotBeCorrectedIsRefusedInAClearSentence(t *testing.T) {
 	_, err = f.CorrectInvoice(f.ctx, "acme", voided(), tester)
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
+
+func TestAVoidOfCodeWhosePriceWasCorrectedIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFreeHours(t)
+	f.use(run("a", "u1", october, 100_000))
+	f.endOctober()
+	require.Equal(t, "6.40 USD", f.issueOctober().Total.String())
+	f.reprice(freeHours("0.72"))
+	f.refuses(voided(), "prices of its usage were corrected after it was issued")
+}
+
+func TestACreditWhileThePayerConfirmsLowersWhatTheConfirmedPaymentBrings(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(wantsAction)
+	f.correct(credited("5"))
+	f.carryOut()
+	f.event("evt_1", "invoice.paid")
+	require.Equal(t, billing.StepLook, f.begin().Do)
+	f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1, PaymentIntentID: "pi_1", AmountPaid: usd("15")})
+	require.Equal(t, "15", f.balance("cash"))
+	require.Equal(t, "0", f.balance("unapplied"))
+	require.Equal(t, "0", f.balance("receivable"))
+	payments, err := f.Payments(f.ctx, "acme")
+	require.NoError(t, err)
+	require.Len(t, payments, 1)
+	require.Equal(t, "15.00 USD", payments[0].Amount.String())
+	f.clean()
+}
+
+func TestAnInvoiceFoundVoidWhileItIsCorrectedWaitsForTheOneThatIsIssued(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(insufficient)
+	f.correct(credited("5"))
+	step := f.begin()
+	require.Equal(t, billing.StepCorrect, step.Do)
+	issuing, err := f.pool.Begin(f.ctx)
+	require.NoError(t, err)
+	defer issuing.Rollback(f.ctx)
+	_, err = issuing.Exec(f.ctx, `SELECT pg_advisory_xact_lock(hashtextextended('issue/acme', 0))`)
+	require.NoError(t, err)
+	var recording sync.WaitGroup
+	recording.Go(func() {
+		void := billing.ProviderInvoiceState{StripeID: "in_1", Status: "void"}
+		_, err = f.RecordCorrection(f.ctx, octoberInvoice, step.Correction.ID, billing.CorrectionResult{State: void})
+	})
+	f.inLine(1)
+	require.Equal(t, billing.StatusOpen, f.invoice().Status, "what it carried is not free before")
+	require.NoError(t, issuing.Rollback(f.ctx))
+	recording.Wait()
+	require.NoError(t, err)
+	require.Equal(t, billing.StatusVoid, f.invoice().Status)
+}

@@ -279,7 +279,7 @@ UPDATE invoices
 		if err := c.published(ctx, state); err != nil {
 			return err
 		}
-		if c.correction != nil { // it waited for this
+		if c.correction != nil || c.RetryRequested { // its collection was started, and waited for this
 			if err := nudge(ctx, tx, c.Org, "collect/"+invoice); err != nil {
 				return err
 			}

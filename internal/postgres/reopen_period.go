@@ -33,7 +33,7 @@ SELECT p.closed_at IS NOT NULL, p.revision,
                 WHERE x.book = o.price_book
                   AND x.revision > p.price_revision
                   AND (EXISTS (SELECT FROM unnest(x.models, x.speeds) AS m (model, speed) WHERE (m.model, m.speed) = (r.model, r.speed))
-                       OR x.tools AND t.web_search > 0))
+                       OR x.tools AND (t.web_search <> 0 OR t.code_execution <> 0)))
   FROM periods p
   JOIN organizations o ON o.id = p.org_id
  WHERE p.org_id = $1 AND p.id = $2`

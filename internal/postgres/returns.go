@@ -68,11 +68,14 @@ func (s *Store) RecordReturns(ctx context.Context, invoice string, returns billi
 	return stands, wrap("record the refunds and disputes of "+invoice, err)
 }
 
-// recordRefund records a state of a refund that is not known yet.
+// recordRefund records a state of a refund that is not known yet. One that has
+// ended stays so: a look that began before may be recorded after.
 func (c *collecting) recordRefund(ctx context.Context, r billing.Refund) error {
 	const statement = `
 INSERT INTO refunds (stripe_refund_id, status, invoice_id, payment_intent_id, amount, reason, made_at)
-VALUES (@id, @status, @invoice, @intent, @amount, left(@reason, 200), @made_at)
+SELECT @id, @status, @invoice, @intent, @amount, left(@reason, 200), @made_at
+ WHERE @status IN ('failed', 'canceled')
+    OR NOT EXISTS (SELECT FROM refunds WHERE stripe_refund_id = @id AND status IN ('failed', 'canceled'))
     ON CONFLICT (stripe_refund_id, status) DO NOTHING`
 	tag, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"id": r.ID, "status": r.Status, "invoice": c.ID, "intent": r.PaymentIntentID,
@@ -89,11 +92,14 @@ VALUES (@id, @status, @invoice, @intent, @amount, left(@reason, 200), @made_at)
 	return err
 }
 
-// recordDispute records a state of a dispute that is not known yet.
+// recordDispute records a state of a dispute that is not known yet. One that is
+// decided is open no more.
 func (c *collecting) recordDispute(ctx context.Context, d billing.Dispute) error {
 	const statement = `
 INSERT INTO disputes (stripe_dispute_id, status, invoice_id, payment_intent_id, amount, reason, respond_by, made_at)
-VALUES (@id, @status, @invoice, @intent, @amount, left(@reason, 200), @respond_by, @made_at)
+SELECT @id, @status, @invoice, @intent, @amount, left(@reason, 200), @respond_by, @made_at
+ WHERE @status IN ('won', 'lost')
+    OR NOT EXISTS (SELECT FROM disputes WHERE stripe_dispute_id = @id AND status IN ('won', 'lost'))
     ON CONFLICT (stripe_dispute_id, status) DO NOTHING`
 	tag, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"id": d.ID, "status": d.Status, "invoice": c.ID, "intent": d.PaymentIntentID,

@@ -193,3 +193,18 @@ func TestW02_TheOrderOfEventsDecidesNothing(t *testing.T) {
 	require.Equal(t, billing.StatusPaid, f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1}).Status)
 	f.clean()
 }
+
+func TestARefundOfAnInvoicePaidByALateAnswerIsAskedFor(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(insufficient)
+	f.clock(issuedAt.Add(day))
+	require.Equal(t, billing.StepCharge, f.begin().Do) // has no answer yet
+	require.Equal(t, billing.StatusPaid, f.answer(1, succeeded).Status)
+	require.Equal(t, "news", f.hears("evt_1", "charge.refunded", "cus_1", "pi_1"))
+	require.Equal(t, []string{"collect/" + octoberInvoice}, f.expected())
+	step := f.begin()
+	require.Equal(t, billing.StepReturns, step.Do)
+	require.True(t, f.returns(billing.Returns{Refunds: []billing.Refund{refundOf("re_1", "succeeded", "5.00")}}).Over())
+	require.Empty(t, f.expected())
+}

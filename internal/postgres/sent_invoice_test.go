@@ -246,3 +246,28 @@ func TestR76_ACardSetAfterwardsIsRefusedForGood(t *testing.T) {
 	require.Equal(t, billing.StatusPastDue, state.Status)
 	f.clean()
 }
+
+func TestR79_ARestTooSmallToChargeIsLeftToAPerson(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	f.charge(insufficient)
+	f.event("evt_1", "payment_intent.partially_funded")
+	require.Equal(t, billing.StepLook, f.begin().Do)
+	state := f.provider(received("19.80"))
+	for range 2 {
+		require.Equal(t, billing.StatusPastDue, state.Status)
+		require.True(t, state.Over(), "nothing is left to do by itself, at %s", state.NextAt)
+		require.Equal(t, "0.20 USD", state.Due.String())
+		f.clock(issuedAt.Add(20 * day)) // behind all days of the dunning table
+		step := f.begin()
+		require.Equal(t, billing.StepNone, step.Do)
+		state = step.State
+	}
+	require.Equal(t, "1 past_due", f.paymentNotices()[1])
+	require.Empty(t, f.expected())
+	f.clean()
+	f.event("evt_2", "invoice.paid")
+	f.begin()
+	require.Equal(t, billing.StatusPaid, f.provider(billing.ProviderInvoiceState{Status: "paid", AmountPaid: usd("20")}).Status)
+	f.clean()
+}
