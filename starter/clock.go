@@ -176,9 +176,9 @@ func (v advancedView) write(w io.Writer) {
 	writeTable(w, v.Events,
 		left("AT", func(h happening) string { return showTime(h.At) }),
 		left("ORGANIZATION", func(h happening) string { return h.Organization }),
+		right("AMOUNT", func(h happening) string { return showMoney(h.Amount) }),
 		left("WHAT", func(h happening) string { return strings.ReplaceAll(h.Kind, "_", " ") }),
-		left("", func(h happening) string { return h.Text }),
-		right("AMOUNT", func(h happening) string { return showMoney(h.Amount) }))
+		left("", func(h happening) string { return h.Text })) // last: why a draft is parked may be long
 }
 
 const (

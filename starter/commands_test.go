@@ -160,6 +160,7 @@ func TestUsage(t *testing.T) {
 	s.ok("usage", "import", s.file("never.ndjson", usageLine("never", "carol", "claude-never", 10)+usageLine("never 2", "carol", "claude-never", 10)))
 	require.Contains(t, s.fails(exitUsage, "usage", "discard", "acme", "--reason", "x"), "exactly one of --model, --event")
 	require.Contains(t, s.fails(exitUsage, "usage", "discard", "acme", "--model", "claude-never"), "--reason is missing")
+	require.NotContains(t, s.fails(exitFailed, "usage", "discard", "acme", "--event", "none", "--reason", "x"), "starter org list", "the organization is there")
 	require.Contains(t, s.fails(exitFailed, "usage", "discard", "acme", "--model", "claude-never", "--reason", " "), "reason: accepted")
 	require.JSONEq(t, `{"discarded":1}`, s.ok("usage", "discard", "acme", "--event", "never", "--reason", "a test of our own", "-o", "json"))
 	require.Contains(t, s.ok("usage", "discard", "acme", "--event", "never", "--reason", "again"), "nothing changed")

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	sdktemporal "go.temporal.io/sdk/temporal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -386,6 +387,10 @@ func (a *app) updateWorkflow(ctx context.Context, workflowID, update, org string
 	case errors.As(err, &late), ctx.Err() != nil:
 		return withHint(fmt.Errorf("workflow %s did not answer within %s", workflowID, updateTimeout),
 			"Is a worker running? The request may still be carried out: starter cycle status %s", org)
+	}
+	var refused *sdktemporal.ApplicationError
+	if errors.As(err, &refused) {
+		return errors.New(refused.Message()) // without what Temporal adds for programs
 	}
 	return err
 }

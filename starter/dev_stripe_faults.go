@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -66,6 +67,9 @@ func runStripeFault(ctx context.Context, o *stripeFaultOptions) error {
 		return err
 	}
 	o.fault.MS = int(o.lasts.Milliseconds())
+	if err := checkStrikes(o.fault.Nth, o.fault.Times); err != nil {
+		return err
+	}
 	if err := o.fault.Check(); err != nil {
 		return wrongUsage("%v", err)
 	}
@@ -73,6 +77,17 @@ func runStripeFault(ctx context.Context, o *stripeFaultOptions) error {
 		return err
 	}
 	return showStripeFaults(ctx, o.app, stripe)
+}
+
+// checkStrikes checks which matches a fault strikes, and how many of them.
+func checkStrikes(nth, times int) error {
+	switch {
+	case nth < 1:
+		return wrongUsage("--nth %d; accepted: 1 or more", nth)
+	case times == 0 || times < -1:
+		return wrongUsage("--times %d; accepted: 1 or more, or -1 for all until it is cleared", times)
+	}
+	return nil
 }
 
 func newStripeFaultsCmd(a *app) *cobra.Command {
@@ -175,7 +190,16 @@ func newStripeReleaseCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return stripe.Release(cmd.Context())
+			plan, err := stripe.Faults(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := stripe.Release(cmd.Context()); err != nil {
+				return err
+			}
+			return a.print(map[string]int{"released": plan.Held}, func(w io.Writer) {
+				fmt.Fprintf(w, "Gave %s.\n", plural(plan.Held, "answer"))
+			})
 		},
 	}
 }
@@ -235,6 +259,12 @@ func runStripeWebhook(ctx context.Context, o *stripeWebhookOptions) error {
 		return err
 	}
 	o.fault.MS = int(o.late.Milliseconds())
+	if err := checkStrikes(o.fault.Nth, o.fault.Times); err != nil {
+		return err
+	}
+	if o.fault.Copies < 0 {
+		return wrongUsage("--copies %d; accepted: 1 or more", o.fault.Copies)
+	}
 	for _, kind := range o.kinds {
 		o.fault.Kinds = append(o.fault.Kinds, localstripe.WebhookFaultKind(kind))
 	}
@@ -244,7 +274,14 @@ func runStripeWebhook(ctx context.Context, o *stripeWebhookOptions) error {
 	if err := stripe.InjectWebhooks(ctx, o.fault); err != nil {
 		return err
 	}
-	return showStripeWebhooks(ctx, o.app, stripe)
+	made, err := stripe.Webhooks(ctx)
+	if err != nil {
+		return err
+	}
+	if o.format == formatJSON {
+		return o.print(made, nil)
+	}
+	return printWebhookFaults(o.app, made.Faults)
 }
 
 func newStripeWebhooksCmd(a *app) *cobra.Command {
@@ -282,14 +319,7 @@ func showStripeWebhooks(ctx context.Context, a *app, stripe localstripe.Client) 
 	if a.format == formatJSON {
 		return a.print(made, nil)
 	}
-	if err := printList(a, made.Faults, "No faults of webhooks are ordered.",
-		left("FAULT", func(f localstripe.OrderedWebhook) string { return string(f.Kind) }),
-		left("TYPE", func(f localstripe.OrderedWebhook) string { return orAny(f.Type) }),
-		right("NTH", func(f localstripe.OrderedWebhook) string { return showCount(max(1, f.Nth)) }),
-		right("TIMES", func(f localstripe.OrderedWebhook) string { return showTimes(f.Times) }),
-		right("SEED", func(f localstripe.OrderedWebhook) string { return fmt.Sprint(f.Seed) }),
-		right("SEEN", func(f localstripe.OrderedWebhook) string { return showCount(f.Seen) }),
-		right("STRUCK", func(f localstripe.OrderedWebhook) string { return showCount(f.Struck) })); err != nil {
+	if err := printWebhookFaults(a, made.Faults); err != nil {
 		return err
 	}
 	if len(made.Deliveries) == 0 {
@@ -302,6 +332,17 @@ func showStripeWebhooks(ctx context.Context, a *app, stripe localstripe.Client) 
 		left("EVENT", func(d localstripe.Delivery) string { return d.Event }),
 		left("FAULT", func(d localstripe.Delivery) string { return string(d.Fault) }),
 		left("ANSWER", func(d localstripe.Delivery) string { return showAnswer(d) }))
+}
+
+func printWebhookFaults(a *app, faults []localstripe.OrderedWebhook) error {
+	return printList(a, faults, "No faults of webhooks are ordered.",
+		left("FAULT", func(f localstripe.OrderedWebhook) string { return string(f.Kind) }),
+		left("TYPE", func(f localstripe.OrderedWebhook) string { return orAny(f.Type) }),
+		right("NTH", func(f localstripe.OrderedWebhook) string { return showCount(max(1, f.Nth)) }),
+		right("TIMES", func(f localstripe.OrderedWebhook) string { return showTimes(f.Times) }),
+		right("SEED", func(f localstripe.OrderedWebhook) string { return fmt.Sprint(f.Seed) }),
+		right("SEEN", func(f localstripe.OrderedWebhook) string { return showCount(f.Seen) }),
+		right("STRUCK", func(f localstripe.OrderedWebhook) string { return showCount(f.Struck) }))
 }
 
 func showAnswer(d localstripe.Delivery) string {
@@ -333,8 +374,9 @@ func newStripeRedeliverCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("Began %s.", plural(begun, "delivery"))
-			return nil
+			return a.print(map[string]int{"begun": begun}, func(w io.Writer) {
+				fmt.Fprintf(w, "Began %s.\n", plural(begun, "delivery"))
+			})
 		},
 	}
 	cmd.Flags().Var(&since, "since", "only events of then or later")

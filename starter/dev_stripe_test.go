@@ -47,10 +47,16 @@ func TestAnOperatorRehearsesStripesFaults(t *testing.T) {
 	require.Len(t, plan.Strikes, 1)
 	require.Contains(t, s.ok("dev", "stripe", "faults"), "POST /v1/customers")
 	require.Contains(t, s.ok("dev", "stripe", "faults", "--clear"), "No faults are ordered")
-	s.ok("dev", "stripe", "release")
+	require.Contains(t, s.ok("dev", "stripe", "release"), "Gave 0 answers.")
+	require.Contains(t, s.ok("dev", "stripe", "release", "-o", "json"), `"released": 0`)
 
-	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "nonsense"), "accepted: one of [refuse")
-	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "drop", "--nth", "-1"), "accepted")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "nonsense"), "accepted: refuse, rate_limit,")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "drop", "--nth", "-1"), "--nth -1; accepted: 1 or more")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "drop", "--nth", "0"), "--nth 0; accepted: 1 or more")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "webhook", "drop", "--times", "0"), "--times 0; accepted: 1 or more, or -1")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "webhook", "duplicate", "--copies", "-1"), "--copies -1; accepted")
+	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "fault", "drop", "--path", "invoices"), "a pattern such as /v1/invoices")
+	require.Contains(t, s.ok("dev", "stripe", "faults", "-o", "json"), `"strikes": []`)
 	require.Contains(t, newShell(t).fails(exitFailed, "dev", "stripe", "faults"), "STRIPE_API_BASE names no local Stripe")
 }
 
@@ -70,6 +76,8 @@ func TestAnOperatorRehearsesWebhooks(t *testing.T) {
 		return len(all) == 2 && all[1].Status == http.StatusOK
 	}, 5*time.Second, 10*time.Millisecond)
 	require.Contains(t, s.ok("dev", "stripe", "redeliver"), "Began 0 deliveries.")
+	require.Contains(t, s.ok("dev", "stripe", "redeliver", "-o", "json"), `"begun": 0`)
+	require.NotContains(t, s.ok("dev", "stripe", "webhook", "drop", "--type", "charge.*"), "customer.created", "what was delivered is listed by webhooks")
 	require.Contains(t, s.ok("dev", "stripe", "webhooks"), "customer.created")
 	require.Contains(t, s.ok("dev", "stripe", "webhooks", "--clear"), "No faults of webhooks are ordered")
 	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "webhook", "random", "--kinds", "shuffle"), "accepted")

@@ -123,6 +123,7 @@ func TestInvoicesDiff(t *testing.T) {
 	require.Contains(t, table, "From acme/2026-10-01 (open, 87.50 USD) to acme/2026-11-01 (draft, 90.00 USD): +2.50 USD.")
 	require.Contains(t, table, "usage volume")
 	require.Contains(t, table, "alice")
+	require.Contains(t, table, "Of no member, as members are at list price: +12.50 USD of discounts", "so that the members add up, too")
 	c := into[billing.Comparison](s, "invoices", "diff", "acme", "2026-10-01", "2026-11-01")
 	sum := decimal.Zero
 	for _, e := range c.Effects {

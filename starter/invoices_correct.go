@@ -91,7 +91,7 @@ the same credit note.`,
 	}
 	cmd.Flags().Var(&amount, "amount", "how much is credited, like 5.00")
 	cmd.Flags().StringVar(&line, "line", "", "the key of the charge line that it is about, see invoices show ID -o json")
-	return required(cmd, "amount")
+	return required(cmd, "amount", "reason")
 }
 
 // positiveAmount is an amount of money above zero.

@@ -105,14 +105,14 @@ func writeComparison(w io.Writer, c billing.Comparison) {
 		fmt.Fprintln(w, "No reason for a difference.")
 	} else {
 		writeTable(w, effects,
-			left("BECAUSE OF", func(e billing.Effect) string { return strings.ReplaceAll(string(e.Effect), "_", " ") }),
+			left("BECAUSE OF", func(e billing.Effect) string { return showEffect(e.Effect) }),
 			right("DIFFERENCE", func(e billing.Effect) string { return signed(e.Amount) }))
 	}
 	if usage := firstFew(w, "Usage", c.Usage, func(u billing.UsageChange) bool { return u.Difference.Amount.IsZero() }); len(usage) > 0 {
 		writeTable(w, usage,
 			left("PRODUCT", func(u billing.UsageChange) string { return u.Product }),
 			left("MODEL", func(u billing.UsageChange) string { return u.Model }),
-			left("CLASS", func(u billing.UsageChange) string { return u.TokenClass }),
+			left("CLASS", func(u billing.UsageChange) string { return strings.ReplaceAll(u.TokenClass, "_", " ") }),
 			right("BEFORE", func(u billing.UsageChange) string { return u.Before.String() }),
 			right("AFTER", func(u billing.UsageChange) string { return u.After.String() }),
 			right("VOLUME", func(u billing.UsageChange) string { return signed(u.Volume) }),
@@ -130,6 +130,16 @@ func writeComparison(w io.Writer, c billing.Comparison) {
 			right("AFTER", func(m billing.MemberChange) string { return m.After.String() }),
 			right("DIFFERENCE", func(m billing.MemberChange) string { return signed(m.Difference) }))
 	}
+	if !c.NoMember.Amount.IsZero() {
+		fmt.Fprintf(w, "\nOf no member, as members are at list price: %s of discounts, credits and what was carried.\n", signed(c.NoMember))
+	}
+}
+
+func showEffect(e billing.EffectName) string {
+	if e == billing.EffectOther {
+		return "credits and adjustments"
+	}
+	return strings.ReplaceAll(string(e), "_", " ")
 }
 
 // firstFew heads a table of the changes that moved most, which come first, and

@@ -60,6 +60,11 @@ func runInvoicesRelease(ctx context.Context, a *app, id string, bankTransfer boo
 	if err != nil {
 		return err
 	}
+	if entry == 0 {
+		return a.print(releasedView{id, before.Status, before.ParkedReason, before.Total}, func(w io.Writer) {
+			fmt.Fprintf(w, "%s released %s over %s already; nothing changed. It is still parked: %s\n", a.actor, id, before.Total, before.ParkedReason)
+		})
+	}
 	if err := a.updateWorkflow(ctx, "invoice/"+id, workflows.ReleaseUpdate, before.Organization, entry); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,13 +39,13 @@ func runLedger(ctx context.Context, a *app, org, account string) error {
 	}
 	entries, err := store.Ledger(ctx, org, account)
 	if err != nil {
-		return err
+		return asUsage(err)
 	}
 	return printList(a, entries, "Nothing was booked yet.",
 		right("ENTRY", func(e postgres.LedgerEntry) string { return fmt.Sprint(e.ID) }),
 		right("TRANSACTION", func(e postgres.LedgerEntry) string { return fmt.Sprint(e.Transaction) }),
 		left("AT", func(e postgres.LedgerEntry) string { return showTime(e.At) }),
-		left("WHAT", func(e postgres.LedgerEntry) string { return e.Kind + " " + e.Reference }),
+		left("WHAT", func(e postgres.LedgerEntry) string { return strings.ReplaceAll(e.Kind, "_", " ") + " " + e.Reference }),
 		left("ACCOUNT", func(e postgres.LedgerEntry) string { return e.Account }),
 		left("INVOICE", func(e postgres.LedgerEntry) string { return e.Invoice }),
 		right("AMOUNT", func(e postgres.LedgerEntry) string { return e.Amount.String() }),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -176,7 +177,11 @@ on the next step, also of invoices that are being collected.`,
 		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.id = args[0]
-			return runOrgSet(cmd.Context(), o, o.terms.change(cmd.Flags()))
+			change := o.terms.change(cmd.Flags())
+			if reflect.ValueOf(change).IsZero() {
+				return wrongUsage("no term to change is named; accepted: one flag or more\nUsage: %s\nSee %s --help", cmd.UseLine(), cmd.CommandPath())
+			}
+			return runOrgSet(cmd.Context(), o, change)
 		},
 	}
 	o.terms.flags(cmd.Flags())
@@ -198,7 +203,7 @@ func runOrgSet(ctx context.Context, o *orgSetOptions, change billing.TermsChange
 		return err
 	}
 	if _, err := before.Change(change); err != nil {
-		return err
+		return asUsage(err)
 	}
 	if change.Email != nil && *change.Email != before.Email {
 		if err := o.setEmail(ctx, store, before, *change.Email); err != nil {

@@ -29,7 +29,17 @@ func TestTermsOfAnOrganizationAreSetAndChanged(t *testing.T) {
 	require.Contains(t, s.ok("org", "set", "acme", "--dunning", "0,2"), "nothing changed")
 	require.Contains(t, s.ok("org", "set", "acme", "--net-days", "45"), "Changed of acme: net_days.")
 	require.Contains(t, s.ok("audit", "acme"), "renewal")
-	require.Contains(t, s.fails(exitFailed, "org", "set", "acme", "--dunning", "1,2"), "dunning: accepted: 1 to 20 ascending days")
+	for _, wrong := range [][]string{
+		{"--dunning", "1,2", "dunning: accepted: 1 to 20 ascending days"},
+		{"--collection", "barter", `collection: "barter"; accepted: charge_automatically, send_invoice`},
+		{"--net-days", "-1", "net_days: -1; accepted: 1 to 365"},
+		{"--email", "nonsense", `email: "nonsense"; accepted: one address`},
+		{"--email", "Acme <ap@acme.example>", "accepted: one address"},
+	} {
+		require.Contains(t, s.fails(exitUsage, "org", "set", "acme", wrong[0], wrong[1]), wrong[2])
+	}
+	require.Contains(t, s.fails(exitUsage, "org", "set", "acme"), "no term to change is named")
+	require.Contains(t, s.fails(exitUsage, "org", "set", "acme", "--as", "ann"), "no term to change is named")
 	require.Contains(t, s.fails(exitUsage, "org", "set", "acme", "--dunning", "x"), "accepted: days with commas between")
 	require.Contains(t, s.fails(exitUsage, "org", "set", "acme", "--suspend-after", "soon"), "accepted: a number of days like 14, or never")
 	require.Contains(t, s.fails(exitUsage, "org", "set", "acme", "--card-ceiling", "-5"), "accepted: an amount above 0")

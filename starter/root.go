@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,12 +70,16 @@ func withHint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
+// unknownOrganization is how an organisation is said to be missing, and not
+// something else of it.
+var unknownOrganization = regexp.MustCompile(`(^|: )organization "[^"]*" does not exist$`)
+
 func hintFor(err error) string {
 	var h *hinted
 	switch {
 	case errors.As(err, &h):
 		return h.hint
-	case errors.Is(err, billing.ErrNotFound) && strings.Contains(err.Error(), `organization "`) && strings.HasSuffix(err.Error(), "does not exist"):
+	case errors.Is(err, billing.ErrNotFound) && unknownOrganization.MatchString(err.Error()):
 		return "The organizations are listed by: starter org list"
 	}
 	return ""
@@ -87,6 +92,14 @@ func (e *usageError) Error() string { return e.text }
 
 func wrongUsage(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// asUsage makes wrong usage of what the rules find invalid in flags alone.
+func asUsage(err error) error {
+	if errors.Is(err, billing.ErrInvalid) {
+		return wrongUsage("%v", err)
+	}
+	return err
 }
 
 func newRootCmd(a *app) *cobra.Command {

@@ -122,6 +122,7 @@ func (s *shell) startsAndPauses(t *testing.T) {
 func (s *shell) closesEarly(t *testing.T) {
 	s.ok("clock", "advance", "acme", "--to", "2026-10-15")
 	require.Contains(t, s.ok("cycle", "close", "acme"), "has ended its period 2026-10-01 and goes on with 2026-10-01.2")
+	require.NotContains(t, s.fails(exitFailed, "cycle", "close", "acme"), "retryable", "nothing is said for programs only")
 	invoices := into[[]billing.Invoice](s, "invoices", "list", "acme")
 	require.Len(t, invoices, 1)
 	require.Equal(t, billing.StatusDraft, invoices[0].Status)
@@ -236,7 +237,7 @@ func (s *shell) corrects(t *testing.T) {
 	entries := into[[]postgres.LedgerEntry](s, "ledger", "initech", "--account", "credits")
 	require.Equal(t, "0.00 USD", entries[len(entries)-1].Balance.String())
 	require.Contains(t, s.ok("audit", "initech"), "invoices.mark_paid")
-	require.Contains(t, s.fails(exitFailed, "ledger", "initech", "--account", "profit"), "receivable")
+	require.Contains(t, s.fails(exitUsage, "ledger", "initech", "--account", "profit"), "accepted: receivable, revenue, cash")
 }
 
 // TestDemo is the newcomer's command.

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"cmp"
+	"net/mail"
 	"slices"
 	"time"
 
@@ -127,6 +128,9 @@ func (o *Organization) check() error {
 	}
 	if o.Collection == SendInvoice && o.Email == "" {
 		return Invalid("email: an organization with collection %s needs an address to which its invoices are sent", SendInvoice)
+	}
+	if address, err := mail.ParseAddress(o.Email); o.Email != "" && (err != nil || address.Address != o.Email) {
+		return Invalid("email: %q; accepted: one address like billing@example.com", o.Email)
 	}
 	if o.LimitRule != RuleStrictMin && o.LimitRule != RuleOverride {
 		return Invalid("limit_rule: %q; accepted: %s, %s", o.LimitRule, RuleStrictMin, RuleOverride)

@@ -130,7 +130,7 @@ func rowOf(line *billing.Line, quantity decimal.Decimal, cost billing.Money) row
 		r.Price, r.Per = amount(line.UnitPrice), "per month of "+strconv.FormatInt(line.Per, 10)+" days"
 	case billing.KindUsage:
 		r.Quantity, r.Unit = number(quantity), unitOf(line)
-		r.Price, r.Per = amount(line.UnitPrice), perOf(line.Per)
+		r.Price, r.Per = amount(line.UnitPrice), perOf(line)
 	default: // said in words
 	}
 	if quantity.Equal(decimal.NewFromInt(1)) {
@@ -174,12 +174,14 @@ func unitOf(line *billing.Line) string {
 	return ""
 }
 
-func perOf(per int64) string {
-	switch per {
-	case 1:
+func perOf(line *billing.Line) string {
+	switch {
+	case line.Per == 1:
 		return "each"
-	case billing.TokensPer:
+	case line.Per == billing.TokensPer:
 		return "per million"
+	case line.Per == 3600 && line.TokenClass == billing.CodeExecution.String():
+		return "per hour"
 	}
-	return "per " + Thousands(strconv.FormatInt(per, 10))
+	return "per " + Thousands(strconv.FormatInt(line.Per, 10))
 }

@@ -274,3 +274,11 @@ func TestThousands(t *testing.T) {
 		require.Equal(t, want, document.Thousands(given))
 	}
 }
+
+func TestTheRunOfCodeIsPricedByTheHour(t *testing.T) {
+	t.Parallel()
+	page := billed(t, nil, use{"ana", "chat", "", map[billing.Class]int64{billing.CodeExecution: 7200}})
+	html := htmlOf(t, page)
+	require.Contains(t, html, "per hour")
+	require.NotContains(t, html, "3,600")
+}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +31,14 @@ const (
 // accounts lists every account, in the order in which a ledger is read.
 func accounts() []account {
 	return []account{receivable, revenue, cash, settlements, credits, unapplied, rounding, badDebt, refunds, disputes}
+}
+
+func accountNames() string {
+	var names []string
+	for _, a := range accounts() {
+		names = append(names, string(a))
+	}
+	return strings.Join(names, ", ")
 }
 
 // bookingKind is what happened. Together with its reference it happens once.
@@ -141,7 +150,7 @@ SELECT e.id, e.transaction_id, t.at, e.account, coalesce(e.invoice_id, ''), t.ki
  WHERE e.org_id = @org AND (@account = '' OR e.account = @account)
  ORDER BY e.id`
 	if of != "" && !slices.Contains(accounts(), account(of)) {
-		return nil, billing.Invalid("account: %q; accepted: %v", of, accounts())
+		return nil, billing.Invalid("account: %q; accepted: %s", of, accountNames())
 	}
 	if _, err := s.Organization(ctx, org); err != nil {
 		return nil, err

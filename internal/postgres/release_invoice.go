@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
@@ -54,20 +55,25 @@ SELECT period_start, period_end, subtotal
 
 // release decides whether people have released an invoice that is held.
 func (s *Store) release(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice, holds billing.Holds) (billing.Released, error) {
+	releases, err := readReleases(ctx, tx, invoice.ID)
+	if err != nil {
+		return billing.Released{}, err
+	}
+	return holds.Release(invoice, releases, s.bounds.FourEyes), nil
+}
+
+func readReleases(ctx context.Context, tx pgx.Tx, invoiceID string) ([]billing.Release, error) {
 	const statement = `
 SELECT actor, total, bank_transfer
   FROM invoice_releases
  WHERE invoice_id = $1
  ORDER BY audit_entry`
-	rows, err := tx.Query(ctx, statement, invoice.ID)
+	rows, err := tx.Query(ctx, statement, invoiceID)
 	if err != nil {
-		return billing.Released{}, wrap("read the releases", err)
+		return nil, wrap("read the releases", err)
 	}
 	releases, err := pgx.CollectRows(rows, pgx.RowToStructByPos[billing.Release])
-	if err != nil {
-		return billing.Released{}, wrap("read the releases", err)
-	}
-	return holds.Release(invoice, releases, s.bounds.FourEyes), nil
+	return releases, wrap("read the releases", err)
 }
 
 // releaseRequest is what the audit entry of a release says beside who and why:
@@ -81,7 +87,8 @@ const releaseAction = "invoices.release"
 
 // RequestRelease checks that a parked invoice can be released as it stands now,
 // and writes the request to the audit trail. The invoice's workflow is told the
-// entry's number only, and has it carried out by ReleaseInvoice.
+// entry's number only, and has it carried out by ReleaseInvoice. Where the same
+// person released the same already, nothing is written and the entry is 0.
 func (s *Store) RequestRelease(ctx context.Context, invoiceID string, bankTransfer bool, by By) (entry int64, err error) {
 	orgID, periodID, revision, err := billing.ParseInvoiceID(invoiceID)
 	if err != nil {
@@ -108,6 +115,15 @@ func (s *Store) RequestRelease(ctx context.Context, invoiceID string, bankTransf
 				invoiceID, holds.Oversize)
 		case bankTransfer && org.Email == "":
 			return billing.Conflict("invoice %q cannot be sent: organization %q has no email", invoiceID, orgID)
+		}
+		given, err := readReleases(ctx, tx, invoiceID)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(given, func(r billing.Release) bool {
+			return r.Actor == by.Actor && r.Total.Equal(invoice.Total.Amount) && r.BankTransfer == bankTransfer
+		}) {
+			return nil
 		}
 		entry, err = audit(ctx, tx, orgID, by, releaseAction, invoiceID, nil, releaseRequest{invoice.Total.Amount, bankTransfer})
 		return err

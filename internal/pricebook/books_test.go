@@ -14,7 +14,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/pricebook"
 )
 
-// The prices as the tables of domain.md 3.1 to 3.3 list them, in their columns:
+// The prices as the vendor's tables list them, in columns:
 // input, output, 5-minute write, read, 1-hour write. "fast" and ">band" mark
 // rows of that speed and band, "@" the day of a change.
 var tables = map[string]string{

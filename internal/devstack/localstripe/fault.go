@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -94,12 +95,21 @@ func Scatter(seed uint64, span, count int, kinds ...FaultKind) []Fault {
 	return faults
 }
 
+// listed names what is accepted.
+func listed[T ~string](values []T) string {
+	names := make([]string, len(values))
+	for i, value := range values {
+		names[i] = string(value)
+	}
+	return strings.Join(names, ", ")
+}
+
 // Check says what is wrong with a fault, and what is accepted.
 func (f Fault) Check() error {
 	if !slices.Contains(FaultKinds(), f.Kind) {
-		return fmt.Errorf("kind %q; accepted: one of %v", f.Kind, FaultKinds())
+		return fmt.Errorf("kind %q; accepted: %s", f.Kind, listed(FaultKinds()))
 	}
-	if _, err := path.Match(f.Path, ""); err != nil {
+	if _, err := path.Match(f.Path, ""); err != nil || (f.Path != "" && f.Path[0] != '/') {
 		return fmt.Errorf("path %q; accepted: a pattern such as /v1/invoices/*/pay", f.Path)
 	}
 	if f.Nth < 0 || f.MS < 0 {
@@ -173,7 +183,7 @@ func (s *Server) Faults() Plan {
 	s.plan.mu.Lock()
 	defer s.plan.mu.Unlock()
 	s.plan.expire()
-	shown := Plan{Faults: []Ordered{}, Strikes: slices.Clone(s.plan.strikes), Held: s.plan.held}
+	shown := Plan{Faults: []Ordered{}, Strikes: append([]Strike{}, s.plan.strikes...), Held: s.plan.held}
 	for _, f := range s.plan.faults {
 		shown.Faults = append(shown.Faults, *f)
 	}

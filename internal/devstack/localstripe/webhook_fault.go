@@ -96,11 +96,11 @@ type WebhookFault struct {
 // Check says what is wrong with a fault, and what is accepted.
 func (f WebhookFault) Check() error {
 	if !slices.Contains(WebhookFaultKinds(), f.Kind) {
-		return fmt.Errorf("kind %q; accepted: one of %v", f.Kind, WebhookFaultKinds())
+		return fmt.Errorf("kind %q; accepted: %s", f.Kind, listed(WebhookFaultKinds()))
 	}
 	for _, kind := range f.Kinds {
 		if !slices.Contains(drawable(), kind) {
-			return fmt.Errorf("kinds %q; accepted: any of %v", kind, drawable())
+			return fmt.Errorf("kinds %q; accepted: %s", kind, listed(drawable()))
 		}
 	}
 	if len(f.Kinds) > 0 && f.Kind != WebhookRandom {
