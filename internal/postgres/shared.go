@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -62,6 +63,7 @@ func (s *shared[Question, Answer]) get(ctx context.Context, question Question) (
 // serve runs one statement after the other until nobody waits.
 func (s *shared[Question, Answer]) serve() {
 	for {
+		runtime.Gosched() // whoever is about to ask, such as those who just got their answer, goes along
 		callers := s.next()
 		if callers == nil {
 			return
