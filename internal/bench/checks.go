@@ -36,26 +36,32 @@ func (r *rig) checks(ctx context.Context) ([]row, error) {
 	}
 	var delays [2][]time.Duration
 	var limitBy string
-	measure := func(which int, ask func(n int) error) func(context.Context, int) (pair, error) {
+	// A check's client, where it is this program, is counted in.
+	measure := func(which, program int, ask func(n int) error) func(context.Context, int) (pair, error) {
 		return func(ctx context.Context, _ int) (pair, error) {
+			own, _ := readStat(program)
+			before := r.postgresBusy()
 			rate, all, err := forAWhile(ask)
 			if err != nil {
 				return pair{}, err
 			}
+			after, _ := readStat(program)
 			delays[which] = append(delays[which], all...)
-			p := pair{ours: rate}
+			p := pair{ours: rate, counted: checkUnit, events: len(all), program: after.busy - own.busy, postgres: r.postgresBusy() - before}
+			before = r.postgresBusy()
 			p.limit, limitBy, err = r.selects(ctx)
+			p.limiting = time.Duration(float64(r.postgresBusy()-before) * float64(p.events) / (p.limit * checkFor.Seconds()))
 			return p, err
 		}
 	}
 	user := func(n int) string { return fmt.Sprintf("user_%06d", n*7919%checkMembers) }
-	http, err := r.rounded(ctx, "limit checks over HTTP", r.rounds, measure(0, func(n int) error {
+	http, err := r.rounded(ctx, "limit checks over HTTP", r.rounds, measure(0, r.processOf("starter", "serve"), func(n int) error {
 		return r.post(ctx, "/v1/limits/check", "application/json", fmt.Appendf(nil, `{"organization":%q,"user":%q,"product":"claude_code"}`, org, user(n)))
 	}))
 	if err != nil {
 		return nil, err
 	}
-	store, err := r.rounded(ctx, "limit checks of the store", r.rounds, measure(1, func(n int) error {
+	store, err := r.rounded(ctx, "limit checks of the store", r.rounds, measure(1, os.Getpid(), func(n int) error {
 		check, err := r.store.CheckLimit(ctx, org, user(n))
 		if err == nil && check.Binding == nil {
 			err = errors.New("no limit binds")
@@ -69,11 +75,11 @@ func (r *rig) checks(ctx context.Context) ([]row, error) {
 	return []row{
 		{
 			what: "limit checks over HTTP/s " + what, ours: http.ours, limit: http.limit, unit: limitBy, ratio: http.ratio,
-			note: quantiles(delays[0]),
+			note: quantiles(delays[0]) + "; " + http.costs(),
 		},
 		{
 			what: "limit checks of the store/s " + what, ours: store.ours, limit: store.limit, unit: limitBy, ratio: store.ratio, mark: "≥ 0.50",
-			note: quantiles(delays[1]),
+			note: quantiles(delays[1]) + "; " + store.costs(),
 		},
 	}, nil
 }

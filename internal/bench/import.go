@@ -102,7 +102,7 @@ func (r *rig) importRound(ctx context.Context, org string, l load) (pair, error)
 		return pair{}, fmt.Errorf("%d distinct events of %d: %+v", l.distinct(), l.events, totals)
 	}
 	copied, busy, err := r.copyAgain(ctx, org)
-	p.limit, p.copying = perSecond(totals.Accepted, copied), time.Duration(float64(busy)*float64(l.events)/float64(totals.Accepted))
+	p.limit, p.limiting = perSecond(totals.Accepted, copied), time.Duration(float64(busy)*float64(l.events)/float64(totals.Accepted))
 	return p, err
 }
 

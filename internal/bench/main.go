@@ -262,18 +262,28 @@ func figure(f float64) string {
 type pair struct {
 	ours, limit, ratio, shape, ofShape float64
 
-	events                     int
-	program, postgres, copying time.Duration
+	counted                     unit
+	events                      int
+	program, postgres, limiting time.Duration // limiting is PostgreSQL's for as many of the limit's
 }
 
-// costs says what an event cost in processor time, which hardly depends on what
+// unit is what the processor time is counted by.
+type unit struct{ one, limit string }
+
+var (
+	eventUnit = unit{"event", "COPY"}
+	checkUnit = unit{"check", "a select"}
+)
+
+// costs says what an event or a check cost in processor time, which hardly depends on what
 // else the machine does.
 func (p pair) costs() string {
 	if p.events == 0 || p.postgres == 0 {
 		return ""
 	}
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(p.events) }
-	return fmt.Sprintf("CPU µs/event: ours %.1f + PostgreSQL %.1f; COPY's PostgreSQL %.1f", each(p.program), each(p.postgres), each(p.copying))
+	counted := cmp.Or(p.counted, eventUnit)
+	return fmt.Sprintf("CPU µs/%s: ours %.1f + PostgreSQL %.1f; %s's PostgreSQL %.1f", counted.one, each(p.program), each(p.postgres), counted.limit, each(p.limiting))
 }
 
 // rounded repeats a measurement and returns medians, that of the ratios among
@@ -300,10 +310,11 @@ func (r *rig) rounded(ctx context.Context, name string, rounds int, round func(c
 		ours: of(func(p pair) float64 { return p.ours }), limit: of(func(p pair) float64 { return p.limit }),
 		ratio: of(func(p pair) float64 { return p.ratio }),
 		shape: of(func(p pair) float64 { return p.shape }), ofShape: of(func(p pair) float64 { return p.ofShape }),
-		events:   all[0].events,
+		counted:  all[0].counted,
+		events:   int(of(func(p pair) float64 { return float64(p.events) })),
 		program:  time.Duration(of(func(p pair) float64 { return float64(p.program) })),
 		postgres: time.Duration(of(func(p pair) float64 { return float64(p.postgres) })),
-		copying:  time.Duration(of(func(p pair) float64 { return float64(p.copying) })),
+		limiting: time.Duration(of(func(p pair) float64 { return float64(p.limiting) })),
 	}, nil
 }
 

@@ -77,7 +77,7 @@ func (r *rig) postRound(ctx context.Context, l load, batch int) (pair, error) {
 		return pair{}, fmt.Errorf("%d of %d events are stored", stored, l.events)
 	}
 	copied, busy, err := r.copyAgain(ctx, org)
-	p.limit, p.copying = perSecond(l.events, copied), busy
+	p.limit, p.limiting = perSecond(l.events, copied), busy
 	return p, err
 }
 

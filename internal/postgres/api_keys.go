@@ -26,9 +26,12 @@ type APIKey struct {
 
 const keyColumns = ` id, prefix, coalesce(org_id, ''), scopes, role, created_by, created_at, last_used_at, revoked_at`
 
-func scanAPIKey(row pgx.CollectableRow) (k APIKey, err error) {
+func scanAPIKey(row pgx.CollectableRow) (k APIKey, err error) { return scanAPIKeyBehind(row) }
+
+// scanAPIKeyBehind scans a key that stands behind other columns.
+func scanAPIKeyBehind(row pgx.CollectableRow, others ...any) (k APIKey, err error) {
 	var used, revoked *time.Time
-	err = row.Scan(&k.ID, &k.Prefix, &k.Organization, &k.Scopes, &k.Role, &k.CreatedBy, &k.CreatedAt, &used, &revoked)
+	err = row.Scan(append(others, &k.ID, &k.Prefix, &k.Organization, &k.Scopes, &k.Role, &k.CreatedBy, &k.CreatedAt, &used, &revoked)...)
 	k.CreatedAt, k.LastUsedAt, k.RevokedAt = k.CreatedAt.UTC(), instant(used), instant(revoked)
 	return k, err
 }
@@ -108,24 +111,45 @@ const usedEvery = time.Minute
 
 // UseAPIKey returns the key with a hash, and records that it was used.
 // billing.ErrNotFound is one that does not exist or was revoked. It is asked on
-// every request, by a unique index, so that a revoked key opens nothing more.
+// every request, by a unique index, so that a revoked key opens nothing more;
+// requests that come at once share a statement.
 func (s *Store) UseAPIKey(ctx context.Context, hash [32]byte) (APIKey, error) {
-	const statement = `SELECT` + keyColumns + ` FROM api_keys WHERE hash = $1 AND revoked_at IS NULL`
-	rows, err := s.pool.Query(ctx, statement, hash[:])
-	if err != nil {
-		return APIKey{}, wrap("read a key", err)
-	}
-	key, err := pgx.CollectExactlyOneRow(rows, scanAPIKey)
+	key, err := s.keys.get(ctx, hash)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return APIKey{}, wrap("read a key", err)
+	case key == nil:
 		return APIKey{}, billing.NotFound("the key does not exist")
-	case err != nil || time.Since(key.LastUsedAt) < usedEvery:
-		return key, wrap("read a key", err)
+	case time.Since(key.LastUsedAt) < usedEvery:
+		return *key, nil
 	}
 	const used = `
 UPDATE api_keys
    SET last_used_at = now()
  WHERE id = @id AND (last_used_at IS NULL OR last_used_at < now() - @every::interval)`
 	_, err = s.pool.Exec(ctx, used, pgx.NamedArgs{"id": key.ID, "every": usedEvery})
-	return key, wrap("record the use of key "+key.ID, err)
+	return *key, wrap("record the use of key "+key.ID, err)
+}
+
+// readKeys looks up several hashes at once; nil is a key that opens nothing.
+func (s *Store) readKeys(ctx context.Context, hashes [][32]byte) ([]*APIKey, error) {
+	const statement = `
+SELECT asked.n, k.*
+  FROM unnest((SELECT $1::bytea[])) WITH ORDINALITY AS asked (hash, n)
+ CROSS JOIN LATERAL (SELECT` + keyColumns + ` FROM api_keys WHERE hash = asked.hash AND revoked_at IS NULL OFFSET 0) k`
+	rows, err := s.pool.Query(ctx, statement, column(hashes, func(hash [32]byte) []byte { return hash[:] }))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := make([]*APIKey, len(hashes))
+	for rows.Next() {
+		var n int
+		key, err := scanAPIKeyBehind(rows, &n)
+		if err != nil {
+			return nil, err
+		}
+		found[n-1] = &key
+	}
+	return found, rows.Err()
 }

@@ -1,10 +1,14 @@
 package postgres_test
 
 import (
+	"context"
 	"crypto/sha256"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -58,4 +62,43 @@ func TestAKeyOfNoOrganizationOrForNothingIsRefused(t *testing.T) {
 		require.Error(t, err)
 	}
 	require.Zero(t, f.count("api_keys"))
+}
+
+// TestKeysUsedAtOnceAreTheirOwnAndRevokedAtOnce uses keys from many sides, so that
+// statements are shared and under way all the time.
+func TestKeysUsedAtOnceAreTheirOwnAndRevokedAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const keys = 5
+	for n := range keys {
+		key := postgres.APIKey{ID: fmt.Sprint("key_", n), Prefix: fmt.Sprint("arr_", n), Scopes: []string{"limits:read"}}
+		_, err := f.CreateAPIKey(f.ctx, key, sha256.Sum256([]byte(key.ID)), tester)
+		require.NoError(t, err)
+	}
+	using, stop := context.WithCancel(f.ctx)
+	var users sync.WaitGroup
+	for user := range 16 {
+		users.Go(func() {
+			for n := user; using.Err() == nil; n++ {
+				id := fmt.Sprint("key_", 1+n%keys) // the last one is nobody's
+				key, err := f.UseAPIKey(f.ctx, sha256.Sum256([]byte(id)))
+				if n%keys == keys-1 {
+					assert.ErrorIs(t, err, billing.ErrNotFound)
+				} else {
+					assert.NoError(t, err)
+					assert.Equal(t, id, key.ID)
+				}
+				_, _ = f.UseAPIKey(f.ctx, sha256.Sum256([]byte("key_0")))
+			}
+		})
+	}
+	first := sha256.Sum256([]byte("key_0"))
+	_, err := f.UseAPIKey(f.ctx, first)
+	require.NoError(t, err)
+	_, err = f.RevokeAPIKey(f.ctx, "key_0", tester)
+	require.NoError(t, err)
+	_, err = f.UseAPIKey(f.ctx, first)
+	require.ErrorIs(t, err, billing.ErrNotFound)
+	stop()
+	users.Wait()
 }

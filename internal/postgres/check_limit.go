@@ -53,85 +53,115 @@ type monthOf struct {
 // CheckLimit tells whether a user's request may run now; user "" is service
 // usage, which stands under the organisation's limit only.
 //
-// It is asked before every request, so it reads as little as the answer needs, in
-// one statement and by indexes alone: the organisation and what suspends it, the seat that the
+// It is asked before every request, so it reads as little as the answer needs, by
+// indexes alone: the organisation and what suspends it, the seat that the
 // user holds, the limits of the organisation, of that tier and of the user, and
-// the counter that each of them compares. It takes no lock and waits for none.
+// the counter that each of them compares. It takes no lock and waits for none, and
+// checks that are asked at once share a statement.
 // The month is the one this process saw last; the statement says what time it is
-// for the organisation, and where its month has turned, it is run once more.
+// for the organisation, and where its month has turned, it is asked once more.
 func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, error) {
 	known, _ := s.months.Load(org)
 	seen, _ := known.(monthOf)
 	for {
-		check, now, err := s.checkLimit(ctx, org, user, seen)
-		if err != nil {
-			return LimitCheck{}, err
+		found, err := s.checks.get(ctx, checkQuestion{org, user, seen.month.Start})
+		switch {
+		case err != nil:
+			return LimitCheck{}, wrap("check the limits of "+org, err)
+		case found == nil:
+			return LimitCheck{}, billing.NotFound("organization %q does not exist", org)
 		}
-		if now == seen {
-			return check, nil
+		now, err := seen.at(found.timezone, found.anchorDay, found.now)
+		switch {
+		case err != nil:
+			return LimitCheck{}, err
+		case now == seen:
+			return found.check(now.month)
 		}
 		s.months.Store(org, now)
 		seen = now
 	}
 }
 
-// checkLimit reads one answer for the month that is thought to run, and returns
-// the month that does.
-func (s *Store) checkLimit(ctx context.Context, org, user string, seen monthOf) (check LimitCheck, now monthOf, err error) {
+// checkQuestion is what one check asks: how a user of an organisation stands in
+// the month that is thought to run there.
+type checkQuestion struct {
+	org, user string
+	month     time.Time // its start
+}
+
+// checkLimits answers several checks at once; nil is an organisation that does not
+// exist.
+//
+// What is looked up for each stands behind OFFSET 0, which has it looked up by index
+// for each, whatever the planner thinks of how many there are. Amounts travel as text: pgx
+// takes a detour over it for this type anyway.
+func (s *Store) checkLimits(ctx context.Context, questions []checkQuestion) ([]*checkFacts, error) {
 	// By position: finding names in the statement would cost as much as sending it.
 	const statement = `
-SELECT o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()), o.closed_at,
-       coalesce((SELECT min(CASE WHEN s.invoice_id IS NULL THEN 'suspended' ELSE 'payment_overdue' END)
-                   FROM suspensions s WHERE s.org_id = o.id AND s.lifted_at IS NULL), ''),
-       l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0), coalesce(b.spent, 0)
-  FROM organizations o
+SELECT asked.n, o.currency, o.timezone, o.anchor_day, o.limit_rule, o.now, o.closed_at, o.suspended,
+       l.id, l.scope, l.subject, l.version, l.amount::text, l.mode, l.spend::text, l.before::text
+  FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::timestamptz[])) WITH ORDINALITY AS asked (org_id, user_id, window_start, n)
+ CROSS JOIN LATERAL (
+       SELECT o.id, o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()) AS now, o.closed_at,
+              coalesce((SELECT min(CASE WHEN s.invoice_id IS NULL THEN 'suspended' ELSE 'payment_overdue' END)
+                          FROM suspensions s WHERE s.org_id = o.id AND s.lifted_at IS NULL), '') AS suspended
+         FROM organizations o
+        WHERE o.id = asked.org_id
+       OFFSET 0) o
   LEFT JOIN LATERAL (
        SELECT a.tier
          FROM seat_assignments a
         WHERE a.org_id = o.id
-          AND a.user_id = $2
-          AND a.valid_from <= coalesce(o.clock_at, now())
-          AND (a.valid_to IS NULL OR a.valid_to > coalesce(o.clock_at, now()))
+          AND a.user_id = asked.user_id
+          AND a.valid_from <= o.now
+          AND (a.valid_to IS NULL OR a.valid_to > o.now)
         ORDER BY a.valid_from DESC
         LIMIT 1) held ON true
   LEFT JOIN LATERAL (
-       SELECT l.*
+       SELECT l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0) AS spend, coalesce(b.spent, 0) AS before
          FROM (VALUES ('organization' COLLATE "C", '' COLLATE "C"),
                       ('seat_tier', held.tier),
-                      ('user', $2)) AS mine (scope, subject)
-         JOIN limits l ON l.org_id = o.id AND l.scope = mine.scope AND l.subject = mine.subject
-        WHERE l.removed_at IS NULL) l ON true
-  LEFT JOIN spend_counters c
-    ON c.org_id = o.id
-   AND c.window_start = $3
-   AND c.scope   = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN 'user' ELSE l.scope END
-   AND c.subject = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN $2 ELSE l.subject END
-  LEFT JOIN limit_spent_before b ON b.limit_id = l.id AND b.subject = c.subject AND b.window_start = c.window_start
- WHERE o.id = $1`
-	rows, err := s.pool.Query(ctx, statement, org, user, seen.month.Start)
+                      ('user', asked.user_id)) AS mine (scope, subject)
+        CROSS JOIN LATERAL (
+              SELECT l.*
+                FROM limits l
+               WHERE l.org_id = o.id AND l.scope = mine.scope AND l.subject = mine.subject AND l.removed_at IS NULL
+              OFFSET 0) l
+         LEFT JOIN LATERAL (
+              SELECT c.*
+                FROM spend_counters c
+               WHERE c.org_id = o.id
+                 AND c.window_start = asked.window_start
+                 AND c.scope   = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN 'user' ELSE l.scope END
+                 AND c.subject = CASE WHEN l.scope = 'seat_tier' AND l.mode = 'per_member' THEN asked.user_id ELSE l.subject END
+              OFFSET 0) c ON true
+         LEFT JOIN LATERAL (
+              SELECT b.spent
+                FROM limit_spent_before b
+               WHERE b.limit_id = l.id AND b.subject = c.subject AND b.window_start = c.window_start
+              OFFSET 0) b ON true) l ON true`
+	rows, err := s.pool.Query(ctx, statement,
+		column(questions, func(q checkQuestion) string { return q.org }),
+		column(questions, func(q checkQuestion) string { return q.user }),
+		column(questions, func(q checkQuestion) time.Time { return q.month }))
 	if err != nil {
-		return check, now, wrap("check the limits of "+org, err)
+		return nil, err
 	}
+	found := make([]*checkFacts, len(questions))
 	var row checkRow
-	var standings []billing.Standing
 	_, err = pgx.ForEachRow(rows, row.targets(), func() error {
+		facts := found[row.n-1]
+		if facts == nil {
+			facts = &checkFacts{checkTerms: row.checkTerms}
+			found[row.n-1] = facts
+		}
 		if row.id != nil {
-			standings = append(standings, row.standing())
+			facts.limits = append(facts.limits, row.checkedLimit)
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		return check, now, wrap("check the limits of "+org, err)
-	case row.currency == "":
-		return check, now, billing.NotFound("organization %q does not exist", org)
-	}
-	if now, err = seen.at(row.timezone, row.anchorDay, row.now); err != nil {
-		return check, now, err
-	}
-	check = LimitCheck{Currency: row.currency, Window: now.month, AsOf: row.now.UTC(), Binding: billing.Binding(row.limitRule, standings)}
-	check.Stop, check.StopAt = row.stop()
-	return check, now, nil
+	return found, err
 }
 
 // at returns the billing month that runs at an instant: the one that was seen
@@ -147,8 +177,14 @@ func (m monthOf) at(timezone string, anchorDay int, now time.Time) (monthOf, err
 	return monthOf{timezone, anchorDay, calendar, calendar.Month(now)}, nil
 }
 
-// checkRow is one limit that applies, or none, beside the organisation's terms.
-type checkRow struct {
+// checkFacts is what a check found.
+type checkFacts struct {
+	checkTerms
+	limits []checkedLimit
+}
+
+// checkTerms is what a check reads of the organisation.
+type checkTerms struct {
 	currency  billing.Currency
 	timezone  string
 	anchorDay int
@@ -156,32 +192,66 @@ type checkRow struct {
 	now       time.Time
 	closedAt  *time.Time
 	suspended Stop
-	id        *int64
-	scope     *billing.Scope
-	subject   *string
-	version   *int
-	amount    decimal.NullDecimal
-	mode      *string
-	spent     decimal.Decimal
-	before    decimal.Decimal
+}
+
+// checkedLimit is a limit that applies, and what is spent of it.
+type checkedLimit struct {
+	id            *int64 // nil = none applies
+	scope         *billing.Scope
+	subject       *string
+	version       *int
+	amount        *string
+	mode          *string
+	spent, before *string
+}
+
+// checkRow is one limit that applies, or none, beside the organisation's terms.
+type checkRow struct {
+	n int // of the question, from 1
+	checkTerms
+	checkedLimit
 }
 
 func (r *checkRow) targets() []any {
 	return []any{
-		&r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt, &r.suspended,
+		&r.n, &r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt, &r.suspended,
 		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent, &r.before,
 	}
 }
 
-// stop says what stops the organisation, and when its contract has ended.
-func (r *checkRow) stop() (why Stop, since time.Time) {
-	if r.closedAt != nil && !r.now.Before(*r.closedAt) {
-		return StopContractEnded, r.closedAt.UTC()
+// check is the answer in a billing month.
+func (f *checkFacts) check(month billing.Period) (check LimitCheck, err error) {
+	standings := make([]billing.Standing, len(f.limits))
+	for i := range f.limits {
+		if standings[i], err = f.limits[i].standing(); err != nil {
+			return check, err
+		}
 	}
-	return r.suspended, time.Time{}
+	check = LimitCheck{Currency: f.currency, Window: month, AsOf: f.now.UTC(), Binding: billing.Binding(f.limitRule, standings)}
+	check.Stop, check.StopAt = f.stop()
+	return check, nil
 }
 
-func (r *checkRow) standing() billing.Standing {
-	limit := billing.Limit{ID: *r.id, Scope: *r.scope, Subject: *r.subject, Version: *r.version, Amount: r.amount, Mode: *r.mode}
-	return billing.Standing{Limit: limit, Spent: r.spent, SpentBefore: r.before}
+// stop says what stops the organisation, and when its contract has ended.
+func (t *checkTerms) stop() (why Stop, since time.Time) {
+	if t.closedAt != nil && !t.now.Before(*t.closedAt) {
+		return StopContractEnded, t.closedAt.UTC()
+	}
+	return t.suspended, time.Time{}
+}
+
+func (l *checkedLimit) standing() (s billing.Standing, err error) {
+	s.Limit = billing.Limit{ID: *l.id, Scope: *l.scope, Subject: *l.subject, Version: *l.version, Mode: *l.mode}
+	if l.amount != nil {
+		amount, err := decimal.NewFromString(*l.amount)
+		if err != nil {
+			return s, err
+		}
+		s.Limit.Amount = decimal.NewNullDecimal(amount)
+	}
+	if s.Spent, err = decimal.NewFromString(*l.spent); err != nil {
+		return s, err
+	}
+	s.SpentBefore, err = decimal.NewFromString(*l.before)
+	return s, err
 }

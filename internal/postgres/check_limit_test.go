@@ -2,10 +2,13 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -197,4 +200,80 @@ func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, postgres.StopContractEnded, c.Stop)
 	require.Equal(t, ends, c.StopAt)
+}
+
+// TestChecksAskedAtOnceEachGetTheirOwnAnswer asks for users of two organisations
+// in different months, for nobody, and for a text that is none, all together.
+func TestChecksAskedAtOnceEachGetTheirOwnAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const users = 40
+	f.create(billing.Organization{ID: "beta", StartsAt: october, TestClock: true, Now: october.AddDate(0, 1, 0)})
+	for n := range users {
+		f.limit(billing.ScopeUser, fmt.Sprintf("u%d", n), fmt.Sprint(10+n))
+	}
+	f.store(use("a", "u7", october, 1_000_000)) // 5 USD
+	ask := func(n int) error {
+		user := fmt.Sprintf("u%d", n%users)
+		switch n % 5 {
+		case 3:
+			_, err := f.CheckLimit(f.ctx, "nobody", user)
+			if !errors.Is(err, billing.ErrNotFound) {
+				return fmt.Errorf("nobody: %w", err)
+			}
+			return nil
+		case 4:
+			c, err := f.CheckLimit(f.ctx, "beta", user)
+			if err != nil || c.Binding != nil || c.Window.Start.Month() != time.November {
+				return fmt.Errorf("beta: %+v %w", c, err)
+			}
+			return nil
+		}
+		c, err := f.CheckLimit(f.ctx, "acme", user)
+		if err != nil {
+			return err
+		}
+		spent, amount := "0", fmt.Sprint(10+n%users)
+		if user == "u7" {
+			spent = "5"
+		}
+		if b := c.Binding; b.Limit.Subject != user || b.Limit.Amount.Decimal.String() != amount || b.Spent.String() != spent {
+			return fmt.Errorf("%s: %+v", user, *b)
+		}
+		return nil
+	}
+	var wait sync.WaitGroup
+	for caller := range 32 {
+		wait.Go(func() {
+			for n := range 50 {
+				assert.NoError(t, ask(caller*7+n))
+				if caller == 0 && n%10 == 0 {
+					_, err := f.CheckLimit(f.ctx, "acme", "\xff")
+					assert.ErrorContains(t, err, "22021", "it fails alone")
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestACheckSeesWhatWasCommittedBeforeItWasAsked(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.limit(billing.ScopeUser, "u1", "1000")
+	asking, stop := context.WithCancel(f.ctx)
+	var others sync.WaitGroup
+	for range 8 { // so that statements are always under way
+		others.Go(func() {
+			for asking.Err() == nil {
+				_, _ = f.CheckLimit(f.ctx, "acme", "u1")
+			}
+		})
+	}
+	for n := 1; n <= 20; n++ {
+		f.store(use(fmt.Sprint("e", n), "u1", october, 200_000)) // 1 USD
+		assert.Equal(t, fmt.Sprintf("allowed by user u1: %d left", 1000-n), f.check("u1"))
+	}
+	stop()
+	others.Wait()
 }

@@ -38,6 +38,9 @@ type Store struct {
 	counting  sync.Map // organisation -> the queue of those that count its usage, a chan struct{}
 	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
 
+	checks shared[checkQuestion, *checkFacts] // limit checks
+	keys   shared[[32]byte, *APIKey]          // keys of requests, by their hash
+
 	bounds billing.Bounds // of the installation, see SetBounds
 }
 
@@ -78,7 +81,9 @@ func OpenTraced(ctx context.Context, url string, tracer pgx.QueryTracer) (*Store
 
 // New returns a store on a pool whose database is migrated.
 func New(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, books: map[string]*billing.Rater{}, seats: map[string]*seatChart{}}
+	s := &Store{pool: pool, books: map[string]*billing.Rater{}, seats: map[string]*seatChart{}}
+	s.checks.ask, s.keys.ask = s.checkLimits, s.readKeys
+	return s
 }
 
 // Close ends all connections.

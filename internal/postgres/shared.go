@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// sharedLanes is how many shared statements of one kind are under way at once.
+	// More would make each smaller, which costs the database more than it saves
+	// anybody.
+	sharedLanes = 2
+	// sharedMost is how many questions one statement carries at most.
+	sharedMost = 256
+	// sharedTimeout bounds a statement of callers who would wait for ever.
+	sharedTimeout = 10 * time.Second
+)
+
+// shared answers the questions of many callers with few statements: those that
+// arrive while every lane is under way go into the next one together, in the order
+// of arrival. Without company a question waits for nothing, and nobody is told what
+// was read before they asked.
+type shared[Question comparable, Answer any] struct {
+	// ask answers questions, none of them twice, each at its place.
+	ask func(ctx context.Context, questions []Question) ([]Answer, error)
+
+	mu    sync.Mutex
+	line  []*asked[Question, Answer] // who waits for the next statement
+	lanes int                        // under way
+}
+
+// asked is what one caller wants to know.
+type asked[Question comparable, Answer any] struct {
+	ctx      context.Context
+	question Question
+	answer   Answer // callers of one question get the same, and change nothing in it
+	err      error
+	done     chan struct{} // closed when answer or err is set
+}
+
+// get answers one question. Who goes away costs only their own answer.
+func (s *shared[Question, Answer]) get(ctx context.Context, question Question) (answer Answer, err error) {
+	a := &asked[Question, Answer]{ctx: ctx, question: question, done: make(chan struct{})}
+	s.mu.Lock()
+	s.line = append(s.line, a)
+	if s.lanes < sharedLanes {
+		s.lanes++
+		go s.serve()
+	}
+	s.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.answer, a.err
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	}
+}
+
+// serve runs one statement after the other until nobody waits.
+func (s *shared[Question, Answer]) serve() {
+	for {
+		runtime.Gosched() // whoever is about to ask, such as those who just got their answer, goes along
+		callers := s.next()
+		if callers == nil {
+			return
+		}
+		s.tell(callers)
+	}
+}
+
+// next takes the callers of the next statement out of the line, but for those who
+// have left. When there are none, the lane ends.
+func (s *shared[Question, Answer]) next() (callers []*asked[Question, Answer]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.line) > 0 && len(callers) < sharedMost {
+		if a := s.line[0]; a.ctx.Err() == nil {
+			callers = append(callers, a)
+		}
+		s.line[0], s.line = nil, s.line[1:]
+	}
+	if len(callers) == 0 {
+		s.lanes--
+	}
+	return callers
+}
+
+// tell answers callers by one statement. Where one of their values is at fault,
+// each is asked by itself, so that it fails alone.
+func (s *shared[Question, Answer]) tell(callers []*asked[Question, Answer]) {
+	index := make(map[Question]int, len(callers))
+	questions := make([]Question, 0, len(callers))
+	for _, a := range callers {
+		if _, twice := index[a.question]; !twice {
+			index[a.question] = len(questions)
+			questions = append(questions, a.question)
+		}
+	}
+	ctx, cancel := lasting(callers)
+	defer cancel()
+	answers, err := s.try(ctx, questions)
+	if len(questions) > 1 && isDataFault(err) {
+		for _, a := range callers {
+			s.tell([]*asked[Question, Answer]{a})
+		}
+		return
+	}
+	for _, a := range callers {
+		if a.err = err; err == nil {
+			a.answer = answers[index[a.question]]
+		}
+		close(a.done)
+	}
+}
+
+// lasting is a context that ends when none of the callers may wait any longer.
+func lasting[Question comparable, Answer any](callers []*asked[Question, Answer]) (context.Context, context.CancelFunc) {
+	longest, latest := time.Now().Add(sharedTimeout), time.Time{}
+	for _, a := range callers {
+		until, bounded := a.ctx.Deadline()
+		if !bounded || until.After(longest) {
+			until = longest
+		}
+		if until.After(latest) {
+			latest = until
+		}
+	}
+	return context.WithDeadline(context.Background(), latest)
+}
+
+// try asks, and makes an error of a panic, which would end the process here, where
+// no caller is above it.
+func (s *shared[Question, Answer]) try(ctx context.Context, questions []Question) (answers []Answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("asking panicked: %v", p)
+		}
+	}()
+	answers, err = s.ask(ctx, questions)
+	if err == nil && len(answers) != len(questions) {
+		err = fmt.Errorf("%d questions got %d answers", len(questions), len(answers))
+	}
+	return answers, err
+}
+
+// isDataFault tells whether a statement failed for a value that it was given,
+// such as a text that is none.
+func isDataFault(err error) bool { return strings.HasPrefix(errorCode(err), "22") }
