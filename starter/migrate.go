@@ -23,6 +23,7 @@ import (
 type migrateOptions struct {
 	*app
 	schemaOnly bool
+	appRole    string
 }
 
 func newMigrateCmd(a *app) *cobra.Command {
@@ -32,18 +33,25 @@ func newMigrateCmd(a *app) *cobra.Command {
 		Short: "Bring the database's schema and what Temporal is to know up to date",
 		Long: `Bring the database's schema up to date and register the search attributes
 (Organization, Period, Stage) and the hourly sweep of the payment provider with
-Temporal. Running it again changes nothing.`,
+Temporal. Running it again changes nothing.
+
+With --app-role the database's role of that name gets what worker, gateway and
+commands need, and no more: it owns nothing, and can only add to the ledger, the
+lines of invoices and the audit trail. Migrate as the owner; let everything else
+connect as that role.`,
 		Example: `  DATABASE_URL=postgres://… TEMPORAL_ADDRESS=temporal:7233 starter migrate
-  starter migrate --schema-only`,
+  starter migrate --schema-only --app-role arrears_app`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(cmd.Context(), o) },
 	}
 	cmd.Flags().BoolVar(&o.schemaOnly, "schema-only", false, "leave Temporal alone, as where its search attributes are registered by other means")
+	cmd.Flags().StringVar(&o.appRole, "app-role", "", "a role of the database that worker, gateway and commands connect as")
 	return cmd
 }
 
 type migratedView struct {
 	Schema           string   `json:"schema"`
+	AppRole          string   `json:"app_role"`          // that was given access; "" = none
 	SearchAttributes []string `json:"search_attributes"` // those that were added
 	Schedules        []string `json:"schedules"`         // those that are up to date
 }
@@ -60,7 +68,12 @@ func runMigrate(ctx context.Context, o *migrateOptions) error {
 	if err := postgres.Migrate(ctx, string(cfg.DatabaseURL)); err != nil {
 		return withHint(err, "DATABASE_URL says where the database is; its user must be allowed to create tables.")
 	}
-	view := migratedView{"up to date", []string{}, []string{}}
+	if o.appRole != "" {
+		if err := postgres.GrantAccess(ctx, string(cfg.DatabaseURL), o.appRole); err != nil {
+			return err
+		}
+	}
+	view := migratedView{"up to date", o.appRole, []string{}, []string{}}
 	if !o.schemaOnly {
 		temporal, err := o.Temporal(ctx)
 		if err != nil {
@@ -76,6 +89,9 @@ func runMigrate(ctx context.Context, o *migrateOptions) error {
 	}
 	return o.print(view, func(w io.Writer) {
 		fmt.Fprintln(w, "The schema is up to date.")
+		if o.appRole != "" {
+			fmt.Fprintf(w, "Role %s has the access that it needs.\n", o.appRole)
+		}
 		if !o.schemaOnly {
 			fmt.Fprintf(w, "Search attributes added: %s.\n", joinStrings(view.SearchAttributes, "none, all were there"))
 			fmt.Fprintf(w, "Schedules up to date: %s.\n", strings.Join(view.Schedules, ", "))

@@ -51,7 +51,7 @@ type fixture struct {
 func newFixture(t *testing.T, change ...func(*billing.Organization)) *fixture {
 	t.Helper()
 	pool := pgtest.New(t)
-	f := &fixture{postgres.New(pool), t, t.Context(), pool}
+	f := &fixture{postgres.New(asApp(t, pool)), t, t.Context(), pool}
 	_, err := f.LoadPriceBook(f.ctx, pricebook.Default(), tester)
 	require.NoError(t, err)
 	org := billing.Organization{ID: "acme", StartsAt: october, TestClock: true, Now: october}
