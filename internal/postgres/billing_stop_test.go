@@ -136,17 +136,20 @@ func TestO09_ResumingWaitsForWhoeverWasJustToldToWait(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-func TestARetryThatWasAskedForBeforeTheInvoiceWasPublishedIsWokenThen(t *testing.T) {
+func TestACollectionThatWasStartedToCorrectIsWokenWhenTheInvoiceIsPublished(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
-	require.NoError(t, f.RequestRetry(f.ctx, octoberInvoice, tester))
-	_, err := f.StopBilling(f.ctx, tester)
+	_, err := f.BeginProviderInvoice(f.ctx, octoberInvoice)
 	require.NoError(t, err)
+	f.correct(voided())
+	state := f.corrected(f.begin(), billing.CorrectionResult{Refused: "it would not"})
+	require.Equal(t, billing.StatusOpen, state.Status)
+	f.stop()
 	require.True(t, f.begin().State.Stopped, "its collection waits for billing to go on, and for nothing else")
-	before := f.nudges("collect/" + octoberInvoice)
-	_, err = f.ResumeBilling(f.ctx, tester)
-	require.NoError(t, err)
+	f.exec(`DELETE FROM outbox`)
+	f.resume()
+	require.Zero(t, f.nudges("collect/"+octoberInvoice), "there is nothing to collect yet")
 	f.publish(octoberInvoice, "in_1")
-	require.Greater(t, f.nudges("collect/"+octoberInvoice), before)
+	require.Equal(t, 1, f.nudges("collect/"+octoberInvoice))
 	require.Equal(t, billing.StepCharge, f.begin().Do)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -72,10 +73,16 @@ type eventRows struct {
 	ended bool   // the trailer is encoded, or nobody may read any more
 }
 
-// Read implements io.Reader.
-func (r *eventRows) Read(p []byte) (int, error) {
+// Read implements io.Reader. It makes an error of a panic, which nobody above the
+// connection's goroutine would take.
+func (r *eventRows) Read(p []byte) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer func() {
+		if broken := recover(); broken != nil {
+			n, err = 0, fmt.Errorf("make a row of an event: %v", broken)
+		}
+	}()
 	if r.read == len(r.block) {
 		r.block, r.read = r.block[:0], 0
 	}
@@ -91,7 +98,7 @@ func (r *eventRows) Read(p []byte) (int, error) {
 		r.block = appendEvent(r.block, r.org.ID, e, r.items[e.index].Raw)
 		r.next++
 	}
-	n := copy(p, r.block[r.read:])
+	n = copy(p, r.block[r.read:])
 	if r.read += n; n == 0 {
 		return 0, io.EOF
 	}

@@ -562,3 +562,27 @@ func TestAnInvoiceFoundVoidWhileItIsCorrectedWaitsForTheOneThatIsIssued(t *testi
 	require.NoError(t, err)
 	require.Equal(t, billing.StatusVoid, f.invoice().Status)
 }
+
+func TestAVoidWaitsForPricesThatAreBeingCorrected(t *testing.T) {
+	t.Parallel()
+	f := newFreeHours(t)
+	f.use(run("a", "u1", october, 100_000))
+	f.endOctober()
+	f.issueOctober()
+	correcting, err := f.pool.Begin(f.ctx)
+	require.NoError(t, err)
+	defer correcting.Rollback(f.ctx)
+	_, err = correcting.Exec(f.ctx, `SELECT pg_advisory_xact_lock(hashtextextended('price-book/contract', 0))`)
+	require.NoError(t, err)
+	_, err = correcting.Exec(f.ctx, `
+INSERT INTO price_changes (book, revision, actor, reason, changes, models, speeds, tools)
+SELECT name, revision + 1, 'x', 'x', '[]', '{}', '{}', true FROM price_books`)
+	require.NoError(t, err)
+	var asking sync.WaitGroup
+	var refused error
+	asking.Go(func() { _, refused = f.CorrectInvoice(f.ctx, octoberInvoice, voided(), tester) })
+	f.inLine(1)
+	require.NoError(t, correcting.Commit(f.ctx))
+	asking.Wait()
+	require.ErrorContains(t, refused, "prices of its usage were corrected after it was issued")
+}

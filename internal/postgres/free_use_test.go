@@ -254,3 +254,16 @@ func (f *fixture) total() string {
 	require.NoError(f.t, f.pool.QueryRow(f.ctx, `SELECT coalesce(sum(spend), 0) FROM spend_counters WHERE org_id = 'acme' AND scope = 'organization'`).Scan(&spend))
 	return spend.String()
 }
+
+func TestAMemberOfWhomOnlyCodeIsLeftIsListed(t *testing.T) {
+	t.Parallel()
+	f := newFreeHours(t)
+	f.use(run("a", "u1", october, 1000))
+	f.endOctober()
+	f.issueOctober()
+	f.use(run("late", "u1", october.AddDate(0, 0, 20), 700), retract("undo", "a", f.now())) // as many events came as went
+	summary, err := f.MembersAfter(f.ctx, "acme", nil, 10)
+	require.NoError(t, err)
+	require.Len(t, summary.Rows, 1)
+	require.Equal(t, "u1", summary.Rows[0].User)
+}

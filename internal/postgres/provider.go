@@ -262,6 +262,7 @@ UPDATE invoices
    SET stripe_finalized_at = coalesce(stripe_finalized_at, now()),
        stripe_hosted_url   = @hosted_url
  WHERE id = @invoice`
+	const corrected = `SELECT EXISTS (SELECT FROM invoice_corrections WHERE invoice_id = $1)`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		c, err := openStanding(ctx, tx, invoice, state)
 		if err != nil {
@@ -279,7 +280,11 @@ UPDATE invoices
 		if err := c.published(ctx, state); err != nil {
 			return err
 		}
-		if c.correction != nil || c.RetryRequested { // its collection was started, and waited for this
+		var started bool // its collection was, to correct it, and waits for this
+		if err := tx.QueryRow(ctx, corrected, invoice).Scan(&started); err != nil {
+			return err
+		}
+		if started {
 			if err := nudge(ctx, tx, c.Org, "collect/"+invoice); err != nil {
 				return err
 			}

@@ -9,11 +9,23 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// lockForReopening takes the locks under which an invoice is withdrawn: nothing of
-// the organisation is issued, and no usage stored in the period, meanwhile.
+// lockForReopening takes the locks under which an invoice is withdrawn: no price is
+// corrected, which would not know of the period, nothing of the organisation is
+// issued, and no usage stored in the period, meanwhile.
 func lockForReopening(ctx context.Context, tx pgx.Tx, invoice string) error {
 	org, period, _, err := billing.ParseInvoiceID(invoice)
 	if err != nil {
+		return err
+	}
+	var book string
+	err = tx.QueryRow(ctx, `SELECT price_book FROM organizations WHERE id = $1`, org).Scan(&book)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // there is no such invoice either
+	}
+	if err != nil {
+		return wrap("read "+org, err)
+	}
+	if err := lockShared(ctx, tx, bookLock(book)); err != nil {
 		return err
 	}
 	if err := lockExclusive(ctx, tx, issueLock(org)); err != nil {

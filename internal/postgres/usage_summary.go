@@ -99,7 +99,7 @@ func readMembers(ctx context.Context, tx pgx.Tx, org billing.Organization, perio
    FROM usage_totals
   WHERE org_id = @org AND period_id = @period
     AND (@after::text IS NULL OR user_id > @after)
-    AND (events, input, output, cache_write_5m, cache_write_1h, cache_read, web_search) <> (0, 0, 0, 0, 0, 0, 0)
+    AND (events, input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution) <> (0, 0, 0, 0, 0, 0, 0, 0)
   ORDER BY user_id
   LIMIT @limit)
  UNION
