@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -204,6 +205,8 @@ func TestWhoAskedAndWhyIsKept(t *testing.T) {
 	require.Equal(t, "ops", entries[0]["actor"])
 	require.Equal(t, "new colleague", entries[0]["reason"])
 	require.Equal(t, "seats.assign", entries[0]["action"])
+	require.Equal(t, "user/dave", entries[0]["subject"])
+	require.Contains(t, fmt.Sprint(entries[0]["after"]), "tier:chat")
 }
 
 func TestSetMethod(t *testing.T) {

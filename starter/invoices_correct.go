@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -132,6 +133,9 @@ func runCorrection(ctx context.Context, a *app, id string, want postgres.Correct
 		return err
 	}
 	asked, err := store.CorrectInvoice(ctx, id, want, a.by())
+	if errors.Is(err, billing.ErrNotFound) && strings.HasSuffix(err.Error(), "does not exist") { // no line of it that is missing
+		return withHint(err, "Only what was issued is corrected, and a draft is none yet; see starter invoices list ORG")
+	}
 	if err != nil {
 		return err
 	}

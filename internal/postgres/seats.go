@@ -250,8 +250,24 @@ func (s *Store) saveSeats(ctx context.Context, tx pgx.Tx, plan *seatPlan, by By,
 	if err := noticeReached(ctx, tx, plan.org, reachedBy{users: touched, chart: plan.chart}); err != nil {
 		return err
 	}
-	_, err := audit(ctx, tx, plan.org.ID, by, action, "", nil, map[string]any{"users": len(touched)})
+	subject, after := seatsAudited(plan.chart, touched)
+	_, err := audit(ctx, tx, plan.org.ID, by, action, subject, nil, after)
 	return err
+}
+
+// seatsAudited names whose seats have changed, and to what; of many it says how
+// many, and the file that was imported has the rest.
+func seatsAudited(chart *seatChart, touched []string) (subject string, after map[string]any) {
+	after = map[string]any{"users": len(touched)}
+	if len(touched) > 1 {
+		return "", after
+	}
+	seats := []map[string]any{}
+	for _, a := range chart.users[touched[0]] {
+		seats = append(seats, map[string]any{"tier": a.Tier, "hipaa": a.HIPAA, "from": a.From, "to": nullable(a.To)})
+	}
+	after["seats"] = seats
+	return "user/" + touched[0], after
 }
 
 func readSeats(ctx context.Context, q querier, org string) ([]billing.SeatAssignment, error) {
