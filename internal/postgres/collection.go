@@ -213,10 +213,12 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 		return billing.StepNone, nil
 	case c.last.inFlight():
 		return billing.StepResolve, c.takeNews(ctx)
-	case c.News, c.followUpDue(), c.payersTimeIsUp(), c.sent() && (c.Status == billing.StatusOpen || c.RetryRequested):
+	case c.News, c.followUpDue(), c.payersTimeIsUp():
 		return billing.StepLook, c.takeNews(ctx)
 	case c.toCorrect():
 		return billing.StepCorrect, nil
+	case c.sent() && (c.Status == billing.StatusOpen || c.RetryRequested): // after what was asked for, which looking would put off for ever
+		return billing.StepLook, c.takeNews(ctx)
 	case !c.chargeable():
 		return billing.StepNone, c.dropRetry(ctx)
 	case c.sent(), c.Status == billing.StatusWrittenOff, !c.due():
