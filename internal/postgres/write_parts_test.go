@@ -115,7 +115,7 @@ func TestR73_NumbersHaveNoGapsAndNoTwins(t *testing.T) {
 	}
 	_, err := f.CreateOrganizations(f.ctx, list, tester)
 	require.NoError(t, err)
-	f.exec(`CREATE TABLE deaths (org text PRIMARY KEY)`)
+	f.exec(`CREATE TABLE deaths (org text PRIMARY KEY); GRANT ALL ON deaths TO PUBLIC`)
 	f.exec(`INSERT INTO deaths SELECT 'org-' || lpad((n * 5)::text, 2, '0') FROM generate_series(0, 9) n`)
 	f.exec(`CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
