@@ -25,7 +25,11 @@ type room struct {
 	held atomic.Int64
 }
 
-func newRoom(maxBody int64) *room { return &room{size: max(leastRoom, 8*maxBody)} }
+func newRoom(maxBody int64) *room { return &room{size: Room(maxBody)} }
+
+// Room is how many bytes the bodies of all requests may hold together, by the size
+// of the largest one that is taken.
+func Room(maxBody int64) int64 { return max(leastRoom, 8*maxBody) }
 
 // place is one request's part of the room.
 type place struct {

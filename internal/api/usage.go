@@ -23,15 +23,6 @@ const (
 	storeTimeout = 30 * time.Second
 )
 
-// result is the answer to one event.
-type result struct {
-	Index  int     `json:"index"`
-	ID     *string `json:"id"`
-	Status string  `json:"status"`
-	Field  *string `json:"field"`
-	Reason *string `json:"reason"`
-}
-
 // usage stores the events of a body and answers each. A body that cannot be
 // taken as a whole is refused as a whole; one bad event costs only itself.
 func (s *server) usage(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +63,7 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string][]result{"results": results})
+	writeResults(w, results)
 }
 
 // refusal is why a whole body is not taken.
@@ -156,6 +147,7 @@ func split(r *http.Request, body []byte) (events []event, err error) {
 		}
 		return events, nil
 	}
+	kept := make([]byte, 0, len(body)) // the lines, which Scan gives for a moment only; they are no longer than the body
 	for line, err := range usage.Scan(bytes.NewReader(body), len(body)) {
 		switch {
 		case err != nil:
@@ -163,7 +155,9 @@ func split(r *http.Request, body []byte) (events []event, err error) {
 		case line.Rejection != nil:
 			events = append(events, event{rejection: line.Rejection})
 		default:
-			events = append(events, decode(bytes.Clone(line.Bytes)))
+			from := len(kept)
+			kept = append(kept, line.Bytes...)
+			events = append(events, decode(kept[from:len(kept):len(kept)]))
 		}
 		if len(events) > maxEvents {
 			break
@@ -218,10 +212,6 @@ func (s *server) store(ctx context.Context, events []event) ([]result, error) {
 		}
 	}
 	return results, nil
-}
-
-func (r *result) answer(a Answer) {
-	r.Status, r.Field, r.Reason = a.Status, nonEmpty(a.Field), nonEmpty(a.Reason)
 }
 
 func nonEmpty(s string) *string {

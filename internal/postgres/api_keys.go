@@ -131,7 +131,8 @@ UPDATE api_keys
 	return *key, wrap("record the use of key "+key.ID, err)
 }
 
-// readKeys looks up several hashes at once; nil is a key that opens nothing.
+// readKeys looks up several hashes at once; nil is a key that opens nothing. It is
+// planned once, as checkLimits is.
 func (s *Store) readKeys(ctx context.Context, hashes [][32]byte) ([]*APIKey, error) {
 	const statement = `
 SELECT asked.n, k.*

@@ -94,7 +94,8 @@ type checkQuestion struct {
 // exist.
 //
 // What is looked up for each stands behind OFFSET 0, which has it looked up by index
-// for each, whatever the planner thinks of how many there are. Amounts travel as text: pgx
+// for each, whatever the planner thinks of how many there are; the arrays' lengths are
+// kept from it by sub-selects, or it would plan each statement anew. Amounts travel as text: pgx
 // takes a detour over it for this type anyway.
 func (s *Store) checkLimits(ctx context.Context, questions []checkQuestion) ([]*checkFacts, error) {
 	// By position: finding names in the statement would cost as much as sending it.

@@ -246,7 +246,9 @@ func TestChecksAskedAtOnceEachGetTheirOwnAnswer(t *testing.T) {
 	for caller := range 32 {
 		wait.Go(func() {
 			for n := range 50 {
-				assert.NoError(t, ask(caller*7+n))
+				if err := ask(caller*7 + n); err != nil {
+					t.Error(err)
+				}
 				if caller == 0 && n%10 == 0 {
 					_, err := f.CheckLimit(f.ctx, "acme", "\xff")
 					assert.ErrorContains(t, err, "22021", "it fails alone")
