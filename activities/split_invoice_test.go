@@ -250,4 +250,3 @@ func TestS17_NoFaultChargesAPartTwice(t *testing.T) {
 		}
 	}
 }
-

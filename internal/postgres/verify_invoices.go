@@ -129,7 +129,8 @@ const partsArePaidInTurn = `
 WITH part AS (
     SELECT i.id, i.part AS in_hand, i.parts, p.n, p.amount, v.stripe_invoice_id,
            (SELECT coalesce(sum(y.amount), 0) FROM payments y
-             WHERE y.invoice_id = i.id AND y.part = p.n AND y.status = 'succeeded' AND NOT y.surplus) AS paid
+             WHERE y.invoice_id = i.id AND y.part = p.n AND y.status = 'succeeded' AND NOT y.surplus)
+           + (SELECT coalesce(sum(s.amount), 0) FROM provider_settlements s WHERE s.invoice_id = i.id AND s.part = p.n) AS paid
       FROM invoices i
       LEFT JOIN provider_items p ON p.invoice_id = i.id
       LEFT JOIN provider_invoices v ON v.invoice_id = i.id AND v.part = p.n
@@ -140,9 +141,9 @@ SELECT id, parts || ' items', count(n) || ' items'
  GROUP BY id, parts
 HAVING count(n) <> parts
  UNION ALL
-SELECT id || ' part ' || n, 'at most ' || trim_scale(amount), trim_scale(paid)::text
+SELECT id || ' part ' || n, CASE WHEN n < in_hand THEN '' WHEN n > in_hand THEN 'none of ' ELSE 'at most ' END || trim_scale(amount), trim_scale(paid)::text
   FROM part
- WHERE paid > CASE WHEN n > in_hand THEN 0 ELSE amount END
+ WHERE CASE WHEN n < in_hand THEN paid <> amount WHEN n > in_hand THEN paid > 0 ELSE paid > amount END
  UNION ALL
 SELECT id || ' part ' || n, CASE WHEN n < in_hand THEN 'known at the provider' ELSE 'not at the provider yet' END, coalesce(stripe_invoice_id, 'not known')
   FROM part
