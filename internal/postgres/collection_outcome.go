@@ -55,8 +55,12 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 	if said || (!p.inFlight() && result.Status != billing.PaymentSucceeded) || p.Status == billing.PaymentSucceeded {
 		return nil
 	}
-	if result.Status == billing.PaymentSucceeded && c.Status == billing.StatusPaid {
-		return billing.Conflict("invoice %q was paid already when attempt %d collected it again: refund one of them", c.ID, p.Attempt)
+	if result.Status == billing.PaymentSucceeded {
+		known, surplus, err := c.paidBefore(ctx, p, result)
+		if err != nil || known {
+			return err
+		}
+		p.Surplus = surplus
 	}
 	p.Status, p.FailureCode = result.Status, result.FailureCode
 	if result.PaymentIntentID != "" {
@@ -72,6 +76,8 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 		return err
 	}
 	switch {
+	case p.Surplus:
+		return c.keepSurplus(ctx, p)
 	case p.Status == billing.PaymentSucceeded:
 		if err := c.bookPayment(ctx, p); err != nil {
 			return err
@@ -102,11 +108,11 @@ func (c *collecting) askPayer(ctx context.Context, p payment) error {
 func (c *collecting) updatePayment(ctx context.Context, p payment) error {
 	const statement = `
 UPDATE payments
-   SET status = @status, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge
+   SET status = @status, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge, surplus = @surplus
  WHERE invoice_id = @invoice AND attempt = @attempt`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "failure": p.FailureCode,
-		"intent": p.PaymentIntentID, "charge": p.ChargeID,
+		"intent": p.PaymentIntentID, "charge": p.ChargeID, "surplus": p.Surplus,
 	})
 	if p.Attempt == c.last.Attempt {
 		c.last = p
@@ -286,10 +292,15 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 	case charged && waited:
 		return c.record(ctx, c.last, billing.ChargeResult{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID})
 	case charged:
+		before, err := c.receivedBefore(ctx, state)
+		if err != nil {
+			return err
+		}
+		success.Amount = c.asked().Add(before)
 		if err := c.insertPayment(ctx, success); err != nil {
 			return err
 		}
-		if err := c.bookPayment(ctx, c.last); err != nil {
+		if err := c.bookWholePayment(ctx, c.last, before); err != nil {
 			return err
 		}
 		return c.pay(ctx, c.last.Attempt, state.PaidAt)
@@ -307,6 +318,20 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 		return err
 	}
 	return c.pay(ctx, 0, state.PaidAt)
+}
+
+// receivedBefore is how much of what a charge of the provider's comes to was
+// received as transfers before: once they pay all, the provider shows one charge
+// over all of them.
+func (c *collecting) receivedBefore(ctx context.Context, state billing.ProviderInvoiceState) (decimal.Decimal, error) {
+	const received = `
+SELECT coalesce((SELECT sum(s.amount) FROM provider_settlements s WHERE s.invoice_id = $1 AND s.part = $2), 0)`
+	var before decimal.Decimal
+	if err := c.tx.QueryRow(ctx, received, c.ID, c.Part).Scan(&before); err != nil {
+		return before, wrap("read the settlements", err)
+	}
+	more := state.Charged.Amount.Sub(c.asked())
+	return decimal.Max(decimal.Zero, decimal.Min(more, before)), nil
 }
 
 // endedThere records that somebody withdrew the invoice at the provider, or gave

@@ -128,7 +128,7 @@ SELECT id, 'at most ' || trim_scale(@largest_charge::numeric) || ', or send_invo
 const partsArePaidInTurn = `
 WITH part AS (
     SELECT i.id, i.part AS in_hand, i.parts, p.n, p.amount, v.stripe_invoice_id,
-           (SELECT coalesce(sum(y.amount), 0) FROM payments y
+           (SELECT coalesce(sum(y.amount - y.received_before), 0) FROM payments y
              WHERE y.invoice_id = i.id AND y.part = p.n AND y.status = 'succeeded' AND NOT y.surplus)
            + (SELECT coalesce(sum(s.amount), 0) FROM provider_settlements s WHERE s.invoice_id = i.id AND s.part = p.n) AS paid
       FROM invoices i

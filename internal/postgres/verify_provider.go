@@ -25,7 +25,11 @@ type publishedInvoice struct {
 	Payments  int             // that succeeded
 	Cash      decimal.Decimal // that the ledger has of it
 	Remaining decimal.Decimal // that the ledger still has to come in
-	InFlight  bool            // an attempt is under way: what it comes to is open
+	// Payments of what was paid already. They are of a payment of their own at the
+	// provider, but where the invoice was paid otherwise before.
+	SurplusIntents []string
+	Surplus        []decimal.Decimal
+	InFlight       bool // an attempt is under way: what it comes to is open
 }
 
 // VerifyProvider holds every invoice that the provider was told of against what
@@ -75,7 +79,14 @@ SELECT i.id, CASE WHEN i.parts > 1 THEN ' part ' || coalesce(v.part, i.part) ELS
        (SELECT count(*) FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND NOT p.surplus),
        CASE WHEN i.parts > 1
             THEN (SELECT coalesce(sum(p.amount), 0) FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND NOT p.surplus)
-            ELSE (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account IN ('cash', 'refunds', 'disputes')) END,
+            ELSE (SELECT coalesce(sum(e.amount), 0)
+                    FROM ledger_entries e
+                    JOIN ledger_transactions x ON x.id = e.transaction_id
+                   WHERE e.invoice_id = i.id
+                     AND (e.account IN ('cash', 'refunds', 'disputes') OR e.account = 'unapplied' AND x.kind IN ('refund', 'dispute')))
+                 - (SELECT coalesce(sum(p.amount), 0) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded' AND p.surplus) END,
+       ARRAY(SELECT p.stripe_payment_intent_id FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND p.surplus ORDER BY p.attempt),
+       ARRAY(SELECT p.amount FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND p.surplus ORDER BY p.attempt),
        (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'receivable')
        - CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END,
        coalesce(v.in_hand, true) AND EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id AND p.status IN ('unknown', 'processing'))
@@ -91,7 +102,7 @@ SELECT i.id, CASE WHEN i.parts > 1 THEN ' part ' || coalesce(v.part, i.part) ELS
 		return nil, wrap("list the published invoices", err)
 	}
 	invoices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i publishedInvoice, err error) {
-		err = row.Scan(&i.ID, &i.Part, &i.InHand, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.Cash, &i.Remaining, &i.InFlight)
+		err = row.Scan(&i.ID, &i.Part, &i.InHand, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.Cash, &i.SurplusIntents, &i.Surplus, &i.Remaining, &i.InFlight)
 		return i, err
 	})
 	return invoices, wrap("list the published invoices", err)
@@ -115,6 +126,11 @@ func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(
 	}
 	if err != nil {
 		return nil, wrap("look at "+ours.StripeID+" of "+ours.ID, err)
+	}
+	for n, intent := range ours.SurplusIntents {
+		if intent == theirs.PaymentIntentID {
+			ours.Payments, ours.Cash = ours.Payments+1, ours.Cash.Add(ours.Surplus[n])
+		}
 	}
 	var found []Difference
 	if theirs.Total.Currency != ours.Total.Currency || !theirs.Total.Amount.Equal(ours.Total.Amount) {

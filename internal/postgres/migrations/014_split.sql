@@ -36,6 +36,7 @@ ALTER TABLE invoice_releases
 -- that is not to be paid any more, is surplus: it is to be refunded.
 ALTER TABLE payments
     ADD COLUMN part    int     NOT NULL DEFAULT 1 CHECK (part > 0),
-    ADD COLUMN surplus boolean NOT NULL DEFAULT false;
+    ADD COLUMN surplus boolean NOT NULL DEFAULT false,
+    ADD COLUMN received_before numeric NOT NULL DEFAULT 0 CHECK (received_before >= 0); -- of the amount, as transfers in part: in provider_settlements, too
 DROP INDEX payments_one_success;
 CREATE UNIQUE INDEX payments_one_success ON payments (invoice_id, part) WHERE status = 'succeeded' AND NOT surplus;
