@@ -75,7 +75,7 @@ SELECT actor, total, bank_transfer, split
 type releaseRequest struct {
 	Total        decimal.Decimal `json:"total"`
 	BankTransfer bool            `json:"bank_transfer"`
-	Split        bool            `json:"split"`
+	Split        bool            `json:"split,omitempty"`
 }
 
 const releaseAction = "invoices.release"
