@@ -243,6 +243,12 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 	for _, dispute := range i.Disputes {
 		writeFacts(w, fact{"dispute", fmt.Sprintf("%s %s, %s (%s)", dispute.Amount, dispute.Status, showTime(dispute.MadeAt), dispute.ID)})
 	}
+	if i.ToRefund != nil {
+		writeFacts(w, fact{"to refund", fmt.Sprintf("%s, at Stripe: it came in and belongs to nothing", i.ToRefund)})
+	}
+	for _, part := range i.Parts {
+		writeFacts(w, fact{fmt.Sprintf("part %d", part.Part), strings.TrimSpace(fmt.Sprintf("%s %s %s", part.Amount, part.Status, part.StripeInvoiceID))})
+	}
 	fmt.Fprintln(w)
 	var rows []invoiceRow
 	for _, line := range i.Lines {

@@ -15,7 +15,7 @@ import (
 )
 
 func newInvoicesReleaseCmd(a *app) *cobra.Command {
-	var bankTransfer bool
+	var bankTransfer, split bool
 	cmd := &cobra.Command{
 		Use:     "release ID",
 		Aliases: []string{"approve"},
@@ -26,18 +26,33 @@ the total as it stands now, and for one percent more; what grows beyond that is 
 again. Above ARREARS_FOUR_EYES_ABOVE, two people must release (--as).
 
 An invoice above the largest charge is released with --bank-transfer: it is sent and
-paid by transfer within the organisation's net days, and no charge is attempted.
+paid by transfer within the organisation's net days, and no charge is attempted. Or it
+is released with --split: it stays one invoice and is charged in parts, one after the
+other, each at most the largest charge. The card ceiling does not hold for parts.
 
 What has no price cannot be released: load the price, and release the usage.`,
 		Example: `  starter invoices release acme/2026-10-01 --as finance --reason "they launched in October"
-  starter invoices release acme/2026-10-01 --bank-transfer --as finance --reason "too large for a card"`,
+  starter invoices release acme/2026-10-01 --bank-transfer --as finance --reason "too large for a card"
+  starter invoices release acme/2026-10-01 --split --as finance --reason "their card takes it, they say"`,
 		Args: arguments("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInvoicesRelease(cmd.Context(), a, args[0], bankTransfer)
+			return runInvoicesRelease(cmd.Context(), a, args[0], releaseWay(bankTransfer, split))
 		},
 	}
 	cmd.Flags().BoolVar(&bankTransfer, "bank-transfer", false, "send it to be paid by transfer, and attempt no charge")
+	cmd.Flags().BoolVar(&split, "split", false, "charge it in parts, each at most the largest charge")
+	cmd.MarkFlagsMutuallyExclusive("bank-transfer", "split")
 	return cmd
+}
+
+func releaseWay(bankTransfer, split bool) billing.ReleaseWay {
+	switch {
+	case bankTransfer:
+		return billing.ReleaseByBankTransfer
+	case split:
+		return billing.ReleaseSplit
+	}
+	return billing.ReleaseAsIs
 }
 
 type releasedView struct {
@@ -47,7 +62,7 @@ type releasedView struct {
 	Total        billing.Money         `json:"total"`
 }
 
-func runInvoicesRelease(ctx context.Context, a *app, id string, bankTransfer bool) error {
+func runInvoicesRelease(ctx context.Context, a *app, id string, way billing.ReleaseWay) error {
 	store, err := a.Store(ctx)
 	if err != nil {
 		return err
@@ -56,7 +71,7 @@ func runInvoicesRelease(ctx context.Context, a *app, id string, bankTransfer boo
 	if err != nil {
 		return err
 	}
-	entry, err := store.RequestRelease(ctx, id, bankTransfer, a.by())
+	entry, err := store.RequestRelease(ctx, id, way, a.by())
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,6 @@ type orgCreateOptions struct {
 	lateWindow  time.Duration
 	currency    string
 	discount    percentage
-	bounds      [4]bound // growth, floor, total, credit
 }
 
 func newOrgCreateCmd(a *app) *cobra.Command {
@@ -167,11 +166,6 @@ happens, on the real system.`,
 	f.StringVar(&o.org.LimitRule, "limit-rule", billing.RuleStrictMin,
 		"how limits meet: strict_min (nobody exceeds any) or override (a user's own replaces the tier's default)")
 	f.Var(&o.discount, "discount", "negotiated discount in percent off all charges, like 12.5")
-	f.BoolVar(&o.org.Approval, "approval", false, "a person approves each invoice that is to be collected")
-	f.Var(&o.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")
-	f.Var(&o.bounds[1], "bound-floor", "charges up to which growth does not matter")
-	f.Var(&o.bounds[2], "bound-total", "total above which an invoice waits for a release, or none")
-	f.Var(&o.bounds[3], "bound-credit", "how far below zero charges may lie without a release, or none")
 	return cmd
 }
 
@@ -182,9 +176,6 @@ func (o *orgCreateOptions) contract() (billing.Organization, error) {
 	org.Currency, org.AnchorDay = billing.Currency(o.currency), o.anchorDay
 	org.Discount = o.discount.Decimal
 	org.StartsAt, org.DraftWindow, org.LateWindow = o.start.Time, o.draftWindow, o.lateWindow
-	org.Bounds = billing.Bounds{
-		Growth: o.bounds[0].NullDecimal, Floor: o.bounds[1].NullDecimal, Total: o.bounds[2].NullDecimal, Credit: o.bounds[3].NullDecimal,
-	}
 	if !o.testClock.IsZero() {
 		org.TestClock, org.Now = true, o.testClock.Time
 	}

@@ -27,6 +27,8 @@ type collectionTerms struct {
 	reminders    dayTable
 	suspendAfter daysOrNever
 	cardCeiling  ceiling
+	approval     bool
+	bounds       [4]bound // growth, floor, total, credit
 }
 
 func (t *collectionTerms) flags(f *pflag.FlagSet) {
@@ -37,6 +39,11 @@ func (t *collectionTerms) flags(f *pflag.FlagSet) {
 	f.Var(&t.reminders, "reminders", fmt.Sprintf("days after the due date of a sent invoice on which to remind, below 0 before it, or none (default %s)", joinInts(billing.DefaultReminders())))
 	f.Var(&t.suspendAfter, "suspend-after", "days past due after which limit checks block every request, or never (default never)")
 	f.Var(&t.cardCeiling, "card-ceiling", fmt.Sprintf("total from which a card is not charged and the invoice sent instead, or none (default %s)", billing.DefaultCardCeiling()))
+	f.BoolVar(&t.approval, "approval", false, "a person approves each invoice that is to be collected")
+	f.Var(&t.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")
+	f.Var(&t.bounds[1], "bound-floor", "charges up to which growth does not matter")
+	f.Var(&t.bounds[2], "bound-total", "total above which an invoice waits for a release, or none")
+	f.Var(&t.bounds[3], "bound-credit", "how far below zero charges may lie without a release, or none")
 }
 
 // into puts the terms into a contract; those that were not given have defaults.
@@ -44,6 +51,14 @@ func (t *collectionTerms) into(org *billing.Organization) {
 	org.Collection, org.NetDays, org.Email = t.collection, t.netDays, t.email
 	org.Dunning, org.Reminders, org.SuspendAfter = t.dunning.days, t.reminders.days, t.suspendAfter.days
 	org.CardCeiling, org.CardExempt = t.cardCeiling.Decimal, t.cardCeiling.given && !t.cardCeiling.Valid
+	org.Approval, org.Bounds = t.approval, t.setBounds()
+}
+
+// setBounds are the bounds that were given.
+func (t *collectionTerms) setBounds() billing.Bounds {
+	return billing.Bounds{
+		Growth: t.bounds[0].NullDecimal, Floor: t.bounds[1].NullDecimal, Total: t.bounds[2].NullDecimal, Credit: t.bounds[3].NullDecimal,
+	}
 }
 
 // change is what the flags that were given change.
@@ -64,8 +79,11 @@ func (t *collectionTerms) change(f *pflag.FlagSet) (change billing.TermsChange) 
 			change.SuspendAfter = &t.suspendAfter.days
 		case "card-ceiling":
 			change.CardCeiling = &t.cardCeiling.NullDecimal
+		case "approval":
+			change.Approval = &t.approval
 		}
 	})
+	change.Bounds = t.setBounds()
 	return change
 }
 
@@ -166,14 +184,17 @@ func newOrgSetCmd(a *app) *cobra.Command {
 	o := &orgSetOptions{app: a}
 	cmd := &cobra.Command{
 		Use:   "set ORG",
-		Short: "Change how an organisation pays, while its contract runs",
-		Long: `Change how an organisation pays. What is not named stays as it is.
+		Short: "Change how an organisation pays and what holds its invoices, while its contract runs",
+		Long: `Change how an organisation pays, and what keeps its invoices from being issued without
+a person. What is not named stays as it is.
 
 Collection and net days concern invoices issued from now on; everything else acts
-on the next step, also of invoices that are being collected.`,
+on the next step, also of invoices that are being collected or parked. The discount is
+changed by starter org discount.`,
 		Example: `  starter org set acme --dunning 0,2,5 --suspend-after 14 --as finance --reason "renewal"
   starter org set acme --collection send_invoice --net-days 45 --reminders -7,-1,7,21
-  starter org set acme --card-ceiling none --suspend-after never`,
+  starter org set acme --card-ceiling none --suspend-after never
+  starter org set acme --approval --bound-total 25000`,
 		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.id = args[0]

@@ -45,12 +45,19 @@ func printPayments(a *app, payments []postgres.Payment) error {
 		left("AT", func(p postgres.Payment) string { return showTime(p.CreatedAt) }),
 		left("INVOICE", func(p postgres.Payment) string { return p.Invoice }),
 		right("ATTEMPT", func(p postgres.Payment) string { return fmt.Sprint(p.Attempt) }),
-		left("STATUS", func(p postgres.Payment) string { return string(p.Status) }),
+		left("STATUS", showPaymentStatus),
 		right("AMOUNT", func(p postgres.Payment) string { return p.Amount.String() }),
 		left("FAILURE", func(p postgres.Payment) string { return p.FailureCode }),
 		left("METHOD", func(p postgres.Payment) string { return p.PaymentMethod }),
 		left("WENT BACK", showReturns),
 		left("STRIPE", func(p postgres.Payment) string { return p.PaymentIntentID }))
+}
+
+func showPaymentStatus(p postgres.Payment) string {
+	if p.Surplus {
+		return string(p.Status) + ", surplus"
+	}
+	return string(p.Status)
 }
 
 // showReturns says what of a payment was refunded or disputed.

@@ -53,6 +53,8 @@ type fake struct {
 	status     billing.InvoiceStatus // once the period is closed; "" = not closed
 	becomes    billing.InvoiceStatus // what closing makes of it
 	items      int
+	parts      int // by which the invoice is charged, and how many of them are paid
+	partsPaid  int
 	mismatch   string
 
 	// The collection.
@@ -194,6 +196,8 @@ func (f *fake) IssueInvoice(_ context.Context, ref InvoiceRef) (billing.Issued, 
 	default:
 		f.status = billing.InvoiceStatus(or(string(f.status), string(f.becomes)))
 		issued.Invoice, issued.Status, issued.Items = ref.ID(), f.status, f.items
+		issued.ItemsBefore = f.partsPaid
+		issued.MoreParts = f.partsPaid+1 < f.parts && (f.status == billing.StatusOpen || f.status == billing.StatusPastDue)
 	}
 	return issued, nil
 }

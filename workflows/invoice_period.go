@@ -43,8 +43,17 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 				continue
 			}
 			p.tell(ctx, StageIssued, issuedDetails(in.InvoiceRef, issued))
+			if issued.MoreParts {
+				p.until(ctx, never, "this part is paid and the next is due")
+				continue
+			}
 			return issued.Status, p.finish(ctx)
 		default:
+			if issued.MoreParts { // past due: it may be paid yet
+				p.tell(ctx, StageIssued, issuedDetails(in.InvoiceRef, issued))
+				p.until(ctx, never, "this part is paid and the next is due")
+				continue
+			}
 			p.tell(ctx, Stage(issued.Status), issuedDetails(in.InvoiceRef, issued))
 			return issued.Status, p.finish(ctx)
 		}
@@ -150,7 +159,7 @@ func addItems(ctx workflow.Context, issued billing.Issued) (err error) {
 	items := make([]workflow.Future, issued.Items)
 	for i := range items {
 		add := withProvider(ctx, StripeItemsQueue, summary("Add item %d of %d to %s", i+1, issued.Items, issued.Invoice))
-		items[i] = workflow.ExecuteActivity(add, Activities.AddProviderItem, ItemRef{issued.Invoice, i + 1})
+		items[i] = workflow.ExecuteActivity(add, Activities.AddProviderItem, ItemRef{issued.Invoice, issued.ItemsBefore + i + 1})
 	}
 	for _, item := range items {
 		if failed := item.Get(ctx, nil); failed != nil {

@@ -113,6 +113,46 @@ func invoicePeriodScenarios() map[string]scenario {
 				2.5 start collect/acme/2026-10-01
 				2.5 end open`,
 		},
+		"the parts of an invoice are published in turn, each once the one before is paid": {
+			given: func(f *fake) { f.items, f.parts = 1, 3 },
+			events: []event{
+				{1.5, looked},
+				{2.5, nudged(func(f *fake) { f.status = billing.StatusPastDue })},
+				{3.5, nudged(func(f *fake) { f.status, f.partsPaid = billing.StatusOpen, 1 })},
+				{4.5, nudged(func(f *fake) { f.partsPaid = 2 })},
+			},
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				0 CreateProviderInvoice
+				0 AddProviderItem 1
+				0 FinalizeProviderInvoice
+				0 start collect/acme/2026-10-01
+				1.5 is issued until news
+				2.5 IssueInvoice acme/2026-10-01
+				3.5 IssueInvoice acme/2026-10-01
+				3.5 CreateProviderInvoice
+				3.5 AddProviderItem 2
+				3.5 FinalizeProviderInvoice
+				3.5 start collect/acme/2026-10-01
+				4.5 IssueInvoice acme/2026-10-01
+				4.5 CreateProviderInvoice
+				4.5 AddProviderItem 3
+				4.5 FinalizeProviderInvoice
+				4.5 start collect/acme/2026-10-01
+				4.5 end open`,
+		},
+		"what is left of an invoice in parts may be settled otherwise": {
+			given:  func(f *fake) { f.items, f.parts = 1, 3 },
+			events: []event{{1.5, nudged(func(f *fake) { f.status = billing.StatusPaid })}},
+			want: `
+				0 IssueInvoice acme/2026-10-01
+				0 CreateProviderInvoice
+				0 AddProviderItem 1
+				0 FinalizeProviderInvoice
+				0 start collect/acme/2026-10-01
+				1.5 IssueInvoice acme/2026-10-01
+				1.5 end paid`,
+		},
 		"an invoice that awaits approval waits for the second person, too": {
 			given: func(f *fake) {
 				f.parked, f.becomes = "it awaits approval", billing.StatusSettled

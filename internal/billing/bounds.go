@@ -101,7 +101,18 @@ type Release struct {
 	Actor        string
 	Total        decimal.Decimal
 	BankTransfer bool // to be sent and paid by transfer, and not charged
+	Split        bool // to be charged in parts
 }
+
+// ReleaseWay is how an invoice is to be paid that is too large for one charge.
+type ReleaseWay string
+
+// The ways in which an invoice is released.
+const (
+	ReleaseAsIs           ReleaseWay = ""              // as the contract says
+	ReleaseByBankTransfer ReleaseWay = "bank_transfer" // sent, and paid by transfer
+	ReleaseSplit          ReleaseWay = "split"         // charged in parts
+)
 
 // releaseTolerance is by how much of itself a total may have grown since it was
 // released: late usage of a few hours must not ask for another release.
@@ -118,7 +129,7 @@ func (r Release) covers(total decimal.Decimal) bool {
 type Holds struct {
 	Faults   []string // no release helps: usage without a price, seats without one
 	Reasons  []string // a person may release it
-	Oversize string   // it may be released to be paid by bank transfer; "" = it can be charged
+	Oversize string   // it may be released to be paid by bank transfer or in parts; "" = it can be charged
 }
 
 // Any tells whether anything holds the invoice.
@@ -137,6 +148,7 @@ func (h Holds) String() string {
 type Released struct {
 	Done         bool
 	BankTransfer bool
+	Split        bool
 	Why          string // not done: everything that holds it, and what to do
 }
 
@@ -148,21 +160,24 @@ func (r Released) IssueAs(status InvoiceStatus) InvoiceStatus {
 	return status
 }
 
-// Release decides whether releases lift what holds an invoice.
+// Release decides whether releases lift what holds an invoice. Where people chose
+// different ways to have it paid, the last word counts.
 func (h Holds) Release(invoice *Invoice, releases []Release, fourEyes decimal.NullDecimal) Released {
-	people, transfer := map[string]bool{}, false
+	people, transfer, split := map[string]bool{}, false, false
 	for _, r := range releases {
 		if r.covers(invoice.Total.Amount) {
 			people[r.Actor] = true
-			transfer = transfer || r.BankTransfer
+			if r.BankTransfer || r.Split {
+				transfer, split = r.BankTransfer, r.Split
+			}
 		}
 	}
 	needed := 1
 	if holds(fourEyes) && invoice.Total.Amount.GreaterThan(fourEyes.Decimal) {
 		needed = 2
 	}
-	if len(h.Faults) == 0 && len(people) >= needed && (h.Oversize == "" || transfer) {
-		return Released{Done: true, BankTransfer: transfer}
+	if len(h.Faults) == 0 && len(people) >= needed && (h.Oversize == "" || transfer || split) {
+		return Released{Done: true, BankTransfer: transfer, Split: split && h.Oversize != ""}
 	}
 	if len(h.Faults) > 0 {
 		return Released{Why: h.String()}
@@ -173,7 +188,7 @@ func (h Holds) Release(invoice *Invoice, releases []Release, fourEyes decimal.Nu
 func (h Holds) whatToDo(invoice *Invoice, people, needed int) string {
 	command := "starter invoices release " + invoice.ID
 	if h.Oversize != "" {
-		command += " --bank-transfer"
+		command += " --bank-transfer, or --split to charge it in parts"
 	}
 	switch {
 	case needed == 1:

@@ -123,7 +123,7 @@ func TestAReleaseHoldsForTheTotalThatWasSeen(t *testing.T) {
 			oversize, "5000",
 			[]billing.Release{by("ann", "5000", false)},
 			none,
-			billing.Released{Why: "total is above the largest charge: look at it, then starter invoices release acme/2026-04-01 --bank-transfer"},
+			billing.Released{Why: "total is above the largest charge: look at it, then starter invoices release acme/2026-04-01 --bank-transfer, or --split to charge it in parts"},
 		},
 		"by bank transfer": {oversize, "5000", []billing.Release{by("ann", "5000", true)}, none, billing.Released{Done: true, BankTransfer: true}},
 		"a fault": {

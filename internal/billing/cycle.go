@@ -62,6 +62,11 @@ type Issued struct {
 	// HeldUntil is when a held invoice (StatusDraft) is due; zero = not before news.
 	HeldUntil time.Time
 	Seen      int64
+
+	// ItemsBefore is how many items the parts before this one have, and MoreParts
+	// tells that others follow once it is paid, of an invoice that is split.
+	ItemsBefore int
+	MoreParts   bool
 }
 
 // Collection is how the collection of an invoice stands.
@@ -180,6 +185,7 @@ type ProviderInvoice struct {
 	FinalizeTried  bool
 	Finalized      bool
 	CardRefused    bool // it is to be charged, and its total is too high for a card
+	Part, Parts    int  // of an invoice that is split; Parts is 1 for every other
 }
 
 // ProviderItem is one item of the provider's invoice: a charge line, or several
@@ -233,6 +239,7 @@ type ChargeStep struct {
 	StartedAt      time.Time // of the attempt, by the wall clock
 	AttemptsBefore int64     // the provider's count of attempts before this one
 	Correction     InvoiceCorrection
+	Part, Parts    int      // that is collected, of an invoice that is split
 	Customer       string   // the provider's
 	CardRefused    bool     // the total is too high for a card
 	Intents        []string // the provider's payments of the invoice, of a StepReturns

@@ -71,6 +71,10 @@ type Invoice struct {
 	Refunds          []Refund  `json:"refunds,omitempty"`           // at the provider; the invoice stays paid
 	Disputes         []Dispute `json:"disputes,omitempty"`
 
+	ToRefund *Money `json:"to_refund,omitempty"` // came in and belongs to nothing; it is refunded at the provider
+
+	Parts []InvoicePart `json:"parts,omitempty"` // by which it is charged, if it is split
+
 	Lines []Line `json:"lines"`
 }
 

@@ -181,6 +181,8 @@ type TermsChange struct {
 	Reminders    []int
 	SuspendAfter **int                // to nil = never
 	CardCeiling  *decimal.NullDecimal // null = none
+	Approval     *bool
+	Bounds       Bounds // those that are valid
 }
 
 // Change returns the organisation under changed terms, or says what is wrong
@@ -207,6 +209,10 @@ func (o Organization) Change(change TermsChange) (Organization, error) {
 	if change.CardCeiling != nil {
 		o.CardCeiling, o.CardExempt = change.CardCeiling.Decimal, !change.CardCeiling.Valid
 	}
+	if change.Approval != nil {
+		o.Approval = *change.Approval
+	}
+	o.Bounds = change.Bounds.Or(o.Bounds)
 	return o, o.check()
 }
 
@@ -214,7 +220,15 @@ func (o Organization) Change(change TermsChange) (Organization, error) {
 func (o *Organization) Terms() map[string]any {
 	terms := map[string]any{
 		"email": o.Email, "collection": o.Collection, "net_days": o.NetDays, "dunning": o.Dunning,
-		"reminders": o.Reminders, "suspend_after": "never", "card_ceiling": "none",
+		"reminders": o.Reminders, "suspend_after": "never", "card_ceiling": "none", "approval": o.Approval,
+	}
+	for name, bound := range map[string]decimal.NullDecimal{
+		"bound_growth": o.Bounds.Growth, "bound_floor": o.Bounds.Floor, "bound_total": o.Bounds.Total, "bound_credit": o.Bounds.Credit,
+	} {
+		terms[name] = "default"
+		if bound.Valid {
+			terms[name] = bound.Decimal.String()
+		}
 	}
 	if o.SuspendAfter != nil {
 		terms["suspend_after"] = *o.SuspendAfter

@@ -43,9 +43,28 @@ func (c *collecting) booking(kind bookingKind, reference string) booking {
 
 // bookPayment books money that an attempt brought in.
 func (c *collecting) bookPayment(ctx context.Context, p payment) error {
-	b := c.booking(bookedPayment, fmt.Sprintf("%s/%d", c.ID, p.Attempt))
+	b := c.booking(bookedPayment, paymentReference(c.ID, p.Attempt))
 	c.receive(&b, cash, p.Amount)
 	return b.post(ctx, c.tx)
+}
+
+// bookWholePayment books a payment over what remains and over what was received
+// before it in parts, which was no payment of its own then: it moves to cash.
+func (c *collecting) bookWholePayment(ctx context.Context, p payment, before decimal.Decimal) error {
+	const received = `UPDATE payments SET received_before = $3 WHERE invoice_id = $1 AND attempt = $2`
+	if _, err := c.tx.Exec(ctx, received, c.ID, p.Attempt, before); err != nil {
+		return wrap("record what was received before", err)
+	}
+	b := c.booking(bookedPayment, paymentReference(c.ID, p.Attempt))
+	c.receive(&b, cash, p.Amount.Sub(before))
+	b.debit(cash, c.ID, before)
+	b.credit(settlements, c.ID, before)
+	c.AmountSettled = c.AmountSettled.Sub(before)
+	return b.post(ctx, c.tx)
+}
+
+func paymentReference(invoice string, attempt int) string {
+	return fmt.Sprintf("%s/%d", invoice, attempt)
 }
 
 // bookSettlement books what was paid otherwise than by a payment of ours.

@@ -142,6 +142,12 @@ func (c *collecting) settle(ctx context.Context, reference string, amount decima
 		return err
 	}
 	full := amount.Equal(c.remaining())
+	if full && c.Later.IsPositive() { // the later parts are never asked for
+		c.Later = decimal.Zero
+		if err := nudge(ctx, c.tx, c.Org, "invoice/"+c.ID); err != nil {
+			return err
+		}
+	}
 	c.AmountSettled = c.AmountSettled.Add(amount)
 	if full {
 		return c.pay(ctx, 0, c.Now)

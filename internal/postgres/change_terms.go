@@ -49,11 +49,18 @@ UPDATE organizations
        dunning       = @dunning,
        reminders     = @reminders,
        suspend_after = @suspend_after,
-       card_ceiling  = @card_ceiling
+       card_ceiling  = @card_ceiling,
+       approval      = @approval,
+       bound_growth  = @bound_growth,
+       bound_floor   = @bound_floor,
+       bound_total   = @bound_total,
+       bound_credit  = @bound_credit
  WHERE id = @org`
 	_, err := tx.Exec(ctx, statement, pgx.NamedArgs{
 		"org": org.ID, "email": org.Email, "collection": org.Collection, "net_days": org.NetDays, "dunning": org.Dunning,
 		"reminders": org.Reminders, "suspend_after": org.SuspendAfter, "card_ceiling": ceilingOf(*org),
+		"approval": org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
+		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit,
 	})
 	return err
 }
@@ -75,7 +82,7 @@ func differing(before, after map[string]any) (was, is map[string]any) {
 }
 
 // replan has every unpaid invoice go by its organisation's terms as they are
-// now; one that could not be published is tried again.
+// now; one that could not be published, or is parked, is tried again.
 func replan(ctx context.Context, tx pgx.Tx, org string) error {
 	const unpaid = `SELECT id FROM invoices WHERE org_id = $1 AND status IN ('open', 'past_due') ORDER BY id`
 	rows, err := tx.Query(ctx, unpaid, org)
@@ -102,5 +109,5 @@ func replan(ctx context.Context, tx pgx.Tx, org string) error {
 			return err
 		}
 	}
-	return nil
+	return nudgeDrafts(ctx, tx, org)
 }

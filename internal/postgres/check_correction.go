@@ -13,6 +13,9 @@ import (
 // check says what stands against a correction of the invoice as it is now, and
 // fills in what was left open.
 func (c *collecting) check(ctx context.Context, asked *correction) error {
+	if err := c.checkParts(asked); err != nil {
+		return err
+	}
 	switch asked.Kind {
 	case billing.CorrectionVoid:
 		return c.checkVoid(ctx)
@@ -41,6 +44,10 @@ func (c *collecting) checkVoid(ctx context.Context) error {
 		if err := c.checkUnpaid("voided"); err != nil {
 			return err
 		}
+	}
+	if c.AmountPaid.IsPositive() && c.Later.IsPositive() {
+		return billing.Conflict("invoice %q cannot be voided: %s of it was paid, by part; mark the rest paid with starter invoices mark-paid, "+
+			"give it up with starter invoices write-off, or credit it once it is paid", c.ID, c.money(c.AmountPaid))
 	}
 	if c.AmountPaid.IsPositive() || c.AmountCredited.IsPositive() {
 		return billing.Conflict("invoice %q cannot be voided: %s was paid and %s credited; credit the rest with starter invoices credit",

@@ -80,8 +80,10 @@ type collecting struct {
 	TestClock         bool
 	Now               time.Time
 	Installation      string
-	Stopped           bool   // all billing is
-	Customer          string // the provider's
+	Stopped           bool            // all billing is
+	Customer          string          // the provider's
+	Part, Parts       int             // that is collected, of an invoice that is split
+	Later             decimal.Decimal // what the parts after it come to
 
 	last       payment     // Attempt 0 = none
 	correction *correction // asked for and not carried out yet
@@ -100,6 +102,8 @@ type payment struct {
 	AttemptsBefore  int64
 	Scheduled       bool
 	StartedAt       time.Time
+	Part            int
+	Surplus         bool // what it was for was paid already: to be refunded
 }
 
 func (p payment) inFlight() bool {
@@ -120,7 +124,8 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
        EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type ~ '^(charge\.(refund|dispute)|refund\.)'),
        EXISTS (SELECT FROM suspensions s WHERE s.invoice_id = i.id),
        o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text,
-       coalesce(o.stripe_customer_id, '')
+       coalesce(o.stripe_customer_id, ''), i.part, i.parts,
+       CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
@@ -141,7 +146,8 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 		&c.AmountSettled, &c.AmountCredited, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
 		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested,
 		&c.PastDueAt, &c.FollowUpAt, &c.Reason, &c.News, &c.ReturnNews, &c.Suspended,
-		&c.PaymentMethod, &c.Dunning, &c.Reminders, &c.SuspendAfter, &c.CardCeiling, &c.TestClock, &c.Now, &c.Installation, &c.Customer)
+		&c.PaymentMethod, &c.Dunning, &c.Reminders, &c.SuspendAfter, &c.CardCeiling, &c.TestClock, &c.Now, &c.Installation, &c.Customer,
+		&c.Part, &c.Parts, &c.Later)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +162,7 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 func (c *collecting) payment(ctx context.Context, attempt int) (p payment, found bool, err error) {
 	const statement = `
 SELECT attempt, status, amount, failure_code, payment_method, idempotency_key,
-       stripe_payment_intent_id, stripe_charge_id, attempts_before, scheduled, started_at
+       stripe_payment_intent_id, stripe_charge_id, attempts_before, scheduled, started_at, part, surplus
   FROM payments
  WHERE invoice_id = $1 AND (attempt = $2 OR $2 = 0)
  ORDER BY attempt DESC
@@ -233,7 +239,7 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 // asksOfReturns tells whether there is news of a refund or dispute to look into.
 // An attempt under way comes first, while anything hangs on it.
 func (c *collecting) asksOfReturns() bool {
-	return c.Published && c.ReturnNews && (!c.unsettled() || !c.last.inFlight())
+	return (c.Published || c.Part > 1) && c.ReturnNews && (!c.unsettled() || !c.last.inFlight())
 }
 
 // unsettled tells whether the invoice may still be paid.
@@ -243,7 +249,7 @@ func (c *collecting) unsettled() bool {
 
 // chargeable tells whether what remains is enough for the provider to charge.
 func (c *collecting) chargeable() bool {
-	return c.remaining().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
+	return c.asked().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
 }
 
 // dropRetry forgets that an attempt was asked for.
@@ -267,7 +273,7 @@ func (c *collecting) sent() bool { return c.Collection == billing.SendInvoice }
 // awaitsPayer tells whether the last attempt waits for the payer to confirm it:
 // until that is done or the time is up, asking the bank again asks in vain.
 func (c *collecting) awaitsPayer() bool {
-	return c.Status == billing.StatusOpen && c.last.Status == billing.PaymentRequiresAction && !c.RetryRequested
+	return c.Status == billing.StatusOpen && c.last.Status == billing.PaymentRequiresAction && c.last.Part == c.Part && !c.RetryRequested
 }
 
 func (c *collecting) payersTimeIsUp() bool {
@@ -309,22 +315,26 @@ func (c *collecting) attemptWithoutMethod(ctx context.Context) error {
 	return c.save(ctx)
 }
 
-// insertPayment adds an attempt after the last one, over what is left to pay.
+// insertPayment adds an attempt after the last one, over what is asked for if it
+// has no amount yet.
 func (c *collecting) insertPayment(ctx context.Context, p payment) error {
 	const statement = `
 INSERT INTO payments (invoice_id, attempt, status, amount, failure_code, payment_method, idempotency_key,
-                      stripe_payment_intent_id, stripe_charge_id, attempts_before, scheduled, created_at)
+                      stripe_payment_intent_id, stripe_charge_id, attempts_before, scheduled, created_at, part)
 VALUES (@invoice, @attempt, @status, @amount, @failure, @method, @key,
-        @intent, @charge, @attempts_before, @scheduled, @now)
+        @intent, @charge, @attempts_before, @scheduled, @now, @part)
 RETURNING started_at`
 	p.Attempt = c.last.Attempt + 1
-	p.Amount = c.remaining()
+	if p.Amount.IsZero() {
+		p.Amount = c.asked()
+	}
+	p.Part = c.Part
 	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt)
 	p.AttemptsBefore = c.StripeAttempts
 	err := c.tx.QueryRow(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "amount": p.Amount, "failure": p.FailureCode,
 		"method": p.PaymentMethod, "key": p.IdempotencyKey, "intent": p.PaymentIntentID, "charge": p.ChargeID,
-		"attempts_before": p.AttemptsBefore, "scheduled": p.Scheduled, "now": c.Now,
+		"attempts_before": p.AttemptsBefore, "scheduled": p.Scheduled, "now": c.Now, "part": p.Part,
 	}).Scan(&p.StartedAt)
 	c.last = p
 	if err != nil {
@@ -372,13 +382,13 @@ func (c *collecting) step(ctx context.Context, kind billing.StepKind) (billing.C
 	state, err := c.state(ctx)
 	step := billing.ChargeStep{
 		Do: kind, Invoice: c.ID, Attempt: c.last.Attempt, StripeInvoice: c.StripeInvoiceID,
-		Total: billing.Money{Amount: c.Total, Currency: c.Currency}, State: state,
+		Total: billing.Money{Amount: c.Total, Currency: c.Currency}, Part: c.Part, Parts: c.Parts, State: state,
 	}
 	if kind == billing.StepCharge || kind == billing.StepResolve {
 		step.PaymentMethod, step.IdempotencyKey = c.last.PaymentMethod, c.last.IdempotencyKey
 		step.StartedAt, step.AttemptsBefore = c.last.StartedAt.UTC(), c.last.AttemptsBefore
 		step.Customer = c.Customer
-		step.CardRefused = c.CardCeiling.Valid && c.Total.GreaterThanOrEqual(c.CardCeiling.Decimal)
+		step.CardRefused = c.Parts == 1 && c.CardCeiling.Valid && c.Total.GreaterThanOrEqual(c.CardCeiling.Decimal)
 	}
 	if err == nil && kind == billing.StepReturns {
 		step.Intents, err = c.intents(ctx)
@@ -425,12 +435,16 @@ func (c *collecting) remaining() decimal.Decimal {
 	return c.Total.Sub(c.AmountPaid).Sub(c.AmountCredited)
 }
 
+// asked is what the provider's invoice still asks for: what remains, without the
+// parts that it is told of later.
+func (c *collecting) asked() decimal.Decimal { return c.remaining().Sub(c.Later) }
+
 // nextStep is when to act again, and what is then done.
 func (c *collecting) nextStep() (at time.Time, what string) {
 	switch {
 	case c.toCorrect():
 		return c.Now, "the correction that was asked for"
-	case !c.Published:
+	case !c.Published: // the invoicing of its period sees to it
 		return c.Now.Add(lookAgainUnpublished), "the invoice is looked for at the provider"
 	case c.last.Status == billing.PaymentUnknown:
 		return c.Now.Add(lookAgainUnknown), "the unanswered attempt is asked for again"

@@ -33,7 +33,9 @@ func (s *Store) RecordCharge(ctx context.Context, invoice string, attempt int, r
 		if err := c.newsRead(ctx); err != nil {
 			return err
 		}
-		c.StripeAttempts = max(c.StripeAttempts, result.AttemptCount)
+		if p.Part == c.Part { // the provider counts for each part by itself
+			c.StripeAttempts = max(c.StripeAttempts, result.AttemptCount)
+		}
 		if err := c.record(ctx, p, result); err != nil {
 			return err
 		}
@@ -53,8 +55,12 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 	if said || (!p.inFlight() && result.Status != billing.PaymentSucceeded) || p.Status == billing.PaymentSucceeded {
 		return nil
 	}
-	if result.Status == billing.PaymentSucceeded && c.Status == billing.StatusPaid {
-		return billing.Conflict("invoice %q was paid already when attempt %d collected it again: refund one of them", c.ID, p.Attempt)
+	if result.Status == billing.PaymentSucceeded {
+		known, surplus, err := c.paidBefore(ctx, p, result)
+		if err != nil || known {
+			return err
+		}
+		p.Surplus = surplus
 	}
 	p.Status, p.FailureCode = result.Status, result.FailureCode
 	if result.PaymentIntentID != "" {
@@ -70,6 +76,8 @@ func (c *collecting) record(ctx context.Context, p payment, result billing.Charg
 		return err
 	}
 	switch {
+	case p.Surplus:
+		return c.keepSurplus(ctx, p)
 	case p.Status == billing.PaymentSucceeded:
 		if err := c.bookPayment(ctx, p); err != nil {
 			return err
@@ -100,11 +108,11 @@ func (c *collecting) askPayer(ctx context.Context, p payment) error {
 func (c *collecting) updatePayment(ctx context.Context, p payment) error {
 	const statement = `
 UPDATE payments
-   SET status = @status, amount = @amount, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge
+   SET status = @status, amount = @amount, failure_code = @failure, stripe_payment_intent_id = @intent, stripe_charge_id = @charge, surplus = @surplus
  WHERE invoice_id = @invoice AND attempt = @attempt`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "amount": p.Amount, "failure": p.FailureCode,
-		"intent": p.PaymentIntentID, "charge": p.ChargeID,
+		"intent": p.PaymentIntentID, "charge": p.ChargeID, "surplus": p.Surplus,
 	})
 	if p.Attempt == c.last.Attempt {
 		c.last = p
@@ -115,14 +123,17 @@ UPDATE payments
 	return c.adoptReturns(ctx, p.PaymentIntentID)
 }
 
-// pay marks the invoice paid, by an attempt or (0) otherwise. A payment of an
-// invoice that was withdrawn leaves it so: verify names it.
+// pay marks the invoice paid, by an attempt or (0) otherwise; or the part of it
+// that is being collected. A payment of an invoice that was withdrawn leaves it so.
 func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	if !c.unsettled() {
 		return nil
 	}
 	if at.IsZero() || at.After(c.Now) || at.Before(c.FinalizedAt) {
 		at = c.Now // the provider's clock is not the organisation's
+	}
+	if c.Later.IsPositive() {
+		return c.nextPart(ctx)
 	}
 	came := c.remaining()
 	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.AmountPaid.Add(came), &at
@@ -283,10 +294,15 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 		confirmed.Amount = c.remaining() // a credit or a transfer may have lowered it while the payer was asked
 		return c.record(ctx, confirmed, billing.ChargeResult{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID})
 	case charged:
+		before, err := c.receivedBefore(ctx, state)
+		if err != nil {
+			return err
+		}
+		success.Amount = c.asked().Add(before)
 		if err := c.insertPayment(ctx, success); err != nil {
 			return err
 		}
-		if err := c.bookPayment(ctx, c.last); err != nil {
+		if err := c.bookWholePayment(ctx, c.last, before); err != nil {
 			return err
 		}
 		return c.pay(ctx, c.last.Attempt, state.PaidAt)
@@ -294,13 +310,30 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 	if err := c.endAttempt(ctx); err != nil {
 		return err
 	}
-	if err := c.receiveThere(ctx, c.remaining()); err != nil {
+	if err := c.receiveThere(ctx, c.asked()); err != nil {
 		return err
+	}
+	if c.Later.IsPositive() { // a part, of which the audit trail is told by itself
+		return c.pay(ctx, 0, state.PaidAt)
 	}
 	if _, err := audit(ctx, c.tx, c.Org, provider, "invoices.paid", c.ID, statusForAudit(c.Status), statusForAudit(billing.StatusPaid)); err != nil {
 		return err
 	}
 	return c.pay(ctx, 0, state.PaidAt)
+}
+
+// receivedBefore is how much of what a charge of the provider's comes to was
+// received as transfers before: once they pay all, the provider shows one charge
+// over all of them.
+func (c *collecting) receivedBefore(ctx context.Context, state billing.ProviderInvoiceState) (decimal.Decimal, error) {
+	const received = `
+SELECT coalesce((SELECT sum(s.amount) FROM provider_settlements s WHERE s.invoice_id = $1 AND s.part = $2), 0)`
+	var before decimal.Decimal
+	if err := c.tx.QueryRow(ctx, received, c.ID, c.Part).Scan(&before); err != nil {
+		return before, wrap("read the settlements", err)
+	}
+	more := state.Charged.Amount.Sub(c.asked())
+	return decimal.Max(decimal.Zero, decimal.Min(more, before)), nil
 }
 
 // endedThere records that somebody withdrew the invoice at the provider, or gave
@@ -337,10 +370,10 @@ func (c *collecting) end(ctx context.Context, status billing.InvoiceStatus) erro
 		if _, err := c.tx.Exec(ctx, release, c.ID); err != nil {
 			return wrap("release what the invoice carried", err)
 		}
-		if !c.Published { // whoever makes it known to the provider is to let it go
-			if err := nudge(ctx, c.tx, c.Org, "invoice/"+c.ID); err != nil {
-				return err
-			}
+	}
+	if status == billing.StatusVoid && !c.Published || c.Parts > 1 { // whoever makes it known to the provider is to let it go
+		if err := nudge(ctx, c.tx, c.Org, "invoice/"+c.ID); err != nil {
+			return err
 		}
 	}
 	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
@@ -442,13 +475,13 @@ func (c *collecting) remind(ctx context.Context) error {
 // receivedInPart records what came in at the provider beyond what is known: bank
 // transfers that do not pay all. The rest stays due.
 func (c *collecting) receivedInPart(ctx context.Context, state billing.ProviderInvoiceState) error {
-	const known = `SELECT coalesce(sum(amount), 0) FROM provider_settlements WHERE invoice_id = $1`
+	const known = `SELECT coalesce(sum(amount), 0) FROM provider_settlements WHERE invoice_id = $1 AND part = $2`
 	var before decimal.Decimal
-	if err := c.tx.QueryRow(ctx, known, c.ID).Scan(&before); err != nil {
+	if err := c.tx.QueryRow(ctx, known, c.ID, c.Part).Scan(&before); err != nil {
 		return wrap("read the settlements", err)
 	}
 	more := state.AmountPaid.Amount.Sub(before)
-	if !more.IsPositive() || more.GreaterThanOrEqual(c.remaining()) {
+	if !more.IsPositive() || more.GreaterThanOrEqual(c.asked()) {
 		return nil // all of it is told by the invoice's status
 	}
 	if err := c.receiveThere(ctx, more); err != nil {
@@ -463,9 +496,9 @@ func (c *collecting) receivedInPart(ctx context.Context, state billing.ProviderI
 // receiveThere records money that came in at the provider otherwise than by a
 // payment of ours.
 func (c *collecting) receiveThere(ctx context.Context, amount decimal.Decimal) error {
-	const statement = `INSERT INTO provider_settlements (invoice_id, amount, at) VALUES ($1, $2, $3) RETURNING id`
+	const statement = `INSERT INTO provider_settlements (invoice_id, amount, at, part) VALUES ($1, $2, $3, $4) RETURNING id`
 	var id int64
-	if err := c.tx.QueryRow(ctx, statement, c.ID, amount, c.Now).Scan(&id); err != nil {
+	if err := c.tx.QueryRow(ctx, statement, c.ID, amount, c.Now, c.Part).Scan(&id); err != nil {
 		return wrap("record a settlement", err)
 	}
 	if err := c.bookSettlement(ctx, fmt.Sprintf("%s/there/%d", c.ID, id), amount); err != nil {

@@ -187,7 +187,7 @@ func (c *collecting) concernsNobodyElse(ctx context.Context, asked *correction) 
 		return true, nil
 	}
 	if asked.Kind != billing.CorrectionVoid {
-		return false, nil
+		return c.unknownPart(ctx)
 	}
 	var tried bool
 	err := c.tx.QueryRow(ctx, `SELECT stripe_tried_at IS NOT NULL FROM invoices WHERE id = $1`, c.ID).Scan(&tried)

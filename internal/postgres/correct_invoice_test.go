@@ -469,7 +469,7 @@ func TestS20_AnInvoiceVoidedAtTheProviderAfterAPartWasPaidOwesThatBack(t *testin
 	require.Equal(t, "-5", f.balance("unapplied"))
 	require.Equal(t, "0", f.balance("receivable"))
 	require.Equal(t, "0", f.balance("revenue"))
-	require.Equal(t, map[string]bool{"paid_settled": true, "period_invoiced": true}, f.named(), "money for nothing is named")
+	require.Equal(t, map[string]bool{"paid_settled": true, "payments_to_refund": true, "period_invoiced": true}, f.named(), "money for nothing is named")
 }
 
 func TestCorrectionsThatWereCarriedOutAreFinalAndNumberedWithoutGaps(t *testing.T) {

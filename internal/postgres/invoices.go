@@ -46,6 +46,12 @@ func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoi
 		return invoice, err
 	}
 	invoice.Refunds, invoice.Disputes = returns[id].Refunds, returns[id].Disputes
+	if invoice.ToRefund, err = readToRefund(ctx, s.pool, &invoice); err != nil {
+		return invoice, err
+	}
+	if invoice.Parts, err = readParts(ctx, s.pool, &invoice); err != nil {
+		return invoice, err
+	}
 	invoice.Lines = []billing.Line{}
 	for line, err := range s.InvoiceLines(ctx, id, withMembers) {
 		if err != nil {

@@ -77,6 +77,11 @@ func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, period
 		if released.BankTransfer {
 			org.Collection = billing.SendInvoice
 		}
+		if released.Split && org.Collection == billing.ChargeAutomatically {
+			for i, amount := range billing.Split(invoice.Total) {
+				invoice.Parts = append(invoice.Parts, billing.InvoicePart{Part: i + 1, Amount: amount})
+			}
+		}
 	}
 	items, err := writeInvoice(ctx, tx, org, p, &invoice, statement)
 	if err != nil {
@@ -85,7 +90,7 @@ func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, period
 	if stop, err := billingStopped(ctx, tx); err != nil || stop != nil {
 		return issued, cmp.Or(err, errLostRace) // to whoever stopped billing while this was written
 	}
-	return billing.Issued{Invoice: id, Status: invoice.Status, Total: invoice.Total, Items: items, Seen: last}, nil
+	return billing.Issued{Invoice: id, Status: invoice.Status, Total: invoice.Total, Items: items, MoreParts: len(invoice.Parts) > 1, Seen: last}, nil
 }
 
 // parkInvoice notes why an invoice waits for a person.
@@ -122,10 +127,13 @@ func closeIntake(ctx context.Context, tx pgx.Tx, book, orgID, periodID string) (
 // issuedBefore returns an invoice that was issued already.
 func issuedBefore(ctx context.Context, tx pgx.Tx, id string) (issued billing.Issued, found bool, err error) {
 	const statement = `
-SELECT status, total, currency, (SELECT count(*) FROM provider_items WHERE invoice_id = id)
+SELECT status, total, currency,
+       CASE WHEN parts > 1 THEN 1 ELSE (SELECT count(*) FROM provider_items WHERE invoice_id = id) END,
+       part - 1, part < parts AND status IN ('open', 'past_due')
   FROM invoices
  WHERE id = $1`
-	err = tx.QueryRow(ctx, statement, id).Scan(&issued.Status, &issued.Total.Amount, &issued.Total.Currency, &issued.Items)
+	err = tx.QueryRow(ctx, statement, id).Scan(&issued.Status, &issued.Total.Amount, &issued.Total.Currency, &issued.Items,
+		&issued.ItemsBefore, &issued.MoreParts)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return billing.Issued{}, false, nil
 	}

@@ -22,6 +22,8 @@ type Payment struct {
 	PaymentMethod   string                `json:"payment_method"`
 	PaymentIntentID string                `json:"stripe_payment_intent_id"`
 	CreatedAt       time.Time             `json:"created_at"`
+	Part            int                   `json:"part"`    // that it is of, of an invoice that is split
+	Surplus         bool                  `json:"surplus"` // what it was for was paid already: to be refunded
 
 	Refunds  []billing.Refund  `json:"refunds"`  // of it, at the provider
 	Disputes []billing.Dispute `json:"disputes"` // likewise
@@ -31,7 +33,7 @@ type Payment struct {
 func (s *Store) Payments(ctx context.Context, org string) ([]Payment, error) {
 	const statement = `
 SELECT p.id, p.invoice_id, p.attempt, p.status, p.amount, i.currency, p.failure_code, p.payment_method,
-       p.stripe_payment_intent_id, p.created_at
+       p.stripe_payment_intent_id, p.created_at, p.part, p.surplus
   FROM payments p
   JOIN invoices i ON i.id = p.invoice_id
  WHERE i.org_id = $1
@@ -45,7 +47,7 @@ SELECT p.id, p.invoice_id, p.attempt, p.status, p.amount, i.currency, p.failure_
 	}
 	payments, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Payment, err error) {
 		err = row.Scan(&p.ID, &p.Invoice, &p.Attempt, &p.Status, &p.Amount.Amount, &p.Amount.Currency, &p.FailureCode,
-			&p.PaymentMethod, &p.PaymentIntentID, &p.CreatedAt)
+			&p.PaymentMethod, &p.PaymentIntentID, &p.CreatedAt, &p.Part, &p.Surplus)
 		p.CreatedAt = p.CreatedAt.UTC()
 		return p, err
 	})

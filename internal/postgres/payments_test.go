@@ -22,7 +22,7 @@ func TestPaymentsAreListedAsTheCommandLinePrintsThem(t *testing.T) {
 	require.JSONEq(t, `{"id": 1, "invoice": "acme/2026-10-01", "attempt": 1, "status": "failed",
 		"amount": {"amount": "20.00", "currency": "USD"}, "failure_code": "insufficient_funds",
 		"payment_method": "pm_first", "stripe_payment_intent_id": "pi_1", "created_at": "2026-11-02T00:00:00Z",
-		"refunds": [], "disputes": []}`, string(text))
+		"part": 1, "surplus": false, "refunds": [], "disputes": []}`, string(text))
 	_, err = f.Payments(f.ctx, "nobody")
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }

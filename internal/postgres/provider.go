@@ -14,8 +14,12 @@ import (
 // The keys under which the payment provider does a thing at most once. They are
 // made of what the thing is, never of a clock, a run or a try.
 
-func providerInvoiceKey(installation, org, period string, revision int) string {
-	return fmt.Sprintf("inv/%s/%s/%s/%d", installation, org, period, revision)
+func providerInvoiceKey(installation, org, period string, revision, part int) string {
+	key := fmt.Sprintf("inv/%s/%s/%s/%d", installation, org, period, revision)
+	if part > 1 {
+		key += fmt.Sprintf("/%d", part)
+	}
+	return key
 }
 
 func providerItemKey(installation, org, period string, revision, number int) string {
@@ -67,10 +71,11 @@ UPDATE invoices
 // made known to the provider; one that is known there already may stand anyhow.
 func lockProviderInvoice(ctx context.Context, tx pgx.Tx, invoice string) (p billing.ProviderInvoice, err error) {
 	const statement = `
-SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''), i.total, i.currency,
+SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
+       CASE WHEN i.parts > 1 THEN (SELECT p.amount FROM provider_items p WHERE p.invoice_id = i.id AND p.n = i.part) ELSE i.total END, i.currency,
        i.collection, i.net_days, i.period_start, i.period_end, i.period_id, i.revision, i.status, i.stripe_tried_at,
        coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL,
-       i.collection = 'charge_automatically' AND i.total >= o.card_ceiling IS TRUE
+       i.collection = 'charge_automatically' AND i.parts = 1 AND i.total >= o.card_ceiling IS TRUE, i.part, i.parts
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
@@ -82,7 +87,7 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
 	var triedAt *time.Time
 	err = tx.QueryRow(ctx, statement, invoice).Scan(&p.Invoice, &p.Number, &p.Organization, &p.Installation, &p.Customer,
 		&p.Total.Amount, &p.Total.Currency, &p.Collection, &p.NetDays, &p.PeriodStart, &p.PeriodEnd, &period, &revision, &status,
-		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused)
+		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused, &p.Part, &p.Parts)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, billing.NotFound("invoice %q does not exist", invoice)
@@ -92,7 +97,7 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
 		return p, billing.Conflict("invoice %q is %s and no business of the provider", invoice, status)
 	}
 	p.PeriodStart, p.PeriodEnd, p.TriedAt = p.PeriodStart.UTC(), p.PeriodEnd.UTC(), instant(triedAt)
-	p.IdempotencyKey = providerInvoiceKey(p.Installation, p.Organization, period, revision)
+	p.IdempotencyKey = providerInvoiceKey(p.Installation, p.Organization, period, revision, p.Part)
 	return p, nil
 }
 
@@ -132,7 +137,19 @@ UPDATE invoices
    SET stripe_invoice_id = @stripe_id
  WHERE id = @invoice AND coalesce(stripe_invoice_id, @stripe_id) = @stripe_id`
 	const recorded = `SELECT coalesce(stripe_invoice_id, '') FROM invoices WHERE id = $1`
+	const lock = `SELECT FROM invoices WHERE id = $1 FOR NO KEY UPDATE`
+	const earlier = `SELECT EXISTS (SELECT FROM provider_parts WHERE stripe_invoice_id = $1)`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lock, invoice); err != nil {
+			return err
+		}
+		var known bool // of a part before the one in hand: a call that outlived its own retry
+		if err := tx.QueryRow(ctx, earlier, stripeID).Scan(&known); err != nil {
+			return err
+		}
+		if known {
+			return billing.Conflict("%s is recorded as the provider's invoice of a part that is paid", stripeID)
+		}
 		tag, err := tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": invoice, "stripe_id": stripeID})
 		if isUniqueViolation(err) {
 			return billing.Conflict("%s is recorded as the provider's invoice of another one", stripeID)
@@ -207,7 +224,7 @@ func lockProviderItem(ctx context.Context, tx pgx.Tx, invoice string, number int
 	const statement = `
 SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text, coalesce(o.stripe_customer_id, ''),
        coalesce(i.stripe_invoice_id, ''), i.period_start, i.period_end, i.org_id, i.period_id, i.revision,
-       p.tried_at IS NOT NULL, coalesce(p.stripe_item_id, '')
+       p.tried_at IS NOT NULL, coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part
   FROM provider_items p
   JOIN invoices i ON i.id = p.invoice_id
   JOIN organizations o ON o.id = i.org_id
@@ -216,14 +233,17 @@ SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text
    FOR NO KEY UPDATE OF p`
 	var org, period string
 	var revision int
+	var otherPart bool
 	err = tx.QueryRow(ctx, statement, invoice, number).Scan(&item.Invoice, &item.Number, &item.Key, &item.Description,
 		&item.Amount.Amount, &item.Amount.Currency, &item.Installation, &item.Customer, &item.StripeInvoice,
-		&item.PeriodStart, &item.PeriodEnd, &org, &period, &revision, &item.Tried, &item.StripeID)
+		&item.PeriodStart, &item.PeriodEnd, &org, &period, &revision, &item.Tried, &item.StripeID, &otherPart)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return item, billing.NotFound("invoice %q has no item %d", invoice, number)
 	case err != nil:
 		return item, err
+	case otherPart:
+		return item, billing.Conflict("invoice %q: part %d is not the one that is being collected", invoice, number)
 	case item.StripeInvoice == "":
 		return item, billing.Conflict("invoice %q is not at the provider yet", invoice)
 	}
@@ -284,7 +304,7 @@ UPDATE invoices
 		if err := tx.QueryRow(ctx, corrected, invoice).Scan(&started); err != nil {
 			return err
 		}
-		if started {
+		if started || c.Part > 1 {
 			if err := nudge(ctx, tx, c.Org, "collect/"+invoice); err != nil {
 				return err
 			}

@@ -64,7 +64,7 @@ func (s *Store) release(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice
 
 func readReleases(ctx context.Context, tx pgx.Tx, invoiceID string) ([]billing.Release, error) {
 	const statement = `
-SELECT actor, total, bank_transfer
+SELECT actor, total, bank_transfer, split
   FROM invoice_releases
  WHERE invoice_id = $1
  ORDER BY audit_entry`
@@ -77,10 +77,11 @@ SELECT actor, total, bank_transfer
 }
 
 // releaseRequest is what the audit entry of a release says beside who and why:
-// the total that the person saw, and whether it is to be paid by bank transfer.
+// the total that the person saw, and how it is to be paid if it is too large.
 type releaseRequest struct {
 	Total        decimal.Decimal `json:"total"`
 	BankTransfer bool            `json:"bank_transfer"`
+	Split        bool            `json:"split,omitempty"`
 }
 
 const releaseAction = "invoices.release"
@@ -89,7 +90,7 @@ const releaseAction = "invoices.release"
 // and writes the request to the audit trail. The invoice's workflow is told the
 // entry's number only, and has it carried out by ReleaseInvoice. Where the same
 // person released the same already, nothing is written and the entry is 0.
-func (s *Store) RequestRelease(ctx context.Context, invoiceID string, bankTransfer bool, by By) (entry int64, err error) {
+func (s *Store) RequestRelease(ctx context.Context, invoiceID string, way billing.ReleaseWay, by By) (entry int64, err error) {
 	orgID, periodID, revision, err := billing.ParseInvoiceID(invoiceID)
 	if err != nil {
 		return 0, err
@@ -110,22 +111,29 @@ func (s *Store) RequestRelease(ctx context.Context, invoiceID string, bankTransf
 		switch {
 		case len(holds.Faults) > 0:
 			return billing.Conflict("invoice %q cannot be released: %s", invoiceID, holds.Faults[0])
-		case holds.Oversize != "" && !bankTransfer:
-			return billing.Conflict("invoice %q cannot be charged: %s; accepted: --bank-transfer, to send it and have it paid by transfer",
-				invoiceID, holds.Oversize)
-		case bankTransfer && org.Email == "":
+		case holds.Oversize != "" && way == billing.ReleaseAsIs:
+			return billing.Conflict("invoice %q cannot be charged: %s; accepted: --bank-transfer, to send it and have it paid by transfer, "+
+				"or --split, to charge it in %d parts", invoiceID, holds.Oversize, len(billing.Split(invoice.Total)))
+		case way == billing.ReleaseSplit && holds.Oversize == "":
+			return billing.Conflict("invoice %q over %s can be charged at once: release it without --split", invoiceID, invoice.Total)
+		case way == billing.ReleaseSplit && org.Collection == billing.SendInvoice:
+			return billing.Conflict("invoice %q is sent, and nothing charged: organization %q pays by transfer; release it with --bank-transfer", invoiceID, orgID)
+		case way == billing.ReleaseByBankTransfer && org.Email == "":
 			return billing.Conflict("invoice %q cannot be sent: organization %q has no email", invoiceID, orgID)
+		}
+		asked := releaseRequest{
+			Total: invoice.Total.Amount, BankTransfer: way == billing.ReleaseByBankTransfer, Split: way == billing.ReleaseSplit,
 		}
 		given, err := readReleases(ctx, tx, invoiceID)
 		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(given, func(r billing.Release) bool {
-			return r.Actor == by.Actor && r.Total.Equal(invoice.Total.Amount) && r.BankTransfer == bankTransfer
+			return r.Actor == by.Actor && r.Total.Equal(asked.Total) && r.BankTransfer == asked.BankTransfer && r.Split == asked.Split
 		}) {
 			return nil
 		}
-		entry, err = audit(ctx, tx, orgID, by, releaseAction, invoiceID, nil, releaseRequest{invoice.Total.Amount, bankTransfer})
+		entry, err = audit(ctx, tx, orgID, by, releaseAction, invoiceID, nil, asked)
 		return err
 	})
 	return entry, wrap("release invoice "+invoiceID, err)
@@ -154,8 +162,8 @@ func (s *Store) ReleaseInvoice(ctx context.Context, orgID, periodID string, revi
 	id := billing.InvoiceID(orgID, periodID, revision)
 	const requested = `SELECT actor, after FROM audit_log WHERE id = $1 AND org_id = $2 AND action = $3 AND subject = $4`
 	const insert = `
-INSERT INTO invoice_releases (audit_entry, org_id, invoice_id, actor, total, bank_transfer, released_at)
-VALUES (@entry, @org, @invoice, @actor, @total, @bank_transfer, @now)
+INSERT INTO invoice_releases (audit_entry, org_id, invoice_id, actor, total, bank_transfer, split, released_at)
+VALUES (@entry, @org, @invoice, @actor, @total, @bank_transfer, @split, @now)
     ON CONFLICT (audit_entry) DO NOTHING`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
@@ -180,7 +188,7 @@ VALUES (@entry, @org, @invoice, @actor, @total, @bank_transfer, @now)
 		}
 		tag, err := tx.Exec(ctx, insert, pgx.NamedArgs{
 			"entry": auditEntry, "org": orgID, "invoice": id, "actor": actor, "total": request.Total,
-			"bank_transfer": request.BankTransfer, "now": org.Now,
+			"bank_transfer": request.BankTransfer, "split": request.Split, "now": org.Now,
 		})
 		if err != nil || tag.RowsAffected() == 0 {
 			return err

@@ -41,7 +41,16 @@ func (f *fixture) tryNovember() billing.Issued {
 // activity, which may run more than once.
 func (f *fixture) release(invoice string, bankTransfer bool, by postgres.By) {
 	f.t.Helper()
-	entry, err := f.RequestRelease(f.ctx, invoice, bankTransfer, by)
+	way := billing.ReleaseAsIs
+	if bankTransfer {
+		way = billing.ReleaseByBankTransfer
+	}
+	f.releaseBy(invoice, way, by)
+}
+
+func (f *fixture) releaseBy(invoice string, way billing.ReleaseWay, by postgres.By) {
+	f.t.Helper()
+	entry, err := f.RequestRelease(f.ctx, invoice, way, by)
 	require.NoError(f.t, err)
 	org, period, revision, err := billing.ParseInvoiceID(invoice)
 	require.NoError(f.t, err)
@@ -71,7 +80,7 @@ func TestO08_APriceTypedTooHighParksTheInvoiceUntilSomebodyReleasesIt(t *testing
 	issued = f.tryNovember()
 	require.Equal(t, billing.StatusOpen, issued.Status)
 	require.Equal(t, "1001.00 USD", issued.Total.String())
-	_, err = f.RequestRelease(f.ctx, novemberInvoice, false, ann)
+	_, err = f.RequestRelease(f.ctx, novemberInvoice, billing.ReleaseAsIs, ann)
 	require.ErrorContains(t, err, "is issued: there is nothing to release")
 	f.clean()
 }
@@ -110,7 +119,7 @@ func TestAboveASetTotalTwoPeopleMustRelease(t *testing.T) {
 	require.Contains(t, f.tryNovember().Reason, "two people look at it")
 	f.release(novemberInvoice, false, ann)
 	written := f.count("audit_log")
-	again, err := f.RequestRelease(f.ctx, novemberInvoice, false, ann)
+	again, err := f.RequestRelease(f.ctx, novemberInvoice, billing.ReleaseAsIs, ann)
 	require.NoError(t, err)
 	require.Zero(t, again, "the same person's second one is none")
 	require.Equal(t, written, f.count("audit_log"))
@@ -139,7 +148,7 @@ func TestAnInvoiceThatIsToBeApprovedWaitsForIt(t *testing.T) {
 	f := newFixture(t, func(o *billing.Organization) { o.Approval = true })
 	f.seat("u1", "chat", false)
 	f.endOctober()
-	_, err := f.RequestRelease(f.ctx, octoberInvoice, false, ann)
+	_, err := f.RequestRelease(f.ctx, octoberInvoice, billing.ReleaseAsIs, ann)
 	require.ErrorContains(t, err, "is not parked", "not before its draft window is over")
 	issued := f.issueOctober()
 	require.Equal(t, billing.StatusParked, issued.Status)
@@ -158,7 +167,7 @@ func TestS17_AnAmountTooLargeToChargeIsReleasedAsABankTransferAndNeverCharged(t 
 	f.store(use("a", "u1", october, 200_000_000_000), use("b", "u1", october, 1_000_000))
 	f.endOctober()
 	require.Contains(t, f.issueOctober().Reason, "starter invoices release acme/2026-10-01 --bank-transfer")
-	_, err := f.RequestRelease(f.ctx, octoberInvoice, false, ann)
+	_, err := f.RequestRelease(f.ctx, octoberInvoice, billing.ReleaseAsIs, ann)
 	require.ErrorContains(t, err, "accepted: --bank-transfer")
 	f.release(octoberInvoice, true, ann)
 	issued := f.issueOctober()
@@ -183,7 +192,7 @@ func TestABankTransferNeedsAnAddress(t *testing.T) {
 	f.store(use("a", "u1", october, 200_000_000_000), use("b", "u1", october, 1_000_000))
 	f.endOctober()
 	f.issueOctober()
-	_, err := f.RequestRelease(f.ctx, octoberInvoice, true, ann)
+	_, err := f.RequestRelease(f.ctx, octoberInvoice, billing.ReleaseByBankTransfer, ann)
 	require.ErrorContains(t, err, "has no email")
 }
 
@@ -195,7 +204,7 @@ func TestWhatHasNoPriceCannotBeReleased(t *testing.T) {
 	f.store(unpriced)
 	f.endOctober()
 	f.issueOctober()
-	_, err := f.RequestRelease(f.ctx, octoberInvoice, false, ann)
+	_, err := f.RequestRelease(f.ctx, octoberInvoice, billing.ReleaseAsIs, ann)
 	require.ErrorIs(t, err, billing.ErrConflict)
 	require.ErrorContains(t, err, "cannot be released: 1 events of the period have no price")
 }

@@ -65,7 +65,8 @@ SELECT p.closed_at IS NOT NULL, p.revision,
 		return billing.Conflict("invoice %q is void, and its period is billed by revision %d", c.ID, current)
 	case repriced:
 		return billing.Conflict("invoice %q cannot be voided: prices of its usage were corrected after it was issued, "+
-			"and its period would be billed by the old ones; credit it with starter invoices credit", c.ID)
+			"and its period would be billed by the old ones; credit what was wrong instead, which is taken off what is due, "+
+			"or goes onto the next invoices once it is paid: starter invoices credit %s --amount AMOUNT --reason WHY", c.ID, c.ID)
 	}
 	return nil
 }

@@ -118,26 +118,37 @@ SELECT @id, @status, @invoice, @intent, @amount, left(@reason, 200), @respond_by
 }
 
 // bookReturn brings the ledger to where a refund or dispute stands: what it took
-// has left cash, and what came back has not.
+// has left cash, and what came back has not. What goes back of an invoice is first
+// what belongs to nothing, whichever of its payments it is taken from.
 func (c *collecting) bookReturn(ctx context.Context, to account, kind bookingKind, id string, amount decimal.Decimal, taken bool) error {
 	const booked = `
-SELECT coalesce(sum(e.amount), 0), count(DISTINCT t.id)
+SELECT coalesce(sum(e.amount) FILTER (WHERE e.account = @to), 0), coalesce(sum(e.amount) FILTER (WHERE e.account = 'unapplied'), 0),
+       count(DISTINCT t.id),
+       (SELECT coalesce(-sum(amount), 0) FROM ledger_entries WHERE invoice_id = @invoice AND account = 'unapplied')
   FROM ledger_transactions t
-  JOIN ledger_entries e ON e.transaction_id = t.id AND e.account = $2
- WHERE t.kind = $1 AND t.org_id = $3 AND starts_with(t.reference, $4)`
-	var before decimal.Decimal
+  JOIN ledger_entries e ON e.transaction_id = t.id
+ WHERE t.kind = @kind AND t.org_id = @org AND starts_with(t.reference, @reference)`
+	var before, beforeUnapplied, unowned decimal.Decimal
 	var times int
 	reference := id + "/"
-	if err := c.tx.QueryRow(ctx, booked, kind, to, c.Org, reference).Scan(&before, &times); err != nil {
+	args := pgx.NamedArgs{"kind": kind, "to": to, "org": c.Org, "reference": reference, "invoice": c.ID}
+	if err := c.tx.QueryRow(ctx, booked, args).Scan(&before, &beforeUnapplied, &times, &unowned); err != nil {
 		return wrap("read what is booked of "+id, err)
 	}
-	want := decimal.Zero
-	if taken {
-		want = amount
-	}
 	b := c.booking(kind, fmt.Sprintf("%s%d", reference, times+1))
-	b.debit(to, c.ID, want.Sub(before))
-	b.credit(cash, c.ID, want.Sub(before))
+	move := func(into account, amount decimal.Decimal) {
+		b.debit(into, c.ID, amount)
+		b.credit(cash, c.ID, amount)
+	}
+	if !taken {
+		move(to, before.Neg())
+		move(unapplied, beforeUnapplied.Neg())
+		return b.post(ctx, c.tx)
+	}
+	rest := amount.Sub(before).Sub(beforeUnapplied)
+	first := decimal.Max(decimal.Zero, decimal.Min(rest, unowned))
+	move(unapplied, first)
+	move(to, rest.Sub(first))
 	return b.post(ctx, c.tx)
 }
 

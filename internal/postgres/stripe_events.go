@@ -81,11 +81,11 @@ VALUES (@id, @type, @object, @customer, @stripe_invoice, @intent, @invoice, @cre
 // an invoice if it is recorded as its payment.
 func matchStripeEvent(ctx context.Context, tx pgx.Tx, event StripeEvent) (invoice *string, org, outcome string, err error) {
 	const statement = `
-SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''), i.stripe_finalized_at IS NOT NULL,
-       i.status IN ('open', 'past_due', 'written_off')
+SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''), i.stripe_finalized_at IS NOT NULL OR i.part > 1,
+       i.status IN ('open', 'past_due', 'written_off') AND i.stripe_invoice_id = @stripe_invoice
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
- WHERE i.stripe_invoice_id = @stripe_invoice
+ WHERE i.id = (SELECT v.invoice_id FROM provider_invoices v WHERE v.stripe_invoice_id = @stripe_invoice)
     OR @of_return AND @stripe_invoice = ''
        AND i.id = (SELECT p.invoice_id FROM payments p
                     WHERE p.stripe_payment_intent_id = @intent AND p.stripe_payment_intent_id <> '' LIMIT 1)

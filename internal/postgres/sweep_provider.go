@@ -89,7 +89,7 @@ VALUES (@id, '` + typeLook + `', @stripe_invoice, @customer, @stripe_invoice, @i
 // isOrphan tells of a row of provider_orphans that it is still one: not known
 // here since, and there when the list was last read.
 const isOrphan = `
-       NOT EXISTS (SELECT FROM invoices i WHERE i.stripe_invoice_id = o.stripe_invoice_id)
+       NOT EXISTS (SELECT FROM provider_invoices v WHERE v.stripe_invoice_id = o.stripe_invoice_id)
    AND o.seen_at >= coalesce((SELECT swept_to FROM provider_sweeps WHERE list = 'invoices'), '-infinity')`
 
 // RecordMarks holds invoices found at the provider under our mark against ours.
@@ -100,7 +100,7 @@ func (s *Store) RecordMarks(ctx context.Context, marks []billing.ProviderMark) (
 	const keep = `
 INSERT INTO provider_orphans (stripe_invoice_id, org_id, invoice_id, status, made_at)
 SELECT @id, left(@org, 200), left(@invoice, 300), @status, @made_at
- WHERE NOT EXISTS (SELECT FROM invoices WHERE stripe_invoice_id = @id)
+ WHERE NOT EXISTS (SELECT FROM provider_invoices WHERE stripe_invoice_id = @id)
     ON CONFLICT (stripe_invoice_id) DO UPDATE SET status = excluded.status, seen_at = now()
 RETURNING found_at = seen_at`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {

@@ -279,7 +279,7 @@ SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' T
                ('invoice_line_members_are_final'), ('audit_log_is_final'), ('invoices_stay'), ('invoice_lines_stay'),
                ('invoice_line_members_stay'), ('invoice_line_members_hang_under_a_line'), ('invoice_releases_are_final'),
                ('invoices_move_forward'), ('invoice_corrections_are_final'), ('ledger_transactions_are_final'), ('ledger_entries_are_final'),
-               ('provider_settlements_are_final'), ('refunds_are_final'), ('disputes_are_final'),
+               ('provider_settlements_are_final'), ('provider_parts_are_final'), ('refunds_are_final'), ('disputes_are_final'),
                ('ledger_transactions_balance'), ('ledger_entries_balance')) AS guard (trigger_name)
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')

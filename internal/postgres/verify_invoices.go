@@ -12,6 +12,7 @@ func invoiceChecks() []check {
 		{"largest_charge", nothingIsChargedBeyondTheLargest},
 		{"carried_forward", carriedOnce},
 		{"provider_items", itemsAddUpToTheTotal},
+		{"provider_parts", partsArePaidInTurn},
 	}
 }
 
@@ -107,16 +108,47 @@ SELECT i.id || ' item ' || p.n, trim_scale(round(p.amount, @charge_digits::int))
  WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND p.amount <> round(p.amount, @charge_digits::int)
  ORDER BY 1`
 
-// I33 and S17: what is more than the provider charges at once is paid by transfer.
+// I33 and S17: what is more than the provider charges at once is paid by transfer,
+// or in parts.
 const nothingIsChargedBeyondTheLargest = `
-SELECT id, 'at most ' || trim_scale(@largest_charge::numeric) || ', or send_invoice', trim_scale(total) || ' by ' || collection
-  FROM invoices
- WHERE org_id = @org
-   AND (@period = '' OR period_id = @period)
-   AND status <> 'void'
-   AND total > @largest_charge::numeric
+WITH asked AS (
+    SELECT i.*, CASE WHEN i.parts > 1 THEN (SELECT max(p.amount) FROM provider_items p WHERE p.invoice_id = i.id) ELSE i.total END AS at_once
+      FROM invoices i
+     WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+)
+SELECT id, 'at most ' || trim_scale(@largest_charge::numeric) || ', or send_invoice', trim_scale(at_once) || ' by ' || collection
+  FROM asked
+ WHERE status <> 'void'
+   AND at_once > @largest_charge::numeric
    AND collection <> 'send_invoice'
  ORDER BY id`
+
+// S17: an invoice in parts has one item for each, and what was paid for the parts
+// before the one in hand is what they ask for.
+const partsArePaidInTurn = `
+WITH part AS (
+    SELECT i.id, i.part AS in_hand, i.parts, p.n, p.amount, v.stripe_invoice_id,
+           (SELECT coalesce(sum(y.amount - y.received_before), 0) FROM payments y
+             WHERE y.invoice_id = i.id AND y.part = p.n AND y.status = 'succeeded' AND NOT y.surplus)
+           + (SELECT coalesce(sum(s.amount), 0) FROM provider_settlements s WHERE s.invoice_id = i.id AND s.part = p.n) AS paid
+      FROM invoices i
+      LEFT JOIN provider_items p ON p.invoice_id = i.id
+      LEFT JOIN provider_invoices v ON v.invoice_id = i.id AND v.part = p.n
+     WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND i.parts > 1
+)
+SELECT id, parts || ' items', count(n) || ' items'
+  FROM part
+ GROUP BY id, parts
+HAVING count(n) <> parts
+ UNION ALL
+SELECT id || ' part ' || n, CASE WHEN n < in_hand THEN '' WHEN n > in_hand THEN 'none of ' ELSE 'at most ' END || trim_scale(amount), trim_scale(paid)::text
+  FROM part
+ WHERE CASE WHEN n < in_hand THEN paid <> amount WHEN n > in_hand THEN paid > 0 ELSE paid > amount END
+ UNION ALL
+SELECT id || ' part ' || n, CASE WHEN n < in_hand THEN 'known at the provider' ELSE 'not at the provider yet' END, coalesce(stripe_invoice_id, 'not known')
+  FROM part
+ WHERE n <> in_hand AND (n < in_hand) <> (stripe_invoice_id IS NOT NULL)
+ ORDER BY 1`
 
 // What is carried stands on exactly one later live invoice, with its amount; and
 // what a live invoice has carried forward was carried into it.

@@ -35,10 +35,14 @@ SELECT concat_ws(' ', 'transaction', id, kind, reference), '0 in 2 entries or mo
 
 // booked is what stands in the ledger for each invoice, by account; the invoice
 // is ” for what is of none.
+//
+// What went back of money that belonged to nothing is told as returned.
 const booked = `
 WITH booked AS (
-    SELECT coalesce(e.invoice_id, '') AS id, e.account, sum(e.amount) AS amount
+    SELECT coalesce(e.invoice_id, '') AS id,
+           CASE WHEN e.account = 'unapplied' AND t.kind IN ('refund', 'dispute') THEN 'returned' ELSE e.account END AS account, sum(e.amount) AS amount
       FROM ledger_entries e
+      JOIN ledger_transactions t ON t.id = e.transaction_id
      WHERE e.org_id = @org
      GROUP BY 1, 2
 ), issued AS (
@@ -64,7 +68,7 @@ const cashIsWhatCameIn = booked + `, expected AS (
       LEFT JOIN payments p ON p.invoice_id = i.id AND p.status = 'succeeded'
      GROUP BY i.id, i.amount_settled
 ), actual AS (
-    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('cash', 'settlements', 'refunds', 'disputes') GROUP BY id
+    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('cash', 'settlements', 'refunds', 'disputes', 'returned') GROUP BY id
 )` + differingSums
 
 // I24: what went back of payments is what refunds took and have not returned, and
@@ -85,7 +89,7 @@ const returnsAreWhatWentBack = booked + `, refunded AS (
             SELECT invoice_id, amount FROM disputed WHERE status <> 'won' AND status !~ '^warning_') x ON x.invoice_id = i.id
      GROUP BY i.id
 ), actual AS (
-    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('refunds', 'disputes') GROUP BY id
+    SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('refunds', 'disputes', 'returned') GROUP BY id
 )` + differingSums
 
 // I26: what is receivable is what remains of the open invoices, and what is

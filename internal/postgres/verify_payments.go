@@ -4,6 +4,7 @@ package postgres
 func paymentChecks() []check {
 	return []check{
 		{"payments_sum", paymentsStayWithinTheTotal},
+		{"payments_to_refund", nothingIsToBeRefunded},
 		{"paid_settled", paidIsCollected},
 		{"payment_attempts", attemptsAreNumbered},
 		{"payment_in_flight", nothingMovesOnceSettled},
@@ -15,10 +16,20 @@ func paymentChecks() []check {
 // collected is what came in for each invoice: by payments of ours, and otherwise.
 const collected = `
 WITH collected AS (
-    SELECT i.*, coalesce((SELECT sum(p.amount) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded'), 0) AS payments
+    SELECT i.*, coalesce((SELECT sum(p.amount) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded' AND NOT p.surplus), 0) AS payments
       FROM invoices i
      WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
 )`
+
+// I17, S21: nothing came in that belongs to nothing and was not refunded.
+const nothingIsToBeRefunded = `
+SELECT i.id, 'nothing to refund', trim_scale(-sum(e.amount)) || ' ' || i.currency || ' to refund at the provider'
+  FROM invoices i
+  JOIN ledger_entries e ON e.invoice_id = i.id AND e.account = 'unapplied'
+ WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
+ GROUP BY i.id, i.currency
+HAVING sum(e.amount) <> 0
+ ORDER BY i.id`
 
 // I17: no more came in than was asked for, less what was credited.
 const paymentsStayWithinTheTotal = collected + `
@@ -83,12 +94,15 @@ WITH standing AS (
       FROM refunds r
      ORDER BY r.stripe_refund_id, r.id DESC
 )
-SELECT i.id, 'at most ' || trim_scale(i.amount_paid), trim_scale(sum(s.amount))::text
+SELECT i.id, 'at most ' || trim_scale(i.amount_paid + x.surplus), trim_scale(sum(s.amount))::text
   FROM standing s
   JOIN invoices i ON i.id = s.invoice_id
+ CROSS JOIN LATERAL (SELECT coalesce(sum(p.amount), 0) AS surplus
+                       FROM payments p
+                      WHERE p.invoice_id = i.id AND p.status = 'succeeded' AND p.surplus) x
  WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND s.status IN ('pending', 'requires_action', 'succeeded')
- GROUP BY i.id, i.amount_paid
-HAVING sum(s.amount) > i.amount_paid
+ GROUP BY i.id, i.amount_paid, x.surplus
+HAVING sum(s.amount) > i.amount_paid + x.surplus
  ORDER BY i.id`
 
 // R78: an invoice suspends its organisation only while it is to be paid.

@@ -15,6 +15,8 @@ import (
 // publishedInvoice is an invoice as the provider ought to know it.
 type publishedInvoice struct {
 	ID        string
+	Part      string // " part 2" of one that is split; "" = the invoice
+	InHand    bool   // of a split one: the part that is being collected; the others are paid
 	Org       string
 	StripeID  string
 	Status    billing.InvoiceStatus
@@ -23,7 +25,11 @@ type publishedInvoice struct {
 	Payments  int             // that succeeded
 	Cash      decimal.Decimal // that the ledger has of it
 	Remaining decimal.Decimal // that the ledger still has to come in
-	InFlight  bool            // an attempt is under way: what it comes to is open
+	// Payments of what was paid already. They are of a payment of their own at the
+	// provider, but where the invoice was paid otherwise before.
+	SurplusIntents []string
+	Surplus        []decimal.Decimal
+	InFlight       bool // an attempt is under way: what it comes to is open
 }
 
 // VerifyProvider holds every invoice that the provider was told of against what
@@ -42,7 +48,7 @@ func (s *Store) VerifyProvider(ctx context.Context, org string, fetch func(ctx c
 			return nil, err
 		}
 		if len(found) > 0 { // it may have moved between the two readings
-			if found, err = s.compareAgain(ctx, invoice.ID, fetch); err != nil {
+			if found, err = s.compareAgain(ctx, invoice, fetch); err != nil {
 				return nil, err
 			}
 		}
@@ -51,34 +57,52 @@ func (s *Store) VerifyProvider(ctx context.Context, org string, fetch func(ctx c
 	return differences, nil
 }
 
-func (s *Store) compareAgain(ctx context.Context, invoice string, fetch func(context.Context, string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
-	again, err := s.publishedInvoices(ctx, "", invoice)
-	if err != nil || len(again) == 0 {
+func (s *Store) compareAgain(ctx context.Context, invoice publishedInvoice, fetch func(context.Context, string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
+	again, err := s.publishedInvoices(ctx, "", invoice.ID)
+	if err != nil {
 		return nil, err
 	}
-	return compareWithProvider(ctx, again[0], fetch)
+	for _, now := range again {
+		if now.Part == invoice.Part {
+			return compareWithProvider(ctx, now, fetch)
+		}
+	}
+	return nil, nil
 }
 
 // publishedInvoices lists the invoices that the provider was told of, all or one,
 // and those that it should have been told of and that went on without it.
 func (s *Store) publishedInvoices(ctx context.Context, org, invoice string) ([]publishedInvoice, error) {
 	const statement = `
-SELECT i.id, i.org_id, coalesce(i.stripe_invoice_id, ''), i.status, i.stripe_finalized_at IS NOT NULL, i.total, i.currency,
-       (SELECT count(*) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded'),
-       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account IN ('cash', 'refunds', 'disputes')),
-       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'receivable'),
-       EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id AND p.status IN ('unknown', 'processing'))
+SELECT i.id, CASE WHEN i.parts > 1 THEN ' part ' || coalesce(v.part, i.part) ELSE '' END, coalesce(v.in_hand, true), i.org_id, coalesce(v.stripe_invoice_id, ''),
+       i.status, i.stripe_finalized_at IS NOT NULL, CASE WHEN i.parts > 1 THEN t.amount ELSE i.total END, i.currency,
+       (SELECT count(*) FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND NOT p.surplus),
+       CASE WHEN i.parts > 1
+            THEN (SELECT coalesce(sum(p.amount), 0) FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND NOT p.surplus)
+            ELSE (SELECT coalesce(sum(e.amount), 0)
+                    FROM ledger_entries e
+                    JOIN ledger_transactions x ON x.id = e.transaction_id
+                   WHERE e.invoice_id = i.id
+                     AND (e.account IN ('cash', 'refunds', 'disputes') OR e.account = 'unapplied' AND x.kind IN ('refund', 'dispute')))
+                 - (SELECT coalesce(sum(p.amount), 0) FROM payments p WHERE p.invoice_id = i.id AND p.status = 'succeeded' AND p.surplus) END,
+       ARRAY(SELECT p.stripe_payment_intent_id FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND p.surplus ORDER BY p.attempt),
+       ARRAY(SELECT p.amount FROM payments p WHERE p.invoice_id = i.id AND p.part = v.part AND p.status = 'succeeded' AND p.surplus ORDER BY p.attempt),
+       (SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e WHERE e.invoice_id = i.id AND e.account = 'receivable')
+       - CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END,
+       coalesce(v.in_hand, true) AND EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id AND p.status IN ('unknown', 'processing'))
   FROM invoices i
+  LEFT JOIN provider_invoices v ON v.invoice_id = i.id
+  LEFT JOIN provider_items t ON t.invoice_id = i.id AND t.n = v.part AND i.parts > 1
  WHERE (@org = '' OR i.org_id = @org)
    AND (@invoice = '' OR i.id = @invoice)
-   AND (i.stripe_invoice_id IS NOT NULL OR EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id))
- ORDER BY i.id`
+   AND (v.stripe_invoice_id IS NOT NULL OR EXISTS (SELECT FROM payments p WHERE p.invoice_id = i.id))
+ ORDER BY i.id, v.part`
 	rows, err := s.pool.Query(ctx, statement, pgx.NamedArgs{"org": org, "invoice": invoice})
 	if err != nil {
 		return nil, wrap("list the published invoices", err)
 	}
 	invoices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i publishedInvoice, err error) {
-		err = row.Scan(&i.ID, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.Cash, &i.Remaining, &i.InFlight)
+		err = row.Scan(&i.ID, &i.Part, &i.InHand, &i.Org, &i.StripeID, &i.Status, &i.Finalized, &i.Total.Amount, &i.Total.Currency, &i.Payments, &i.Cash, &i.SurplusIntents, &i.Surplus, &i.Remaining, &i.InFlight)
 		return i, err
 	})
 	return invoices, wrap("list the published invoices", err)
@@ -88,7 +112,7 @@ SELECT i.id, i.org_id, coalesce(i.stripe_invoice_id, ''), i.status, i.stripe_fin
 // I24, I30).
 func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(context.Context, string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
 	differ := func(name, expected, actual string) Difference {
-		return Difference{Check: name, Organization: ours.Org, Subject: ours.ID, Expected: expected, Actual: actual}
+		return Difference{Check: name, Organization: ours.Org, Subject: ours.ID + ours.Part, Expected: expected, Actual: actual}
 	}
 	if ours.StripeID == "" {
 		return []Difference{differ("provider_invoice", "an invoice at the provider", "none, and payments")}, nil
@@ -102,6 +126,11 @@ func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(
 	}
 	if err != nil {
 		return nil, wrap("look at "+ours.StripeID+" of "+ours.ID, err)
+	}
+	for n, intent := range ours.SurplusIntents {
+		if intent == theirs.PaymentIntentID {
+			ours.Payments, ours.Cash = ours.Payments+1, ours.Cash.Add(ours.Surplus[n])
+		}
 	}
 	var found []Difference
 	if theirs.Total.Currency != ours.Total.Currency || !theirs.Total.Amount.Equal(ours.Total.Amount) {
@@ -131,6 +160,8 @@ func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(
 // first.
 func providerStatuses(ours publishedInvoice) []string {
 	switch {
+	case !ours.InHand: // the parts before the one in hand
+		return []string{providerPaid}
 	case ours.Status == billing.StatusPaid, ours.Status == billing.StatusSettled:
 		return []string{providerPaid}
 	case ours.Status == billing.StatusVoid:

@@ -11,7 +11,8 @@ import (
 )
 
 // writeInvoice closes the period and writes its invoice, lines, member parts and
-// the items that the provider is to get; it returns how many those are. The
+// the items that the provider is to get; it returns how many those are, of an
+// invoice that is split for its first part. The
 // number is drawn last: numbers have no gaps, and the row that gives them is
 // held for as short a time as can be. The usage lines come without their members'
 // parts, which are dealt out as they are written.
@@ -55,12 +56,18 @@ UPDATE invoices
 
 func copyProviderItems(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice) (int, error) {
 	items := billing.ProviderItems(invoice.Lines)
+	if len(invoice.Parts) > 1 {
+		items = billing.PartItems(invoice)
+	}
 	rows := make([][]any, len(items))
 	for i, item := range items {
 		rows[i] = []any{invoice.ID, item.Number, item.Key, item.Description, item.Amount.Amount}
 	}
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"provider_items"},
 		[]string{"invoice_id", "n", "key", "description", "amount"}, pgx.CopyFromRows(rows))
+	if len(invoice.Parts) > 1 {
+		return 1, wrap("write the provider's parts", err)
+	}
 	return len(items), wrap("write the provider's items", err)
 }
 
@@ -74,14 +81,18 @@ func insertInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, inv
 	invoice.ContentHash = lines.Sum(invoice)
 	const statement = `
 INSERT INTO invoices (id, org_id, period_id, revision, number, status, currency, subtotal, discount, total,
-                      period_start, period_end, finalized_at, due_at, collection, net_days, content_hash)
+                      period_start, period_end, finalized_at, due_at, collection, net_days, content_hash, parts, collection_reason)
 VALUES (@id, @org, @period, @revision, @number, @status, @currency, @subtotal, @discount, @total,
-        @start, @end, @now, @due_at, @collection, @net_days, @content_hash)`
+        @start, @end, @now, @due_at, @collection, @net_days, @content_hash, @parts, @reason)`
 	args := pgx.NamedArgs{
 		"id": invoice.ID, "org": org.ID, "period": invoice.PeriodID, "revision": invoice.Revision, "number": invoice.Number,
 		"status": invoice.Status, "currency": invoice.Currency, "subtotal": invoice.Subtotal.Amount, "discount": invoice.Discount.Amount, "total": invoice.Total.Amount,
 		"start": invoice.PeriodStart, "end": invoice.PeriodEnd, "now": org.Now, "due_at": nil,
 		"collection": org.Collection, "net_days": org.NetDays, "content_hash": invoice.ContentHash,
+		"parts": max(len(invoice.Parts), 1), "reason": "",
+	}
+	if len(invoice.Parts) > 1 {
+		args["reason"] = fmt.Sprintf("released to be charged in %d parts", len(invoice.Parts))
 	}
 	if invoice.Status == billing.StatusOpen {
 		args["due_at"] = dueAt(org)

@@ -170,6 +170,7 @@ const (
 	metaInstallation = "arrears_installation"
 	metaOrganization = "arrears_organization"
 	metaInvoice      = "arrears_invoice"
+	metaPart         = "arrears_part"
 	metaLine         = "arrears_line"
 	metaCorrection   = "arrears_correction"
 )

@@ -2,6 +2,8 @@ package stripe
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ func (g *Gateway) CreateInvoice(ctx context.Context, inv billing.ProviderInvoice
 			Params:                      params,
 			Customer:                    sdk.String(inv.Customer),
 			Currency:                    currency(inv.Total),
-			Description:                 sdk.String("Invoice " + inv.Number),
+			Description:                 sdk.String(describe(inv)),
 			AutoAdvance:                 sdk.Bool(false),
 			CollectionMethod:            sdk.String(inv.Collection),
 			PendingInvoiceItemsBehavior: sdk.String("exclude"),
@@ -37,10 +39,23 @@ func (g *Gateway) CreateInvoice(ctx context.Context, inv billing.ProviderInvoice
 
 func currency(m billing.Money) *string { return sdk.String(strings.ToLower(string(m.Currency))) }
 
+func describe(inv billing.ProviderInvoice) string {
+	if inv.Parts > 1 {
+		return fmt.Sprintf("Invoice %s, part %d of %d", inv.Number, inv.Part, inv.Parts)
+	}
+	return "Invoice " + inv.Number
+}
+
+// invoiceMetadata is the mark by which an invoice of ours is found again, each
+// part of one that is split by itself.
 func invoiceMetadata(inv billing.ProviderInvoice) map[string]string {
-	return map[string]string{
+	metadata := map[string]string{
 		metaInstallation: inv.Installation, metaOrganization: inv.Organization, metaInvoice: inv.Invoice,
 	}
+	if inv.Parts > 1 {
+		metadata[metaPart] = strconv.Itoa(inv.Part)
+	}
+	return metadata
 }
 
 // FindInvoice looks through the customer's invoices for ours. It lists and never
