@@ -22,7 +22,8 @@ func boundIdling(config *pgxpool.Config) {
 }
 
 // Holder is a session that stands still in a transaction, and may hold what others
-// wait for. It may be anybody's.
+// wait for. It may be anybody's; those of other users are seen by a role with
+// pg_read_all_stats only.
 type Holder struct {
 	PID         uint32
 	Application string
