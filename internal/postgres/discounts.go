@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
@@ -61,4 +62,26 @@ func readDiscounts(ctx context.Context, q querier, org string) (map[string]decim
 		return nil
 	})
 	return discounts, wrap("read the discounts", err)
+}
+
+// discountOf returns by which discount, in percent, a period is billed that is
+// not closed: the organisation's. One that is billed anew keeps the discount that
+// it had where another invoice has charged or given back late usage of it by that.
+func discountOf(ctx context.Context, q querier, org billing.Organization, p period) (percent decimal.Decimal, err error) {
+	const statement = `
+SELECT discount
+  FROM periods p
+ WHERE p.org_id = $1 AND p.id = $2
+   AND EXISTS (SELECT
+                 FROM invoices i
+                 JOIN invoice_lines l ON l.invoice_id = i.id AND l.origin_id = p.id
+                WHERE i.org_id = p.org_id AND i.period_id <> p.id AND i.status <> 'void')`
+	if p.Revision == 1 {
+		return org.Discount, nil
+	}
+	err = q.QueryRow(ctx, statement, org.ID, p.ID).Scan(&percent)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return org.Discount, nil
+	}
+	return percent, wrap("read the discount of "+p.ID, err)
 }

@@ -85,3 +85,20 @@ func TestThePreviewNeedsNoPeriodAndMakesNone(t *testing.T) {
 		require.Equal(t, 1, f.count("periods"))
 	}
 }
+
+func TestR75_APeriodThatIsBilledAnewHasTheDiscountOfThen(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.SetDiscount(f.ctx, "acme", decimal.NewFromInt(10), tester)
+	require.NoError(t, err)
+	f.store(use("a", "u1", october, 1_000_000)) // 5.00
+	f.endOctober()
+	require.Equal(t, "4.50 USD", f.issueOctober().Total.String())
+	_, err = f.SetDiscount(f.ctx, "acme", decimal.NewFromInt(25), tester)
+	require.NoError(t, err)
+	_, err = f.CorrectInvoice(f.ctx, octoberInvoice, voided(), tester)
+	require.NoError(t, err)
+	drafts, err := f.DraftInvoices(f.ctx, "acme", false)
+	require.NoError(t, err)
+	require.Equal(t, "3.75 USD", drafts[0].Total.String(), "a wrong discount is mended by a void")
+}

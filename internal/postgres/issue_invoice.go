@@ -276,7 +276,9 @@ func readStatement(ctx context.Context, q querier, org billing.Organization, p p
 	if statement.Credits, err = readCredits(ctx, q, org); err != nil {
 		return nil, err
 	}
-	statement.Discount = org.Discount
+	if statement.Discount, err = discountOf(ctx, q, org, p); err != nil {
+		return nil, err
+	}
 	statement.EarlierDiscounts, err = readDiscounts(ctx, q, org.ID)
 	return statement, err
 }

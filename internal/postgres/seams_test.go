@@ -73,6 +73,8 @@ func TestFreeHoursHoldThroughAMonthsWholeLife(t *testing.T) {
 	f.sound(first.Invoice)
 	f.sound(second.Invoice)
 
+	_, err = f.SetDiscount(f.ctx, "acme", decimal.NewFromInt(25), tester)
+	require.NoError(t, err)
 	_, err = f.CorrectInvoice(f.ctx, first.Invoice, voided(), tester)
 	require.NoError(t, err)
 	f.clean()

@@ -26,7 +26,7 @@ UPDATE periods
        discount       = $5,
        price_revision = (SELECT revision FROM price_books WHERE name = $4)
  WHERE org_id = $1 AND id = $2 AND closed_at IS NULL`
-	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now, org.PriceBook, org.Discount); err != nil {
+	if _, err := tx.Exec(ctx, closePeriod, org.ID, p.ID, org.Now, org.PriceBook, statement.Discount); err != nil {
 		return 0, wrap("close period "+p.ID, err)
 	}
 	if err := copyLines(ctx, tx, invoice); err != nil {
