@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -77,6 +78,9 @@ func EnsureSweepSchedule(ctx context.Context, schedules client.ScheduleClient) e
 	return schedules.GetHandle(ctx, wanted.ID).Update(ctx, client.ScheduleUpdateOptions{
 		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			schedule := in.Description.Schedule
+			if upToDate(&schedule, &wanted) {
+				return nil, temporal.ErrSkipScheduleUpdate // else somebody's pausing it at this moment would be undone
+			}
 			schedule.Spec, schedule.Action = &wanted.Spec, wanted.Action
 			schedule.Policy = &client.SchedulePolicies{Overlap: wanted.Overlap, CatchupWindow: wanted.CatchupWindow}
 			if schedule.State == nil {
@@ -86,6 +90,17 @@ func EnsureSweepSchedule(ctx context.Context, schedules client.ScheduleClient) e
 		},
 	})
 }
+
+func upToDate(schedule *client.Schedule, wanted *client.ScheduleOptions) bool {
+	action, ok := schedule.Action.(*client.ScheduleWorkflowAction)
+	want := wanted.Action.(*client.ScheduleWorkflowAction)
+	return ok && action.Workflow == sweepProviderName && action.TaskQueue == want.TaskQueue &&
+		schedule.Spec != nil && slices.Equal(schedule.Spec.Intervals, wanted.Spec.Intervals) && schedule.Spec.Jitter == wanted.Spec.Jitter &&
+		schedule.Policy != nil && schedule.Policy.Overlap == wanted.Overlap && schedule.Policy.CatchupWindow == wanted.CatchupWindow
+}
+
+// sweepProviderName is how Temporal calls SweepProvider.
+const sweepProviderName = "SweepProvider"
 
 func startOptions(
 	id, summary string, reuse enumspb.WorkflowIdReusePolicy, organization, period string, stage Stage,

@@ -100,6 +100,9 @@ func TestK04ToK13_EachMonthIsBilledOnceWhateverDies(t *testing.T) {
 	s := startStack(t, "--without", "worker,gateway")
 	s.patience = 15 * time.Minute
 	all := killMatrix()
+	if only := os.Getenv("ARREARS_FAULTS"); only != "" { // to look into some of them
+		all = slices.DeleteFunc(all, func(f fault) bool { return !strings.HasPrefix(f.Name, only) })
+	}
 	faults := slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return f.Organization == "" })
 	plan := writeLines(t, "plan.ndjson", all)
 	require.NoError(t, os.Mkdir(plan+".done", 0o700))
@@ -132,7 +135,9 @@ func TestK04ToK13_EachMonthIsBilledOnceWhateverDies(t *testing.T) {
 	}
 	t.Logf("the worker died %d times, the gateway %d times", workers.Load(), gateways.Load())
 	s.must("verify")
-	s.requireEventsProcessedOnce()
+	if slices.ContainsFunc(all, func(f fault) bool { return f.Organization == "" }) {
+		s.requireEventsProcessedOnce()
+	}
 	invoices, charges := s.stripeObjects("invoices"), s.stripeObjects("charges")
 	for _, f := range faults {
 		f.check(s, invoices, charges)
@@ -192,7 +197,7 @@ func (f fault) check(s *stack, invoices, charges []stripeObject) {
 	require.Equal(s.t, "paid", bill.Status, f.Name)
 	require.Equal(s.t, []int{1, 0}, []int{succeeded, failed}, "%s: charges at Stripe", f.Name)
 	if f.Activity == "DeliverNotices" {
-		var notices []struct{ Status string }
+		var notices []struct{ Status, Failure, At string }
 		s.read(&notices, "notices", "list", f.Organization, "--all")
 		sent := 0
 		for _, n := range notices {

@@ -118,6 +118,10 @@ func TestN08_ANoticeThatCannotBeDeliveredWaitsAndAtLastFails(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, later)
 	f.clock(october.Add(73 * time.Hour))
+	for range 3 {
+		require.NoError(t, f.NoticeFailed(f.ctx, pending[0].ID, "mail server down"))
+		require.Contains(t, f.notices(), "organization  100% v1 pending", "days in which nobody could try are no tries")
+	}
 	require.NoError(t, f.NoticeFailed(f.ctx, pending[0].ID, "mail server down"))
 	require.Contains(t, f.notices(), "organization  100% v1 failed")
 }

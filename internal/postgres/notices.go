@@ -190,7 +190,9 @@ UPDATE notices
 }
 
 // retryPause is how long delivery waits after so many failures in a row, and
-// giveUpAfter how long it is tried at all; then the notice shows as failed.
+// giveUpAfter how long it is tried at all, if only it was tried with each pause;
+// then the notice shows as failed. One that nobody could try to send for days, with
+// all workers down, is not given up at the first failure.
 const giveUpAfter = 72 * time.Hour
 
 func retryPause(failures int) time.Duration {
@@ -199,14 +201,14 @@ func retryPause(failures int) time.Duration {
 }
 
 // NoticeFailed records a failed delivery: the notice is tried again after a
-// growing pause, and shows as failed after three days.
+// growing pause, and shows as failed after three days and five tries.
 func (s *Store) NoticeFailed(ctx context.Context, id int64, reason string) error {
 	const statement = `
 UPDATE notices n
    SET attempts = attempts + 1,
        failure  = left($2, 500),
        retry_at = coalesce(o.clock_at, now()) + ($3::interval[])[least(n.attempts + 1, cardinality($3::interval[]))],
-       status   = CASE WHEN coalesce(o.clock_at, now()) > n.at + $4 THEN 'failed' ELSE status END
+       status   = CASE WHEN coalesce(o.clock_at, now()) > n.at + $4 AND n.attempts + 1 >= cardinality($3::interval[]) THEN 'failed' ELSE status END
   FROM organizations o
  WHERE n.id = $1 AND o.id = n.org_id AND n.status = 'pending'`
 	pauses := make([]time.Duration, 5)

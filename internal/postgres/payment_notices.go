@@ -113,7 +113,7 @@ UPDATE payment_notices n
    SET attempts = n.attempts + 1,
        failure  = left(@reason, 500),
        retry_at = o.now + least(interval '1 minute' * 2 ^ least(n.attempts, 20), interval '6 hours'),
-       status   = CASE WHEN o.now >= n.at + interval '3 days' THEN 'failed' ELSE 'pending' END
+       status   = CASE WHEN o.now >= n.at + interval '3 days' AND n.attempts + 1 >= 5 THEN 'failed' ELSE 'pending' END
   FROM (SELECT id, coalesce(clock_at, now()) AS now FROM organizations) o
  WHERE n.id = @id AND o.id = n.org_id AND n.status = 'pending'`
 	_, err := s.pool.Exec(ctx, statement, pgx.NamedArgs{"id": id, "reason": reason})

@@ -100,7 +100,7 @@ func TestPaymentNoticesAreDeliveredOrTriedAgainForThreeDays(t *testing.T) {
 	require.NoError(t, f.PaymentNoticeFailed(f.ctx, first.ID, "too late to fail"))
 	second := pending[1].ID
 	start := f.now()
-	for _, pause := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+	for _, pause := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute} {
 		require.NoError(t, f.PaymentNoticeFailed(f.ctx, second, "mail server down"))
 		pending, err = f.PendingPaymentNotices(f.ctx, octoberInvoice)
 		require.NoError(t, err)
