@@ -141,7 +141,7 @@ func TestAddProviderItem(t *testing.T) {
 	}
 }
 
-func TestK08_FinalizeProviderInvoice(t *testing.T) {
+func TestK08_S19_FinalizeProviderInvoice(t *testing.T) {
 	t.Parallel()
 	state := func(status, total, due string) billing.ProviderInvoiceState {
 		return billing.ProviderInvoiceState{Status: status, Total: usd(total), AmountDue: usd(due)}

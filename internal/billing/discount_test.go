@@ -12,7 +12,7 @@ import (
 
 // Whatever is used and whatever the discount, subtotal, discount and net re-add,
 // and the discount is its percentage of the charges up to half a unit.
-func TestR75_TheDiscountIsRoundedOnceAndTheSumsReAdd(t *testing.T) {
+func TestR75_M13_TheDiscountIsRoundedOnceAndTheSumsReAdd(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		percent := func(label string) decimal.Decimal {

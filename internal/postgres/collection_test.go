@@ -83,7 +83,7 @@ func TestAFailureThatTurnsOutToBeASuccessIsOne(t *testing.T) {
 	f.clean()
 }
 
-func TestR77_ADeclinedInvoiceIsChargedByTheDunningTableAndThenPastDue(t *testing.T) {
+func TestR77_S11_ADeclinedInvoiceIsChargedByTheDunningTableAndThenPastDue(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	for i, next := range []string{"1", "3", "5", "7", "10", "12", "14"} {

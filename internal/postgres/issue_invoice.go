@@ -188,10 +188,11 @@ func computeInvoice(
 		ID: billing.InvoiceID(org.ID, p.ID, p.Revision), Organization: org.ID, PeriodID: p.ID, Revision: p.Revision,
 		PeriodStart: p.Start, PeriodEnd: p.End, Currency: org.Currency, Collection: org.Collection,
 	}
-	if statement, err = readStatement(ctx, q, org, p, withMembers); err != nil {
-		return invoice, nil, holds, err
+	statement, err = readStatement(ctx, q, org, p, withMembers)
+	var lines []billing.Line
+	if err == nil {
+		lines, err = statement.Lines()
 	}
-	lines, err := statement.Lines()
 	if err != nil {
 		if !errors.Is(err, billing.ErrInvalid) {
 			return invoice, nil, holds, err
@@ -324,11 +325,15 @@ func collectTotals(ctx context.Context, q querier, statement, org, periodID stri
 		err = row.Scan(&t.Origin, &t.User, &t.Product, &t.Model, &rate,
 			&c[billing.Input], &c[billing.Output], &c[billing.CacheWrite5m], &c[billing.CacheWrite1h], &c[billing.CacheRead], &c[billing.WebSearch], &c[billing.CodeExecution])
 		if t.Rate = rater.ByID(rate); t.Rate == nil && err == nil {
-			err = fmt.Errorf("rate %d is not of the organization's price book", rate)
+			err = billing.Invalid("rate %d is not of the organization's price book", rate)
 		}
 		return t, err
 	})
-	return totals, wrap("read the totals", err)
+	var unreadable pgx.ScanArgError
+	if errors.As(err, &unreadable) { // trying again reads the same
+		err = billing.Invalid("column %d: %v", unreadable.ColumnIndex+1, unreadable.Err)
+	}
+	return totals, wrap("the usage of the period cannot be read", err)
 }
 
 // readCarried lists earlier invoices that go onto the next one.

@@ -13,7 +13,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestR36_ALimitIsOnePerScopeAndItsRemovalFallsBackToTheOthers(t *testing.T) {
+func TestR36_M07_ALimitIsOnePerScopeAndItsRemovalFallsBackToTheOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)

@@ -21,7 +21,7 @@ func TestR55_N01_SeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testin
 	require.Equal(t, 1, f.count("outbox"))
 }
 
-func TestR56_N05_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
+func TestR56_N05_M07_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "10")
@@ -37,7 +37,7 @@ func TestR56_N05_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
 	require.Len(t, shown, 2, "suppressed ones are hidden")
 }
 
-func TestN06_ACutBelowTheSpendSendsTheHighest(t *testing.T) {
+func TestN06_M07_ACutBelowTheSpendSendsTheHighest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "100")

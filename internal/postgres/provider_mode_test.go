@@ -8,7 +8,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestS28_ADatabaseStaysInTheModeOfItsCustomers(t *testing.T) {
+func TestS28_O11_ADatabaseStaysInTheModeOfItsCustomers(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	require.NoError(t, f.UseProviderMode(f.ctx, true))

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -116,9 +117,16 @@ func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Duration(attempt) * 5 * time.Millisecond):
+		case <-time.After(pause(attempt)):
 		}
 	}
+}
+
+// pause is how long a transaction waits that lost a race for so many times: longer
+// each time, and by chance, so that those who lost the same one do not meet again.
+func pause(attempt int) time.Duration {
+	longest := time.Duration(attempt) * 10 * time.Millisecond
+	return longest/4 + rand.N(longest*3/4)
 }
 
 // querier is a pool or a transaction.

@@ -145,7 +145,7 @@ func TestW04_NewsOfAnInvoiceThatIsBeingWithdrawnIsNoted(t *testing.T) {
 }
 
 // W02 and W03: events only make us look, so their order decides nothing.
-func TestW02_EventsInAnyOrderEndTheSame(t *testing.T) {
+func TestW02_W03_EventsInAnyOrderEndTheSame(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	types := []string{

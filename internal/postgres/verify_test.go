@@ -35,10 +35,10 @@ func TestVerifyFindsNothingWhereAllIsWell(t *testing.T) {
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
 
-// TestX05_EverySeededCorruptionIsCaught spoils a sound database in one way at a
+// TestX05_O07_EverySeededCorruptionIsCaught spoils a sound database in one way at a
 // time, with triggers and foreign keys off as only a superuser can, and asks for
 // the check that must name it.
-func TestX05_EverySeededCorruptionIsCaught(t *testing.T) {
+func TestX05_O07_EverySeededCorruptionIsCaught(t *testing.T) {
 	t.Parallel()
 	f := newYear(t)
 	f.backUp()
