@@ -18,7 +18,9 @@ func TestO04_WhatAResetWorkflowDoesAgainMakesNothingNewAtStripe(t *testing.T) {
 	steps := []func(){
 		func() { require.Equal(t, octoberInvoice, b.issue().Invoice) },
 		func() { require.NoError(t, b.CreateProviderInvoice(b.ctx, octoberInvoice)) },
-		func() { require.NoError(t, b.AddProviderItem(b.ctx, workflows.ItemRef{Invoice: octoberInvoice, Number: 1})) },
+		func() {
+			require.NoError(t, b.AddProviderItem(b.ctx, workflows.ItemRef{Invoice: octoberInvoice, Number: 1}))
+		},
 		func() {
 			mismatch, err := b.FinalizeProviderInvoice(b.ctx, octoberInvoice)
 			require.NoError(t, err)

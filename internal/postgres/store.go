@@ -126,7 +126,7 @@ func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
 // each time, and by chance, so that those who lost the same one do not meet again.
 func pause(attempt int) time.Duration {
 	longest := time.Duration(attempt) * 10 * time.Millisecond
-	return longest/4 + rand.N(longest*3/4)
+	return longest/4 + rand.N(longest*3/4) //nolint:gosec // only spreads who waits
 }
 
 // querier is a pool or a transaction.

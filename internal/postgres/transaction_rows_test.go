@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -190,7 +189,7 @@ func TestW12_NewsThatTheDatabaseIsTooSlowToTakeIsNotHalfStoredAndTakenLater(t *t
 		})
 	}
 	_, err = record(300 * time.Millisecond)
-	require.True(t, errors.Is(err, context.DeadlineExceeded), "%v", err)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, hold.Rollback(f.ctx))
 	require.Zero(t, f.count("stripe_events"))
 	require.Zero(t, f.count("outbox"))
