@@ -161,7 +161,7 @@ func (a *app) Gateway() (*stripe.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	gateway, err := stripe.New(stripe.Options{Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase})
+	gateway, err := stripe.New(stripe.Options{Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, Patient: true})
 	if err != nil {
 		return nil, fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}
