@@ -101,9 +101,6 @@ func (a *Activities) refuse(ctx context.Context, step billing.ChargeStep, err er
 // error leaves the attempt unknown: refused for our own sake (key, rate, outage),
 // or without an answer, it uses up no step of the dunning table.
 func (a *Activities) charge(ctx context.Context, step billing.ChargeStep) (billing.Collection, error) {
-	if err := a.store.MayWrite(ctx); err != nil {
-		return billing.Collection{}, err // the attempt stays unknown, and is made once billing goes on
-	}
 	result, err := a.provider.Pay(ctx, step)
 	if err == nil {
 		return a.store.RecordCharge(ctx, step.Invoice, step.Attempt, result)

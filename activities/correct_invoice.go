@@ -29,9 +29,6 @@ func (a *Activities) carryOut(ctx context.Context, step billing.ChargeStep) (res
 	if result, err = a.corrected(ctx, step); err != nil || result.Done || !correctable(step.Correction, result.State) {
 		return result, err
 	}
-	if err := a.store.MayWrite(ctx); err != nil {
-		return result, err
-	}
 	note, err := a.provider.Correct(ctx, step)
 	if err == nil {
 		return billing.CorrectionResult{Done: true, StripeID: note}, nil

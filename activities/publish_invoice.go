@@ -40,9 +40,6 @@ func (a *Activities) createInvoice(ctx context.Context, invoice string) error {
 		}
 	}
 	if !found {
-		if err := a.store.MayWrite(ctx); err != nil {
-			return err
-		}
 		if draft, err = a.refuseCard(ctx, draft); err != nil {
 			return err
 		}
@@ -80,9 +77,6 @@ func (a *Activities) ensureCustomer(ctx context.Context, draft billing.ProviderI
 	if err != nil {
 		return "", err
 	}
-	if err := a.store.MayWrite(ctx); err != nil {
-		return "", err
-	}
 	customer, clock, err := a.provider.EnsureCustomer(ctx, draft.Installation, org)
 	switch {
 	case customer != "" && errors.Is(err, billing.ErrInvalid):
@@ -111,9 +105,6 @@ func (a *Activities) addItem(ctx context.Context, ref workflows.ItemRef) error {
 		}
 	}
 	if !found {
-		if err := a.store.MayWrite(ctx); err != nil {
-			return err
-		}
 		if id, err = a.provider.AddItem(ctx, item); err != nil {
 			return fmt.Errorf("add item %d of %s: %w", ref.Number, ref.Invoice, err)
 		}
@@ -142,9 +133,6 @@ func (a *Activities) finalize(ctx context.Context, invoice string) (string, erro
 		return mismatch, nil
 	}
 	if theirs.Status == providerDraft {
-		if err := a.store.MayWrite(ctx); err != nil {
-			return "", err
-		}
 		if theirs, err = a.provider.FinalizeInvoice(ctx, ours); err != nil {
 			return "", fmt.Errorf("finalize the provider's invoice of %s: %w", invoice, err)
 		}
