@@ -12,7 +12,6 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/document"
 )
 
 // format is how a command prints its result.
@@ -178,7 +177,7 @@ func showCount[N int | int64](n N) string { return groupThousands(fmt.Sprint(n))
 
 func showQuantity(d decimal.Decimal) string { return groupThousands(d.String()) }
 
-func groupThousands(number string) string { return document.Thousands(number) }
+func groupThousands(number string) string { return billing.Thousands(number) }
 
 // showDuration writes 24h0m0s as 24h.
 func showDuration(d time.Duration) string {

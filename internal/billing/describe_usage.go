@@ -2,10 +2,9 @@ package billing
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/shopspring/decimal"
 )
 
 // describe says what a usage line charges for, and, where the model's price
@@ -42,7 +41,7 @@ func kindOf(rate *Rate, class Class) string {
 			words = append(words, "US-only inference")
 		}
 		if k.PromptTokensAbove > 0 {
-			words = append(words, "prompts over "+showNumber(decimal.NewFromInt(k.PromptTokensAbove))+" tokens")
+			words = append(words, "prompts over "+Thousands(strconv.FormatInt(k.PromptTokensAbove, 10))+" tokens")
 		}
 	}
 	if len(words) == 0 {
@@ -115,14 +114,18 @@ func showInstant(at time.Time) string {
 	return at.Format(time.RFC3339)
 }
 
-// showNumber writes a number with its thousands grouped.
-func showNumber(d decimal.Decimal) string {
-	whole, fraction, _ := strings.Cut(d.String(), ".")
-	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+// Thousands writes a number in plain notation with its thousands apart.
+func Thousands(number string) string {
+	whole, fraction, hasFraction := strings.Cut(number, ".")
+	sign := ""
+	if strings.HasPrefix(whole, "-") {
+		sign, whole = "-", whole[1:]
+	}
+	for i := len(whole) - 3; i > 0; i -= 3 {
 		whole = whole[:i] + "," + whole[i:]
 	}
-	if fraction != "" {
+	if hasFraction {
 		whole += "." + fraction
 	}
-	return whole
+	return sign + whole
 }

@@ -106,7 +106,7 @@ func (l *Line) negate() {
 }
 
 func inHours(seconds decimal.Decimal) string {
-	return showNumber(seconds.DivRound(decimal.NewFromInt(3600), 2))
+	return Thousands(seconds.DivRound(decimal.NewFromInt(3600), 2).String())
 }
 
 // deal parts whole units in proportion to weights by largest remainder, the

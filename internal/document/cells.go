@@ -17,24 +17,8 @@ func Harmless(text string) string {
 	return text
 }
 
-// Thousands writes a number in plain notation with its thousands apart.
-func Thousands(number string) string {
-	whole, fraction, hasFraction := strings.Cut(number, ".")
-	sign := ""
-	if strings.HasPrefix(whole, "-") {
-		sign, whole = "-", whole[1:]
-	}
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if hasFraction {
-		whole += "." + fraction
-	}
-	return sign + whole
-}
-
 // number is a number on a page, with a true minus.
-func number(n decimal.Decimal) string { return minus(Thousands(n.String())) }
+func number(n decimal.Decimal) string { return minus(billing.Thousands(n.String())) }
 
 // plain is an amount without its currency: at least the currency's places, more
 // where it is finer.
@@ -44,7 +28,7 @@ func plain(m billing.Money) string {
 }
 
 // amount is an amount on a page, whose column or sentence names the currency.
-func amount(m billing.Money) string { return minus(Thousands(plain(m))) }
+func amount(m billing.Money) string { return minus(billing.Thousands(plain(m))) }
 
 func minus(number string) string {
 	if rest, negative := strings.CutPrefix(number, "-"); negative {

@@ -183,5 +183,5 @@ func perOf(line *billing.Line) string {
 	case line.Per == 3600 && line.TokenClass == billing.CodeExecution.String():
 		return "per hour"
 	}
-	return "per " + Thousands(strconv.FormatInt(line.Per, 10))
+	return "per " + billing.Thousands(strconv.FormatInt(line.Per, 10))
 }

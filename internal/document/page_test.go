@@ -271,7 +271,7 @@ func TestAMonthOfManyMembersIsWhole(t *testing.T) {
 func TestThousands(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{"1234567.8901": "1,234,567.8901", "-1000": "-1,000", "999": "999", "0.5": "0.5"} {
-		require.Equal(t, want, document.Thousands(given))
+		require.Equal(t, want, billing.Thousands(given))
 	}
 }
 

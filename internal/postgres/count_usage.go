@@ -189,13 +189,8 @@ func column[Row, Value any](rows []Row, value func(Row) Value) []Value {
 	return values
 }
 
-func addTotals(ctx context.Context, tx pgx.Tx, org string, rows []totalRow) error {
-	const statement = `
-INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
-                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
-SELECT @org, *
-  FROM unnest(@periods::text[], @origins::text[], @users::text[], @products::text[], @models::text[], @rates::bigint[], @events::bigint[],
-              @input::bigint[], @output::bigint[], @cache_write_5m::bigint[], @cache_write_1h::bigint[], @cache_read::bigint[], @web_search::bigint[], @code_execution::bigint[])
+// addedToTotals ends an INSERT into usage_totals AS t: what is there is added to.
+const addedToTotals = `
     ON CONFLICT (org_id, period_id, user_id, product, model, rate_id, origin_id) DO UPDATE
    SET events         = t.events         + excluded.events,
        input          = t.input          + excluded.input,
@@ -205,6 +200,14 @@ SELECT @org, *
        cache_read     = t.cache_read     + excluded.cache_read,
        web_search     = t.web_search     + excluded.web_search,
        code_execution = t.code_execution + excluded.code_execution`
+
+func addTotals(ctx context.Context, tx pgx.Tx, org string, rows []totalRow) error {
+	const statement = `
+INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
+                               input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
+SELECT @org, *
+  FROM unnest(@periods::text[], @origins::text[], @users::text[], @products::text[], @models::text[], @rates::bigint[], @events::bigint[],
+              @input::bigint[], @output::bigint[], @cache_write_5m::bigint[], @cache_write_1h::bigint[], @cache_read::bigint[], @web_search::bigint[], @code_execution::bigint[])` + addedToTotals
 	args := pgx.NamedArgs{
 		"org":      org,
 		"periods":  column(rows, func(t totalRow) string { return t.period }),

@@ -87,7 +87,7 @@ SELECT 'collect/' || i.id, 'collect', i.org_id, i.period_id, i.revision, i.id, N
         OR i.status = 'past_due' AND (i.retry_requested OR i.follow_up_at IS NOT NULL)
         OR EXISTS (SELECT FROM stripe_events e
                     WHERE e.invoice_id = i.id AND e.processed_at IS NULL
-                      AND (i.status IN ('past_due', 'written_off') OR e.type ~ '^(charge\.(refund|dispute)|refund\.)')))`
+                      AND (i.status IN ('past_due', 'written_off') OR e.type ~ '` + returnTypes + `')))`
 
 func expectedWorkflows(ctx context.Context, tx pgx.Tx, org billing.Organization) ([]ExpectedWorkflow, error) {
 	rows, err := tx.Query(ctx, expectedOf, pgx.NamedArgs{"org": org.ID})

@@ -233,16 +233,7 @@ INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, m
                                input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
 SELECT $1, period_id, origin_id, user_id, product, model, new_rate, ` + sums + `
   FROM repriced
- GROUP BY period_id, origin_id, user_id, product, model, new_rate
-    ON CONFLICT (org_id, period_id, user_id, product, model, rate_id, origin_id) DO UPDATE
-   SET events         = t.events         + excluded.events,
-       input          = t.input          + excluded.input,
-       output         = t.output         + excluded.output,
-       cache_write_5m = t.cache_write_5m + excluded.cache_write_5m,
-       cache_write_1h = t.cache_write_1h + excluded.cache_write_1h,
-       cache_read     = t.cache_read     + excluded.cache_read,
-       web_search     = t.web_search     + excluded.web_search,
-       code_execution = t.code_execution + excluded.code_execution`} {
+ GROUP BY period_id, origin_id, user_id, product, model, new_rate` + addedToTotals} {
 		if _, err := tx.Exec(ctx, statement, orgID); err != nil {
 			return wrap("move the totals", err)
 		}

@@ -34,7 +34,7 @@ func (c *collecting) adoptReturns(ctx context.Context, intent string) error {
 UPDATE stripe_events
    SET invoice_id = @invoice, outcome = 'news', processed_at = NULL
  WHERE payment_intent_id = @intent AND payment_intent_id <> '' AND invoice_id IS NULL
-   AND type ~ '^(charge\.(refund|dispute)|refund\.)' AND outcome = 'ignored' AND customer_id IN ('', @customer)`
+   AND type ~ '` + returnTypes + `' AND outcome = 'ignored' AND customer_id IN ('', @customer)`
 	tag, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": c.ID, "intent": intent, "customer": c.Customer})
 	c.ReturnNews = c.ReturnNews || tag.RowsAffected() > 0
 	return wrap("take up news of a payment", err)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,12 +37,14 @@ func tellsOfInvoice(eventType string) bool {
 		slices.Contains([]string{"payment_intent.processing", "payment_intent.partially_funded"}, eventType)
 }
 
+// returnTypes matches the types of events of refunds and disputes, here and in SQL.
+const returnTypes = `^(charge\.(refund|dispute)|refund\.)`
+
+var ofReturn = regexp.MustCompile(returnTypes)
+
 // tellsOfReturn tells whether events of a type are worth asking what of a
 // payment was refunded or disputed.
-func tellsOfReturn(eventType string) bool {
-	return eventType == "charge.refunded" || slices.ContainsFunc([]string{"charge.refund.", "refund.", "charge.dispute."},
-		func(prefix string) bool { return strings.HasPrefix(eventType, prefix) })
-}
+func tellsOfReturn(eventType string) bool { return ofReturn.MatchString(eventType) }
 
 // RecordStripeEvent stores an event of the provider's once, by its id, and tells
 // whether it is new. In the same transaction the collection of its invoice is
@@ -170,7 +173,7 @@ func (c *collecting) takeReturnNews(ctx context.Context) error {
 
 func (c *collecting) returnNewsRead(ctx context.Context) error {
 	const left = `
-SELECT EXISTS (SELECT FROM stripe_events WHERE invoice_id = $1 AND processed_at IS NULL AND type ~ '^(charge\.(refund|dispute)|refund\.)')`
+SELECT EXISTS (SELECT FROM stripe_events WHERE invoice_id = $1 AND processed_at IS NULL AND type ~ '` + returnTypes + `')`
 	if err := c.markNews(ctx, eventLooking, eventLooked, true, true); err != nil {
 		return err
 	}
@@ -181,7 +184,7 @@ func (c *collecting) markNews(ctx context.Context, from, to string, done, ofRetu
 	const statement = `
 UPDATE stripe_events
    SET outcome = @to, processed_at = CASE WHEN @done THEN now() END
- WHERE invoice_id = @invoice AND outcome = @from AND processed_at IS NULL AND (type ~ '^(charge\.(refund|dispute)|refund\.)') = @of_returns`
+ WHERE invoice_id = @invoice AND outcome = @from AND processed_at IS NULL AND (type ~ '` + returnTypes + `') = @of_returns`
 	_, err := c.tx.Exec(ctx, statement, pgx.NamedArgs{"invoice": c.ID, "from": from, "to": to, "done": done, "of_returns": ofReturns})
 	return wrap("mark the provider's news", err)
 }
