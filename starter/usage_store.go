@@ -25,12 +25,12 @@ const (
 
 // usageStore is where usage goes.
 type usageStore interface {
-	StoreUsage(ctx context.Context, organization string, items []postgres.UsageItem) ([]postgres.UsageAnswer, error)
+	StoreUsageInTurn(ctx context.Context, organization string, items []postgres.UsageItem, turn *postgres.Turn) ([]postgres.UsageAnswer, error)
 }
 
 // loader stores decoded lines: each organisation's in their order, in batches of
-// one transaction each, while the next ones are being decoded. Its methods are
-// for one goroutine.
+// one transaction each, while the next ones are being decoded. A batch begins
+// while the one before it still counts. Its methods are for one goroutine.
 type loader struct {
 	store  usageStore
 	tally  *tally
@@ -54,7 +54,8 @@ type loader struct {
 type lane struct {
 	organization string
 	batch        *batch
-	stored       chan struct{} // closed once its former batch is answered
+	turn         *postgres.Turn // of its last batch; nil = there was none
+	former       *postgres.Turn // of the one before
 }
 
 // batch is one transaction's events.
@@ -140,12 +141,7 @@ func (l *loader) forget() {
 }
 
 func (at *lane) idle() bool {
-	select {
-	case <-at.stored:
-		return true
-	default:
-		return at.stored == nil
-	}
+	return (at.former == nil || at.former.Over()) && (at.turn == nil || at.turn.Over())
 }
 
 // flush sends everything that is held.
@@ -164,33 +160,28 @@ func (l *loader) send(ctx context.Context, at *lane) error {
 	if len(full.items) == 0 {
 		return nil
 	}
-	if at.stored != nil {
-		select {
-		case <-at.stored:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if err := at.former.Answered(ctx); err != nil { // two are under way at most
+		return err
 	}
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	stored := make(chan struct{})
-	at.batch, at.stored = l.spare.Get().(*batch), stored
+	turn := postgres.After(at.turn)
+	at.batch, at.former, at.turn = l.spare.Get().(*batch), at.turn, turn
 	l.events -= len(full.items)
 	l.bytes -= len(full.raw)
 	l.running.Go(func() {
 		defer func() { <-l.slots }()
-		defer close(stored)
 		// What has begun is finished: an interruption stops between batches.
-		l.storeBatch(context.WithoutCancel(ctx), at.organization, full)
+		l.storeBatch(context.WithoutCancel(ctx), at.organization, full, turn)
 	})
 	return nil
 }
 
-func (l *loader) storeBatch(ctx context.Context, organization string, full *batch) {
-	answers, err := l.store.StoreUsage(ctx, organization, full.items)
+func (l *loader) storeBatch(ctx context.Context, organization string, full *batch, turn *postgres.Turn) {
+	answers, err := l.store.StoreUsageInTurn(ctx, organization, full.items, turn)
 	if err := l.tally.stored(full.lines, full.items, answers, err); err != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()

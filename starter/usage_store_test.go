@@ -29,7 +29,11 @@ type recordingStore struct {
 	onStored func()
 }
 
-func (r *recordingStore) StoreUsage(_ context.Context, organization string, items []postgres.UsageItem) ([]postgres.UsageAnswer, error) {
+func (r *recordingStore) StoreUsageInTurn(ctx context.Context, organization string, items []postgres.UsageItem, turn *postgres.Turn) ([]postgres.UsageAnswer, error) {
+	defer turn.End()
+	if err := turn.Begin(ctx, true); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	r.atOnce++
 	r.most = max(r.most, r.atOnce)

@@ -68,11 +68,27 @@ type placedEvent struct {
 // for every threshold they cross. It answers each event, in order, and only
 // after commit.
 func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem) (answers []UsageAnswer, err error) {
+	return s.StoreUsageInTurn(ctx, orgID, items, After(nil))
+}
+
+// StoreUsageInTurn stores events as StoreUsage does, after those of the turns
+// before. It is called in the order of the turns, which need not wait for their answers.
+func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []UsageItem, turn *Turn) (answers []UsageAnswer, err error) {
+	defer turn.End()
+	retracts := slices.ContainsFunc(items, func(item UsageItem) bool { return item.Event.Retracts != "" })
+	if err := turn.Begin(ctx, retracts); err != nil {
+		return nil, err
+	}
 	book, err := s.bookOf(ctx, orgID)
 	if err != nil {
 		return nil, err
 	}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
+		defer func() {
+			if err != nil { // before another try, which needs a connection again
+				turn.copied.reach()
+			}
+		}()
 		answers = make([]UsageAnswer, len(items))
 		intake, err := s.openIntake(ctx, tx, orgID, book, items)
 		if err != nil {
@@ -82,9 +98,16 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 		if err := answerRefused(ctx, tx, orgID, refused, answers); err != nil {
 			return err
 		}
+		sortByID(placed)
+		if err := turn.copy(ctx); err != nil {
+			return err
+		}
 		placed, used, err := s.insertEvents(ctx, tx, intake, placed, items, answers)
 		if err != nil {
 			return err
+		}
+		if _, repeats := s.repeats.Load(orgID); !repeats && !retracts {
+			turn.copied.reach()
 		}
 		retracted, err := intake.retract(ctx, tx, items, answers, placed)
 		if err != nil {
@@ -349,15 +372,19 @@ func (in *intake) seat(p *placedEvent) {
 // the same moment.
 const maxCopyTries = 5
 
-// insertEvents stores the placed events whose ids are new, answers all of them,
-// and returns those stored and what they used. It copies straight into the table, since most ids
-// are new, and looks for known ids first only where the last batch of the
-// organisation had some or the copy met one. Rows go in order of their id, so
-// that writers of the same ids wait for each other instead of deadlocking.
-func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, usedUp, error) {
+// sortByID orders events by their ids, those of one id as they were sent.
+func sortByID(placed []placedEvent) {
 	slices.SortFunc(placed, func(a, z placedEvent) int {
 		return cmp.Or(strings.Compare(a.event.ID, z.event.ID), cmp.Compare(a.index, z.index))
 	})
+}
+
+// insertEvents stores the placed events whose ids are new, answers all of them,
+// and returns those stored and what they used. It copies straight into the table, since most ids
+// are new, and looks for known ids first only where the last batch of the
+// organisation had some or the copy met one. placed is in order of id, and so go the rows, so
+// that writers of the same ids wait for each other instead of deadlocking.
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, usedUp, error) {
 	fresh := answerTwins(placed, answers)
 	_, look := s.repeats.Load(in.org.ID)
 	repeated := len(fresh) < len(placed)
