@@ -44,7 +44,7 @@ type loader struct {
 
 	slots   chan struct{}
 	running sync.WaitGroup
-	spare   sync.Pool
+	spare   chan *batch // answered, and room for the next
 
 	mu     sync.Mutex
 	broken int64 // the first line of those that could not be stored; 0 = none
@@ -71,7 +71,7 @@ func newLoader(store usageStore, t *tally, failed func(error)) *loader {
 		lanes: map[string]*lane{},
 		next:  1,
 		slots: make(chan struct{}, storesAtOnce),
-		spare: sync.Pool{New: func() any { return &batch{} }},
+		spare: make(chan *batch, storesAtOnce),
 	}
 }
 
@@ -112,7 +112,7 @@ func (l *loader) lane(organization string) *lane {
 	at := l.lanes[organization]
 	if at == nil {
 		l.forget()
-		at = &lane{organization: organization, batch: l.spare.Get().(*batch)}
+		at = &lane{organization: organization, batch: l.empty()}
 		l.lanes[organization] = at
 	}
 	l.last = at
@@ -169,7 +169,7 @@ func (l *loader) send(ctx context.Context, at *lane) error {
 		return context.Cause(ctx)
 	}
 	turn := postgres.After(at.turn)
-	at.batch, at.former, at.turn = l.spare.Get().(*batch), at.turn, turn
+	at.batch, at.former, at.turn = l.empty(), at.turn, turn
 	l.events -= len(full.items)
 	l.bytes -= len(full.raw)
 	l.running.Go(func() {
@@ -193,7 +193,20 @@ func (l *loader) storeBatch(ctx context.Context, organization string, full *batc
 	}
 	clear(full.items) // the events' strings may go
 	full.items, full.lines, full.raw = full.items[:0], full.lines[:0], full.raw[:0]
-	l.spare.Put(full)
+	select {
+	case l.spare <- full:
+	default:
+	}
+}
+
+// empty returns a batch to fill: one that has grown already, where there is one.
+func (l *loader) empty() *batch {
+	select {
+	case spare := <-l.spare:
+		return spare
+	default:
+		return &batch{}
+	}
 }
 
 // wait returns when nothing is being stored any more, and returns the first line

@@ -192,6 +192,9 @@ func (r *rig) start(ctx context.Context, on stage) (stop func() error, err error
 			}
 		}
 	}
+	if err := os.Setenv("ARREARS_MAX_BODY", strconv.Itoa(mostBytes)); err != nil {
+		return nil, err
+	}
 	// At Stripe's own limits those would be all that is measured.
 	if err := os.Setenv("STRIPE_CALLS_PER_SECOND", strconv.Itoa(providerCallsPerSecond)); err != nil {
 		return nil, err
