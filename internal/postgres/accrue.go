@@ -40,14 +40,16 @@ func (s *Store) Accrue(ctx context.Context, orgID, periodID string) (a billing.A
 	return a, wrap("accrue "+orgID, err)
 }
 
-// duePeriod returns the named period, or the first that has not been ended.
+// duePeriod returns the named period, or the first that has not been ended. One
+// before the named that was not ended comes first: it was, and the database has
+// gone back since.
 func duePeriod(ctx context.Context, tx pgx.Tx, org billing.Organization, id string) (period, error) {
 	periods, err := ensurePeriod(ctx, tx, org, maxTime(org.Now, org.StartsAt))
 	if err != nil {
 		return period{}, err
 	}
 	for _, p := range periods {
-		if p.ID == id || id == "" && p.DraftUntil.IsZero() {
+		if p.ID == id || p.DraftUntil.IsZero() {
 			return p, nil
 		}
 	}
@@ -102,7 +104,7 @@ SELECT (SELECT amount FROM limits WHERE org_id = @org AND scope = 'organization'
        (SELECT count(*) FROM limits WHERE org_id = @org AND scope <> 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending'),
        (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void),
-       EXISTS (SELECT FROM billing_stop)`
+       EXISTS (SELECT FROM billing_stop) OR (SELECT ` + isBehind + ` FROM database_incarnation)`
 	var limit decimal.NullDecimal
 	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked, &a.Stopped)
 	if err != nil {
