@@ -97,8 +97,8 @@ func (a *Activities) SweepInvoices(ctx context.Context, page billing.SweepPage) 
 		return page, nil
 	}
 	swept := page.Until
-	if page.Behind != "" {
-		swept = swept.Add(-underWay) // as far as an ordinary sweep reads
+	if settled := a.now().UTC().Add(-underWay); settled.Before(swept) {
+		swept = settled // later ones may still be recorded
 	}
 	if err := a.store.RecordSweep(ctx, listInvoices, swept); err != nil || page.Behind == "" {
 		return page, final(err)
@@ -128,8 +128,12 @@ func (a *Activities) beginInvoices(ctx context.Context, page billing.SweepPage) 
 		}
 	}
 	oldest, err := a.store.OldestOrphan(ctx)
-	if !oldest.IsZero() && oldest.Before(page.Since) {
-		page.Since = oldest // what became of it
+	switch { // what became of it
+	case oldest.IsZero():
+	case oldest.Before(page.Since):
+		page.Since = oldest
+	case oldest.After(page.Until):
+		page.Until = now
 	}
 	return page, err
 }

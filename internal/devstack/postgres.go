@@ -46,6 +46,7 @@ type PostgresOptions struct {
 type Postgres struct {
 	folder   *folder
 	process  *process
+	cluster  cluster
 	port     int
 	password string
 }
@@ -279,7 +280,7 @@ func (c cluster) run(ctx context.Context, port int, password string) (_ *Postgre
 	if err != nil {
 		return nil, err
 	}
-	pg := &Postgres{folder: c.dir, process: p, port: port, password: password}
+	pg := &Postgres{folder: c.dir, process: p, cluster: c, port: port, password: password}
 	if err := pg.await(ctx); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
