@@ -21,20 +21,20 @@ import (
 //
 //	client.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
 //
-// A cycle that ended by itself has reached the end of its contract and is not
-// started again; one that failed or was terminated is.
+// It is started where the database says that a period is to be ended, whatever
+// Temporal remembers: the database may have gone back in time.
 func CycleStartOptions(in CycleInput) client.StartWorkflowOptions {
 	return startOptions(CycleID(in.Organization), "Billing cycle of "+in.Organization,
-		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		in.Organization, in.Period, StageAccruing)
 }
 
 // InvoiceStartOptions starts the invoicing of a period that is over, by
-// InvoicePeriod. What was invoiced is not invoiced again; what failed or was
-// terminated is taken up where it stopped.
+// InvoicePeriod. It takes up where the database says that it stopped: what was
+// invoiced is not invoiced again, but for a database that has gone back in time.
 func InvoiceStartOptions(in InvoiceInput) client.StartWorkflowOptions {
 	return startOptions(InvoicePeriodID(in.InvoiceRef), "Invoice "+in.InvoiceRef.ID(),
-		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		in.Organization, in.Period, StageDraft)
 }
 
