@@ -4,88 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arrears-dev/arrears/internal/devstack"
+	"github.com/arrears-dev/arrears/internal/devstack/pgtest"
 )
-
-// pair is a PostgreSQL server and the standby that follows it.
-type pair struct {
-	t                *testing.T
-	primary, standby *devstack.Postgres
-}
-
-func startPair(t *testing.T) *pair {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs PostgreSQL")
-	}
-	dir := t.TempDir()
-	primary, err := devstack.StartPostgres(t.Context(), devstack.PostgresOptions{DataDir: filepath.Join(dir, "primary")})
-	require.NoError(t, err)
-	p := &pair{t: t, primary: primary}
-	t.Cleanup(func() { require.NoError(t, primary.Stop()) })
-	p.exec(primary, "CREATE DATABASE arrears")
-	require.NoError(t, primary.CopyTo(t.Context(), filepath.Join(dir, "standby"), true))
-	p.standby, err = devstack.StartPostgres(t.Context(), devstack.PostgresOptions{DataDir: filepath.Join(dir, "standby")})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, p.standby.Stop()) })
-	return p
-}
-
-// url names both servers; the standby first, which is passed by while it is one.
-func (p *pair) url() string {
-	primary, err := url.Parse(p.primary.URL("arrears"))
-	require.NoError(p.t, err)
-	standby, err := url.Parse(p.standby.URL("arrears"))
-	require.NoError(p.t, err)
-	primary.Host = standby.Host + "," + primary.Host
-	return primary.String()
-}
-
-func (p *pair) exec(on *devstack.Postgres, statement string) (value string) {
-	p.t.Helper()
-	conn, err := pgx.Connect(p.t.Context(), on.URL("postgres"))
-	require.NoError(p.t, err)
-	defer conn.Close(p.t.Context())
-	rows, err := conn.Query(p.t.Context(), statement)
-	require.NoError(p.t, err)
-	for rows.Next() {
-		values, err := rows.Values()
-		require.NoError(p.t, err)
-		value = fmt.Sprint(values[0])
-	}
-	require.NoError(p.t, rows.Err())
-	return value
-}
-
-// detach waits until the standby has everything, and has it receive nothing more.
-func (p *pair) detach() {
-	p.t.Helper()
-	at := p.exec(p.primary, "SELECT pg_current_wal_lsn()::text")
-	require.Eventually(p.t, func() bool {
-		return p.exec(p.standby, "SELECT pg_last_wal_replay_lsn() >= '"+at+"'::pg_lsn") == "true"
-	}, 20*time.Second, 10*time.Millisecond)
-	p.exec(p.standby, "ALTER SYSTEM SET primary_conninfo = ''")
-	p.exec(p.standby, "SELECT pg_reload_conf()")
-	require.Eventually(p.t, func() bool {
-		return p.exec(p.standby, "SELECT count(*) FROM pg_stat_wal_receiver") == "0"
-	}, 20*time.Second, 10*time.Millisecond)
-}
-
-// failOver loses the primary, and all that the standby has not received.
-func (p *pair) failOver() {
-	p.t.Helper()
-	require.NoError(p.t, p.primary.Stop())
-	require.Equal(p.t, "true", p.exec(p.standby, "SELECT pg_promote()"))
-}
 
 // use posts events of one organisation and counts what became of them.
 func (s *stack) use(organization string, at time.Time, ids []string) map[string]int {
@@ -139,8 +65,8 @@ func (s *stack) paidInvoices(organization string, want int) map[string]invoice {
 // but promote the standby and send the usage again.
 func TestP02_P13_P14_X06_AfterAFailoverThatLostCommitsNothingIsBilledTwice(t *testing.T) {
 	t.Parallel()
-	servers := startPair(t)
-	s := startStackIn(t, []string{"DATABASE_URL=" + servers.url()}, "--without", "worker")
+	servers := pgtest.StartPair(t, "arrears")
+	s := startStackIn(t, []string{"DATABASE_URL=" + servers.URL("arrears")}, "--without", "worker")
 	month := time.Date(time.Now().UTC().Year(), time.Now().UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
 	s.must("prices", "load", "../pricebook/books/anthropic-2026-01.yaml")
 	s.must("org", "create", "acme", "--start", month.AddDate(0, -2, 0).Format(time.DateOnly), "--payment-method", "pm_card_visa")
@@ -149,7 +75,7 @@ func TestP02_P13_P14_X06_AfterAFailoverThatLostCommitsNothingIsBilledTwice(t *te
 	kept, lost := []string{"kept-1", "kept-2"}, []string{"lost-1", "lost-2", "lost-3", "lost-4", "lost-5"}
 	now := time.Now().UTC()
 	require.Equal(t, map[string]int{"accepted": 2}, s.use("acme", now, kept))
-	servers.detach()
+	servers.Detach()
 
 	s.startWorker()
 	before := s.paidInvoices("acme", 2)
@@ -157,7 +83,7 @@ func TestP02_P13_P14_X06_AfterAFailoverThatLostCommitsNothingIsBilledTwice(t *te
 	require.Equal(t, map[string]int{"accepted": 5}, s.use("acme", now, lost))
 
 	start := time.Now()
-	servers.failOver()
+	servers.FailOver()
 	after := s.paidInvoices("acme", 2)
 	t.Logf("level with Stripe, and billed as before, after %s", time.Since(start).Round(time.Millisecond))
 	for id, was := range before {

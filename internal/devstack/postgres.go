@@ -104,6 +104,19 @@ func (p *Postgres) Stop() error {
 	return errors.Join(p.process.stop(), p.folder.close())
 }
 
+// Crash ends the cluster at once, as a power failure does, and leaves everything
+// to recovery: StartPostgres on the same folder, after Stop.
+func (p *Postgres) Crash() error {
+	if err := p.process.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		return err
+	}
+	<-p.process.done
+	return nil
+}
+
+// Ended is closed once the server has ended, asked or not.
+func (p *Postgres) Ended() <-chan struct{} { return p.process.done }
+
 // cluster is a PostgreSQL data folder and how to run it. Within its folder,
 // data is PostgreSQL's own; beside it lies the password.
 type cluster struct {

@@ -20,9 +20,10 @@ const sessionAttrs = "target_session_attrs"
 // writable are the values of sessionAttrs that mean a server that takes writes.
 var writable = []string{"", "read-write", "primary"}
 
-// errReadOnly tells of a server that takes no writes.
-var errReadOnly = billing.Invalid("DATABASE_URL: no server that it names takes writes, as %s=read-write demands: they are standbys or read-only; "+
-	"accepted: the primary, or all servers with commas between", sessionAttrs)
+// errReadOnly tells of a server that takes no writes. It is nobody's fault and not
+// final: during a failover there is no other for a while.
+var errReadOnly = errors.New("DATABASE_URL: no server that it names takes writes, as " + sessionAttrs + "=read-write demands: " +
+	"they are standbys or read-only; accepted: the primary, or all servers with commas between")
 
 // poolConfig reads the database's URL. Every connection is to a server that takes
 // writes: what decides about money is never read from a standby, which lags. Of
