@@ -21,21 +21,28 @@ import (
 //
 //	client.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
 //
-// It is started where the database says that a period is to be ended, whatever
-// Temporal remembers: the database may have gone back in time.
+// A cycle that ended by itself has reached the end of its contract and is not
+// started again; one that failed or was terminated is.
 func CycleStartOptions(in CycleInput) client.StartWorkflowOptions {
 	return startOptions(CycleID(in.Organization), "Billing cycle of "+in.Organization,
-		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
 		in.Organization, in.Period, StageAccruing)
 }
 
 // InvoiceStartOptions starts the invoicing of a period that is over, by
-// InvoicePeriod. It takes up where the database says that it stopped: what was
-// invoiced is not invoiced again, but for a database that has gone back in time.
+// InvoicePeriod. What was invoiced is not invoiced again; what failed or was
+// terminated is taken up where it stopped.
 func InvoiceStartOptions(in InvoiceInput) client.StartWorkflowOptions {
 	return startOptions(InvoicePeriodID(in.InvoiceRef), "Invoice "+in.InvoiceRef.ID(),
-		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
 		in.Organization, in.Period, StageDraft)
+}
+
+// Anew starts also what has done its work: the database says that it is to be
+// done, and may have gone back in time since.
+func Anew(options client.StartWorkflowOptions) client.StartWorkflowOptions {
+	options.WorkflowIDReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	return options
 }
 
 // CollectStartOptions starts the collection of a published invoice, by

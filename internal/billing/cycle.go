@@ -37,6 +37,7 @@ type PeriodEnd struct {
 	DraftUntil time.Time
 	Next       string // "" = the contract has ended, no further period
 	Revision   int    // of the period's invoice
+	Unbilled   bool   // it is not closed yet
 }
 
 // Delivery is how one round of sending notices went. That some could not be

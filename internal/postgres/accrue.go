@@ -73,7 +73,7 @@ func endPeriod(ctx context.Context, tx pgx.Tx, org billing.Organization, p perio
 			return nil, wrap("end period "+p.ID, err)
 		}
 	}
-	end := &billing.PeriodEnd{DraftUntil: p.DraftUntil, Revision: p.Revision}
+	end := &billing.PeriodEnd{DraftUntil: p.DraftUntil, Revision: p.Revision, Unbilled: p.ClosedAt.IsZero()}
 	if !org.ClosedAt.IsZero() && !p.End.Before(org.ClosedAt) {
 		return end, nil
 	}
