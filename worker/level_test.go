@@ -104,12 +104,20 @@ func (w *world) backup() (restore func()) {
 	}
 }
 
+// admin runs a statement beside the database, sql one in it.
 func (w *world) admin(statement string) {
 	w.t.Helper()
 	at, err := url.Parse(w.url)
 	require.NoError(w.t, err)
 	at.Path = "/postgres"
-	conn, err := pgx.Connect(context.Background(), at.String())
+	w.exec(at.String(), statement)
+}
+
+func (w *world) sql(statement string) { w.exec(w.url, statement) }
+
+func (w *world) exec(databaseURL, statement string) {
+	w.t.Helper()
+	conn, err := pgx.Connect(context.Background(), databaseURL)
 	require.NoError(w.t, err)
 	defer conn.Close(context.Background())
 	_, err = conn.Exec(context.Background(), statement)
@@ -313,6 +321,34 @@ func TestP14_WhatWasPaidSinceTheBackupIsNotChargedAgain(t *testing.T) {
 	require.Equal(t, before, w.writes.Load(), "it was looked at first")
 	require.Equal(t, 1, w.at("charges"))
 	w.clean()
+}
+
+func TestP14_WhatWasHalfPublishedAtTheBackupIsTakenUpAsItIsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	issued := w.issue("acme")
+	require.NoError(t, w.do.CreateProviderInvoice(t.Context(), issued.Invoice))
+	restore := w.backup()
+	w.publish(issued)
+	w.collect(issued.Invoice)
+
+	restore()
+	w.level()
+	w.bill("acme")
+	require.Equal(t, []int{1, 1, issued.Items}, []int{w.at("invoices"), w.at("charges"), w.at("invoiceitems")})
+	w.clean()
+}
+
+func TestP14_ABackupFromBeforeTheFirstWorkerRanIsOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.store.CreateOrganizations(t.Context(), []billing.Organization{{ID: "acme", StartsAt: w.month}}, operator)
+	require.NoError(t, err)
+	w.sql(`UPDATE database_incarnation SET known = NULL`)
+	w.open(w.url)
+	require.True(t, w.behind())
 }
 
 func TestP14_ABillThatComesToAnotherTotalWaitsForWhatWasLost(t *testing.T) {

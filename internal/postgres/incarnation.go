@@ -36,9 +36,13 @@ func (s *Store) Behind(ctx context.Context) (present string, err error) {
 }
 
 // NoteIncarnation records the database's first incarnation, before anything is
-// done at the provider. Where one is known, nothing changes.
+// done at the provider. Where one is known, nothing changes. One that has
+// organisations already may be a backup from before the first worker ran.
 func (s *Store) NoteIncarnation(ctx context.Context) error {
-	const statement = `UPDATE database_incarnation SET known = ` + incarnation + ` WHERE known IS NULL`
+	const statement = `
+UPDATE database_incarnation
+   SET known = CASE WHEN EXISTS (SELECT FROM organizations WHERE clock_at IS NULL) THEN '' ELSE ` + incarnation + ` END
+ WHERE known IS NULL`
 	_, err := s.pool.Exec(ctx, statement)
 	return wrap("record the incarnation of the database", err)
 }
@@ -149,9 +153,13 @@ func meetTwin(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice, holds *b
 	}
 	invoice.Number = t.Number
 	if t.Total.Currency != invoice.Total.Currency || !t.Total.Amount.Equal(invoice.Total.Amount) {
+		undo := "void it there"
+		if t.Status == providerPaid {
+			undo = "refund it there and clear its metadata"
+		}
 		holds.Faults = append(holds.Faults, fmt.Sprintf(
 			"the provider has this invoice already, %s (%s), over %s, and what is recorded here comes to %s: import again what the database lost, "+
-				"or void %s there, then starter invoices finalize %s", t.StripeID, t.Status, t.Total, invoice.Total, t.StripeID, invoice.ID))
+				"or %s; an hour later at most, starter invoices finalize %s", t.StripeID, t.Status, t.Total, invoice.Total, undo, invoice.ID))
 	}
 	return nil
 }

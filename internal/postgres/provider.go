@@ -227,7 +227,8 @@ SELECT coalesce(stripe_customer_id, 'no customer') || coalesce(' on clock ' || s
 }
 
 // BeginProviderItem returns an item of the provider's invoice, and records that
-// it is about to be added. Tried tells whether that was recorded before this call.
+// it is about to be added. Tried tells whether that was recorded before this call,
+// or may have been, since the invoice was begun before the database went back.
 func (s *Store) BeginProviderItem(ctx context.Context, invoice string, number int) (item billing.ProviderItem, err error) {
 	const tried = `UPDATE provider_items SET tried_at = coalesce(tried_at, now()) WHERE invoice_id = $1 AND n = $2`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -244,11 +245,12 @@ func lockProviderItem(ctx context.Context, tx pgx.Tx, invoice string, number int
 	const statement = `
 SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text, coalesce(o.stripe_customer_id, ''),
        coalesce(i.stripe_invoice_id, ''), i.period_start, i.period_end, i.org_id, i.period_id, i.revision,
-       p.tried_at IS NOT NULL, coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part
+       p.tried_at IS NOT NULL OR coalesce(i.stripe_tried_at <= b.caught_up_at, false), coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part
   FROM provider_items p
   JOIN invoices i ON i.id = p.invoice_id
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
+ CROSS JOIN database_incarnation b
  WHERE p.invoice_id = $1 AND p.n = $2
    FOR NO KEY UPDATE OF p`
 	var org, period string
