@@ -104,7 +104,7 @@ SELECT (SELECT amount FROM limits WHERE org_id = @org AND scope = 'organization'
        (SELECT count(*) FROM limits WHERE org_id = @org AND scope <> 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending'),
        (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void),
-       EXISTS (SELECT FROM billing_stop) OR (SELECT ` + isBehind + ` FROM database_incarnation)`
+       EXISTS (SELECT FROM billing_stop)`
 	var limit decimal.NullDecimal
 	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked, &a.Stopped)
 	if err != nil {
