@@ -39,8 +39,8 @@ type world struct {
 	gateway *stripe.Gateway
 	store   *postgres.Store
 	do      *activities.Activities
-	month   time.Time     // that is billed: over for weeks
-	later   time.Duration // than now it is at Stripe
+	month   time.Time    // that is billed: over for weeks
+	later   atomic.Int64 // than now it is at Stripe, in hours
 }
 
 func newWorld(t *testing.T) *world {
@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	now := time.Now().UTC()
 	w.month = time.Date(now.Year(), now.Month()-2, 1, 0, 0, 0, 0, time.UTC)
 	account, err := localstripe.New(localstripe.Options{
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(w.later) },
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(time.Duration(w.later.Load()) * time.Hour) },
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, account.Close()) })
@@ -98,7 +98,7 @@ func (w *world) backup() (restore func()) {
 	return func() {
 		w.t.Helper()
 		w.store.Close()
-		w.later += 25 * time.Hour
+		w.later.Add(25)
 		at.Path = "/" + backup
 		w.open(at.String())
 	}
