@@ -257,3 +257,19 @@ func TestK10_AChargeThatWasNotRecordedIsRecordedOnce(t *testing.T) {
 	require.Len(t, r.provider.paid, 1)
 	require.Equal(t, billing.PaymentSucceeded, r.store.charge.Status)
 }
+
+// TestP14_ACreditNoteThatTheDatabaseForgotIsNotMadeAgain finds it at the provider,
+// though nothing here says that it was tried.
+func TestP14_ACreditNoteThatTheDatabaseForgotIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	r.provider.found = "cn_1"
+	r.store.step = billing.ChargeStep{
+		Do: billing.StepCorrect, Invoice: invoice, StripeInvoice: "in_1",
+		Correction: billing.InvoiceCorrection{ID: 7, Kind: billing.CorrectionCreditNote, Amount: usd("5")},
+	}
+	_, err := r.CollectInvoice(context.Background(), invoice)
+	require.NoError(t, err)
+	require.Equal(t, billing.CorrectionResult{Done: true, StripeID: "cn_1"}, r.store.corrected)
+	require.NotContains(t, withoutWords(*r.did), "Correct")
+}

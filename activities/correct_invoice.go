@@ -60,7 +60,7 @@ func (a *Activities) unanswered(ctx context.Context, step billing.ChargeStep) (s
 // for one that was withdrawn or given up: that is what was wanted.
 func (a *Activities) corrected(ctx context.Context, step billing.ChargeStep) (result billing.CorrectionResult, err error) {
 	correction := step.Correction
-	if correction.Tried && correction.ByCreditNote() {
+	if correction.ByCreditNote() { // also one that was never tried: the database may have gone back since
 		note, found, err := a.provider.FindCreditNote(ctx, step)
 		if err != nil || found {
 			return billing.CorrectionResult{Done: found, StripeID: note}, err

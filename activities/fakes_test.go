@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -87,6 +88,7 @@ type books struct {
 	returns       billing.Returns
 	sweptTo       time.Time
 	orphan        time.Time
+	behind        string
 	known         []string // events
 	organizations []string
 
@@ -163,6 +165,10 @@ func (b *books) BeginProviderInvoice(context.Context, string) (billing.ProviderI
 
 func (b *books) RecordProviderInvoice(_ context.Context, _, stripeID string) error {
 	return b.do("RecordProviderInvoice", stripeID)
+}
+
+func (b *books) AdoptProviderInvoice(_ context.Context, _, stripeID string) error {
+	return b.do("AdoptProviderInvoice", stripeID)
 }
 
 func (b *books) RecordCustomer(_ context.Context, _, customer, clock string) error {
@@ -264,6 +270,16 @@ func (b *books) OldestOrphan(context.Context) (time.Time, error) {
 	return b.orphan, b.do("OldestOrphan")
 }
 
+func (b *books) RecordCustomerMarks(_ context.Context, marks []billing.CustomerMark) error {
+	return b.do("RecordCustomerMarks", fmt.Sprint(len(marks)))
+}
+
+func (b *books) Behind(context.Context) (string, error) { return b.behind, b.do("Behind") }
+
+func (b *books) CaughtUp(_ context.Context, incarnation string) error {
+	return b.do("CaughtUp", incarnation)
+}
+
 func (b *books) RequestLooks(context.Context, int) (int, error) { return 3, b.do("RequestLooks") }
 
 func (b *books) OrganizationsAfter(_ context.Context, after string, limit int) (page []string, err error) {
@@ -292,6 +308,7 @@ type provider struct {
 	returns         billing.Returns
 	events          []billing.ProviderEvent
 	marks           []billing.ProviderMark
+	customers       []billing.CustomerMark
 	pages           []billing.SweepPage // that were asked for
 	more            bool
 }
@@ -371,6 +388,12 @@ func (p *provider) Marked(_ context.Context, _ string, page billing.SweepPage) (
 	p.pages = append(p.pages, page)
 	page.Read, page.Done = page.Read+len(p.marks), !p.more
 	return p.marks, page, p.do("Marked")
+}
+
+func (p *provider) MarkedCustomers(_ context.Context, _ string, page billing.SweepPage) ([]billing.CustomerMark, billing.SweepPage, error) {
+	p.pages = append(p.pages, page)
+	page.Read, page.Done = page.Read+len(p.customers), !p.more
+	return p.customers, page, p.do("MarkedCustomers")
 }
 
 // channel takes messages, but for those that are to fail.

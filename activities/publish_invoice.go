@@ -34,18 +34,19 @@ func (a *Activities) createInvoice(ctx context.Context, invoice string) error {
 		}
 	}
 	id, found := "", false
-	if !draft.TriedAt.IsZero() {
+	if !draft.TriedAt.IsZero() || draft.MayBeThere {
 		if id, found, err = a.provider.FindInvoice(ctx, draft); err != nil {
 			return fmt.Errorf("look for the provider's invoice of %s: %w", invoice, err)
 		}
 	}
-	if !found {
-		if draft, err = a.refuseCard(ctx, draft); err != nil {
-			return err
-		}
-		if id, err = a.provider.CreateInvoice(ctx, draft); err != nil {
-			return fmt.Errorf("create the provider's invoice of %s: %w", invoice, err)
-		}
+	if found {
+		return a.store.AdoptProviderInvoice(ctx, invoice, id)
+	}
+	if draft, err = a.refuseCard(ctx, draft); err != nil {
+		return err
+	}
+	if id, err = a.provider.CreateInvoice(ctx, draft); err != nil {
+		return fmt.Errorf("create the provider's invoice of %s: %w", invoice, err)
 	}
 	return a.store.RecordProviderInvoice(ctx, invoice, id)
 }

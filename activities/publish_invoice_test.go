@@ -36,7 +36,7 @@ func TestK07_CreateProviderInvoice(t *testing.T) {
 		},
 		"after a doubt the provider's is adopted": {
 			draft: billing.ProviderInvoice{Customer: "cus_1", TriedAt: tried}, found: "in_found",
-			want: []string{"BeginProviderInvoice", "FindInvoice", "RecordProviderInvoice in_found"},
+			want: []string{"BeginProviderInvoice", "FindInvoice", "AdoptProviderInvoice in_found"},
 		},
 		"after a doubt one that is not there is made": {
 			draft: billing.ProviderInvoice{Customer: "cus_1", TriedAt: tried},

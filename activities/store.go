@@ -44,6 +44,8 @@ type Store interface {
 	// RecordProviderInvoice records the provider's id. Items and finalisation alike.
 	BeginProviderInvoice(ctx context.Context, invoice string) (billing.ProviderInvoice, error)
 	RecordProviderInvoice(ctx context.Context, invoice, stripeID string) error
+	// AdoptProviderInvoice does so for one that was found there, with any items.
+	AdoptProviderInvoice(ctx context.Context, invoice, stripeID string) error
 	// RecordCustomer records the provider's customer of an organisation, and its
 	// test clock where it lives on one.
 	RecordCustomer(ctx context.Context, organization, customer, clock string) error
@@ -95,6 +97,14 @@ type Store interface {
 	// RecordMarks holds invoices found at the provider against ours, and returns
 	// how many of them are recorded nowhere.
 	RecordMarks(ctx context.Context, marks []billing.ProviderMark) (orphans int, err error)
+	// RecordCustomerMarks keeps customers found at the provider that no organisation
+	// names.
+	RecordCustomerMarks(ctx context.Context, marks []billing.CustomerMark) error
+	// Behind is the database's incarnation that is to be made level with the
+	// provider before anything is written there; "" = it is. CaughtUp records that
+	// it was, and lets billing go on.
+	Behind(ctx context.Context) (incarnation string, err error)
+	CaughtUp(ctx context.Context, incarnation string) error
 	// OldestOrphan is when the oldest of those was made; zero = there is none.
 	OldestOrphan(ctx context.Context) (time.Time, error)
 	// RequestLooks has unsettled invoices looked at that were not for a day.
@@ -146,4 +156,6 @@ type Provider interface {
 	// carry the installation's mark, and return how far the list is read then.
 	Events(ctx context.Context, page billing.SweepPage) ([]billing.ProviderEvent, billing.SweepPage, error)
 	Marked(ctx context.Context, installation string, page billing.SweepPage) ([]billing.ProviderMark, billing.SweepPage, error)
+	// MarkedCustomers does so of the customers.
+	MarkedCustomers(ctx context.Context, installation string, page billing.SweepPage) ([]billing.CustomerMark, billing.SweepPage, error)
 }

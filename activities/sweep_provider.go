@@ -64,25 +64,22 @@ func (a *Activities) SweepEvents(ctx context.Context, page billing.SweepPage) (b
 
 // SweepInvoices reads one page of the provider's invoices and records those that
 // carry our mark and are not known here: made by a call whose answer was lost for
-// good, or by a database that was restored since.
+// good, or before the database went back in time. A database that may have gone
+// back is made level with the provider by this: all customers and invoices since
+// its last sweep are known then, and billing goes on.
 func (a *Activities) SweepInvoices(ctx context.Context, page billing.SweepPage) (billing.SweepPage, error) {
 	if page.Since.IsZero() {
-		swept, err := a.store.SweptTo(ctx, listInvoices)
-		if err != nil {
+		var err error
+		if page, err = a.beginInvoices(ctx, page); err != nil {
 			return page, final(err)
-		}
-		page.Until = a.now().UTC().Truncate(time.Second).Add(-underWay)
-		page.Since = latest(swept.Add(-sweepOverlap), page.Until.Add(-markedReach))
-		oldest, err := a.store.OldestOrphan(ctx)
-		if err != nil {
-			return page, final(err)
-		}
-		if !oldest.IsZero() && oldest.Before(page.Since) {
-			page.Since = oldest // what became of it
 		}
 	}
 	installation, err := a.store.Installation(ctx)
 	if err != nil {
+		return page, final(err)
+	}
+	if page.Customers {
+		page, err = a.sweepCustomers(ctx, installation, page)
 		return page, final(err)
 	}
 	marks, page, err := a.provider.Marked(ctx, installation, page)
@@ -96,10 +93,61 @@ func (a *Activities) SweepInvoices(ctx context.Context, page billing.SweepPage) 
 	if page.New += orphans; orphans > 0 {
 		a.log.Warn("invoices at the provider are recorded nowhere", "count", orphans, "see", "starter verify")
 	}
-	if page.Done {
-		err = a.store.RecordSweep(ctx, listInvoices, page.Until)
+	if !page.Done {
+		return page, nil
 	}
-	return page, final(err)
+	swept := page.Until
+	if settled := a.now().UTC().Add(-underWay); settled.Before(swept) {
+		swept = settled // later ones may still be recorded
+	}
+	if err := a.store.RecordSweep(ctx, listInvoices, swept); err != nil || page.Behind == "" {
+		return page, final(err)
+	}
+	a.log.Warn("the database's server started anew or was replaced: what the provider has since is known, and billing goes on")
+	return page, final(a.store.CaughtUp(ctx, page.Behind))
+}
+
+// beginInvoices decides from when to when the provider's invoices are read. To
+// catch up, that is from the last sweep that the database knows of, however long
+// ago, until now.
+func (a *Activities) beginInvoices(ctx context.Context, page billing.SweepPage) (billing.SweepPage, error) {
+	swept, err := a.store.SweptTo(ctx, listInvoices)
+	if err != nil {
+		return page, err
+	}
+	if page.Behind, err = a.store.Behind(ctx); err != nil {
+		return page, err
+	}
+	now := a.now().UTC().Truncate(time.Second)
+	page.Until = now.Add(-underWay)
+	page.Since = latest(swept.Add(-sweepOverlap), page.Until.Add(-markedReach))
+	if page.Behind != "" {
+		page.Until, page.Customers = now, true
+		if !swept.IsZero() {
+			page.Since = swept.Add(-sweepOverlap)
+		}
+	}
+	oldest, err := a.store.OldestOrphan(ctx)
+	switch { // what became of it
+	case oldest.IsZero():
+	case oldest.Before(page.Since):
+		page.Since = oldest
+	case oldest.After(page.Until):
+		page.Until = now
+	}
+	return page, err
+}
+
+// sweepCustomers reads one page of the provider's customers; the invoices follow.
+func (a *Activities) sweepCustomers(ctx context.Context, installation string, page billing.SweepPage) (billing.SweepPage, error) {
+	marks, page, err := a.provider.MarkedCustomers(ctx, installation, page)
+	if err != nil {
+		return page, fmt.Errorf("sweep the provider's customers: %w", err)
+	}
+	if page.Done {
+		page.Done, page.Customers, page.After = false, false, ""
+	}
+	return page, a.store.RecordCustomerMarks(ctx, marks)
 }
 
 // RequestLooks has unsettled invoices looked at whose provider has not been asked

@@ -170,3 +170,31 @@ func TestWhoIsHeldKnowsWhichNewsItHadRead(t *testing.T) {
 	require.NoError(t, held.Details(&seen))
 	require.Equal(t, int64(7), seen)
 }
+
+// TestP14_ADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn however long ago that
+// was: customers first, then invoices, up to now; then billing goes on.
+func TestP14_ADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn(t *testing.T) {
+	t.Parallel()
+	r := newRig()
+	r.store.behind, r.store.sweptTo = "its server's third start", wall.Add(-200*24*time.Hour)
+	r.provider.customers = []billing.CustomerMark{{StripeID: "cus_lost"}}
+	r.provider.marks = []billing.ProviderMark{{StripeID: "in_lost"}}
+	page := billing.SweepPage{}
+	for calls := 0; !page.Done; calls++ {
+		require.Less(t, calls, 4)
+		r.provider.more = calls == 0 // a second page of customers
+		var err error
+		page, err = r.SweepInvoices(context.Background(), page)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{
+		"SweptTo", "Behind", "OldestOrphan", "Installation", "MarkedCustomers", "RecordCustomerMarks", "Installation", "MarkedCustomers", "RecordCustomerMarks",
+		"Installation", "Marked", "RecordMarks", "RecordSweep", "CaughtUp",
+	}, withoutWords(*r.did))
+	require.Contains(t, *r.did, "CaughtUp its server's third start")
+	for _, read := range r.provider.pages {
+		require.Equal(t, wall.Add(-200*24*time.Hour-sweepOverlap), read.Since)
+		require.Equal(t, wall, read.Until)
+	}
+	require.Equal(t, wall.Add(-underWay), r.store.sweptTo, "what is under way is read again by the next")
+}

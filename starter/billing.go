@@ -13,7 +13,7 @@ import (
 
 func newBillingCmd(a *app) *cobra.Command {
 	return newGroup("billing", "The switch that stops all billing", "",
-		newBillingStopCmd(a), newBillingResumeCmd(a), newBillingStatusCmd(a))
+		newBillingStopCmd(a), newBillingResumeCmd(a), newBillingRestoredCmd(a), newBillingStatusCmd(a))
 }
 
 // billingView is whether billing is stopped, as it is printed.
@@ -22,6 +22,7 @@ type billingView struct {
 	StoppedAt *time.Time `json:"stopped_at"`
 	By        string     `json:"by"`
 	Reason    string     `json:"reason"`
+	Behind    bool       `json:"behind"` // what Stripe has since the database's server started anew is looked for first
 	Changed   bool       `json:"changed"`
 }
 
@@ -29,7 +30,7 @@ func viewBilling(stop *postgres.BillingStop, changed bool) billingView {
 	if stop == nil {
 		return billingView{Changed: changed}
 	}
-	return billingView{true, optional(stop.StoppedAt), stop.Actor, stop.Reason, changed}
+	return billingView{true, optional(stop.StoppedAt), stop.Actor, stop.Reason, stop.Behind, changed}
 }
 
 func newBillingStopCmd(a *app) *cobra.Command {
@@ -59,6 +60,23 @@ func newBillingResumeCmd(a *app) *cobra.Command {
 		Args:    arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runBillingSwitch(cmd.Context(), a, (*postgres.Store).ResumeBilling)
+		},
+	}
+}
+
+func newBillingRestoredCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "restored",
+		Short: "Have the database taken for one that has gone back in time",
+		Long: `Have the database taken for one that has gone back in time. A server that was
+restored or failed over, and a copy that took the database's place, are recognised
+by themselves: billing waits until it is known what Stripe has since, which a
+worker reads within seconds, and then goes on. This command does the same where
+rows were put back in a way that leaves no trace, such as a dump of the data alone.`,
+		Example: `  starter billing restored --as ops --reason "yesterday's data loaded again"`,
+		Args:    arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runBillingSwitch(cmd.Context(), a, (*postgres.Store).DeclareRestored)
 		},
 	}
 }
@@ -101,6 +119,9 @@ func runBillingSwitch(ctx context.Context, a *app, turn func(*postgres.Store, co
 }
 
 func describeStop(stop postgres.BillingStop) string {
+	if stop.StoppedAt.IsZero() {
+		return "Billing waits: the database's server started anew or was replaced, and a worker looks for what Stripe has since. Then it goes on by itself."
+	}
 	return fmt.Sprintf("All billing is stopped since %s by %s (%s). It goes on with: starter billing resume",
 		showTime(stop.StoppedAt), stop.Actor, stop.Reason)
 }

@@ -25,6 +25,21 @@ func TestO09_BillingIsStoppedAndResumedByHand(t *testing.T) {
 	require.Empty(t, stderr)
 }
 
+func TestP14_WhoeverRestoredTheDatabaseUnnoticedSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	require.Contains(t, s.ok("billing", "restored", "--as", "ops", "--reason", "yesterday's data"), "goes on by itself")
+	waits := into[billingView](s, "billing", "status")
+	require.True(t, waits.Stopped && waits.Behind)
+	require.Nil(t, waits.StoppedAt)
+	require.False(t, into[billingView](s, "billing", "restored").Changed, "twice is once")
+	require.True(t, into[billingView](s, "billing", "resume").Behind, "nobody's word makes it level")
+	require.Contains(t, s.ok("org", "create", "globex"), "globex")
+	require.Empty(t, into[organizationView](s, "org", "show", "globex").StripeCustomerID, "it may have one")
+	_, found, _ := s.run("verify")
+	require.Contains(t, found, "database_behind")
+}
+
 func TestAContractIsEndedByHand(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)

@@ -86,6 +86,9 @@ func runClockAdvance(ctx context.Context, o *clockAdvanceOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := untilLevel(ctx, store); err != nil {
+		return err
+	}
 	p := newPlayer(o, store, clocks)
 	if o.usage != "" {
 		if err := p.load(ctx, o.app, o.usage); err != nil {
@@ -110,6 +113,29 @@ func runClockAdvance(ctx context.Context, o *clockAdvanceOptions) error {
 		}
 	}
 	return moveErr
+}
+
+// levelPatience is how long a worker may take to know what Stripe has since the
+// database's server started anew.
+const levelPatience = 30 * time.Second
+
+// untilLevel waits while billing waits for that: everybody would be at rest, and
+// the clock would run past their bills.
+func untilLevel(ctx context.Context, store *postgres.Store) error {
+	for deadline := time.Now().Add(levelPatience); ; {
+		present, err := store.Behind(ctx)
+		switch {
+		case err != nil || present == "":
+			return err
+		case time.Now().After(deadline):
+			return billing.Conflict("billing waits, since the database's server started anew or was replaced and no worker has looked what Stripe has since; is one running?")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // farthest is how many years a clock is moved at once: every period on the way is

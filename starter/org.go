@@ -280,6 +280,9 @@ func (a *app) makeCustomer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := store.MayWrite(ctx); err != nil {
+		return err
+	}
 	customer, clock, refused := gateway.EnsureCustomer(ctx, installation, org)
 	if customer == "" {
 		return refused

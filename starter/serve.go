@@ -106,7 +106,7 @@ func collectLess(maxBody int64) {
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, refused *refusals, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
 		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store, refused}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store}, Documents: documents{store, sellerOf(cfg)},
-		Ping: store.Ping, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
+		Ping: store.Ping, Behind: store.Behind, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})

@@ -54,6 +54,9 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err := store.UseProviderMode(ctx, provider.Live()); err != nil {
 		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}
+	if err := store.NoteIncarnation(ctx); err != nil {
+		return err
+	}
 	people, err := newNotifier(cfg, log, store)
 	if err != nil {
 		return err
@@ -76,6 +79,9 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	log.Info("worker started", "temporal", cfg.TemporalAddress, "namespace", cfg.TemporalNamespace)
 	var relaying sync.WaitGroup
 	relaying.Go(func() { newRelay(store, temporal, log).run(ctx) })
+	relaying.Go(func() {
+		(&leveller{behind: store.Behind, trigger: triggerSweep(temporal.ScheduleClient()), log: log}).run(ctx)
+	})
 	<-ctx.Done()
 	log.Info("worker stops")
 	workers.stop()

@@ -117,7 +117,11 @@ func (c *cycle) startInvoicing(ctx workflow.Context) error {
 		DraftUntil: c.facts.Ended.DraftUntil,
 		TestClock:  c.facts.TestClock,
 	}
-	return startChild(ctx, InvoiceStartOptions(in), InvoicePeriod, in)
+	options := InvoiceStartOptions(in)
+	if c.facts.Ended.Unbilled {
+		options = Anew(options)
+	}
+	return startChild(ctx, options, InvoicePeriod, in)
 }
 
 // onRequest serves an operator's update to the cycle.

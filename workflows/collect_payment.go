@@ -30,7 +30,7 @@ func CollectPayment(ctx workflow.Context, in CollectInput) (billing.InvoiceStatu
 		left := c.deliver(ctx, facts.Notices, Activities.DeliverPaymentNotices, in.Invoice)
 		c.tell(ctx, collectionStage(facts), collectionDetails(facts, left.why))
 		if facts.Stopped {
-			c.waitForBilling(ctx, "billing is stopped; it goes on with: starter billing resume")
+			c.waitForBilling(ctx, "billing is stopped; starter billing status tells why, and when it goes on")
 			continue
 		}
 		if !facts.Over() {

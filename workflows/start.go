@@ -38,6 +38,13 @@ func InvoiceStartOptions(in InvoiceInput) client.StartWorkflowOptions {
 		in.Organization, in.Period, StageDraft)
 }
 
+// Anew starts also what has done its work: the database says that it is to be
+// done, and may have gone back in time since.
+func Anew(options client.StartWorkflowOptions) client.StartWorkflowOptions {
+	options.WorkflowIDReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	return options
+}
+
 // CollectStartOptions starts the collection of a published invoice, by
 // CollectPayment. It may be started again after any end: one that was given up
 // goes on with a new payment method, one that was paid finds that out and ends.

@@ -56,6 +56,12 @@ type stack struct {
 // startStack runs `starter dev` until the test ends.
 func startStack(t *testing.T, args ...string) *stack {
 	t.Helper()
+	return startStackIn(t, nil, args...)
+}
+
+// startStackIn is startStack in an environment that names some of its parts.
+func startStackIn(t *testing.T, environ []string, args ...string) *stack {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs the whole stack")
 	}
@@ -65,6 +71,7 @@ func startStack(t *testing.T, args ...string) *stack {
 	require.NoError(t, err)
 	dev := exec.Command(filepath.Join(programs, "starter"), append([]string{"dev", "--env-file", envFile}, args...)...)
 	dev.Stdout, dev.Stderr = log, log
+	dev.Env = append(os.Environ(), environ...)
 	require.NoError(t, dev.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- dev.Wait() }()

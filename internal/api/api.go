@@ -83,14 +83,16 @@ type Options struct {
 	Exports   Exports
 	Documents Documents
 	Ping      func(context.Context) error // tells whether the database answers
-	Keys      Keys
-	Key       string         // the operator's own, which opens everything; "" = none
-	Rate      int            // requests per second of each other key; 0 = any number
-	MaxBody   int64          // of a request, in bytes, before and after unzipping
-	Writers   int            // transactions that store usage at once; 0 = 8
-	Proxies   []netip.Prefix // whose X-Forwarded-For is believed
-	Log       *slog.Logger
-	Now       func() time.Time // nil = time.Now
+	// Behind tells that billing waits, since the database may have gone back in time.
+	Behind  func(context.Context) (incarnation string, err error)
+	Keys    Keys
+	Key     string         // the operator's own, which opens everything; "" = none
+	Rate    int            // requests per second of each other key; 0 = any number
+	MaxBody int64          // of a request, in bytes, before and after unzipping
+	Writers int            // transactions that store usage at once; 0 = 8
+	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	Log     *slog.Logger
+	Now     func() time.Time // nil = time.Now
 
 	FailClosed bool   // block requests while their limits cannot be read
 	ActionURL  string // where a person has a limit raised; {organization} stands for its id

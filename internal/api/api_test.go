@@ -32,6 +32,7 @@ type fakeStore struct {
 	calls  []string // organisation and number of events
 	keys   map[[32]byte]Key
 	broken error
+	behind string
 }
 
 func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []UsageEvent) ([]Answer, error) {
@@ -102,7 +103,8 @@ func newGateway(t *testing.T, inbox Inbox) (*httptest.Server, *fakeStore) {
 	}
 	server := httptest.NewServer(New(Options{
 		Usage: store, Checks: store, Inbox: inbox, Reads: store, Limits: store, Exports: store, Documents: store, Keys: store, Ping: func(context.Context) error { return store.broken },
-		Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler), ActionURL: "https://example.com/{organization}/limits",
+		Behind: func(context.Context) (string, error) { return store.behind, nil },
+		Key:    key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler), ActionURL: "https://example.com/{organization}/limits",
 	}))
 	t.Cleanup(server.Close)
 	return server, store
@@ -279,6 +281,11 @@ func TestAnOutageIsToldAsOne(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	status, _, _ = send(t, server, request{method: http.MethodGet, path: "/healthz"})
 	require.Equal(t, http.StatusOK, status, "alive all the same")
+
+	store.broken, store.behind = nil, "another"
+	status, _, body := send(t, server, request{method: http.MethodGet, path: "/readyz"})
+	require.Equal(t, http.StatusOK, status, "requests are served")
+	require.Contains(t, body, "billing waits")
 }
 
 func TestPathsThatAreNone(t *testing.T) {

@@ -245,7 +245,7 @@ func TestAFullGatewayTurnsRequestsAwayAndSaysSo(t *testing.T) {
 	store := &fakeStore{known: map[string]bool{}}
 	s := newServer(Options{
 		Usage: store, Keys: store, Inbox: &fakeInbox{}, Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler),
-		Ping: func(context.Context) error { return nil },
+		Ping: func(context.Context) error { return nil }, Behind: func(context.Context) (string, error) { return "", nil },
 	})
 	server := serving(t, s.logged(s.mux))
 	health := request{method: http.MethodGet, path: "/healthz"}

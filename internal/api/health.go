@@ -60,5 +60,9 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusServiceUnavailable, status{"degraded", "the database does not answer"})
 		return
 	}
+	if present, err := s.Behind(ctx); err == nil && present != "" { // requests are served all the while
+		writeJSON(w, http.StatusOK, status{"degraded", "the database's server started anew or was replaced: billing waits until a worker knows what Stripe has since"})
+		return
+	}
 	writeJSON(w, http.StatusOK, s.status())
 }

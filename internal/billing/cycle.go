@@ -37,6 +37,7 @@ type PeriodEnd struct {
 	DraftUntil time.Time
 	Next       string // "" = the contract has ended, no further period
 	Revision   int    // of the period's invoice
+	Unbilled   bool   // it is not closed yet
 }
 
 // Delivery is how one round of sending notices went. That some could not be
@@ -181,6 +182,7 @@ type ProviderInvoice struct {
 	PeriodEnd      time.Time
 	IdempotencyKey string
 	TriedAt        time.Time // zero = never tried
+	MayBeThere     bool      // made by a call that the database has forgotten, perhaps
 	StripeID       string    // "" = not known yet
 	FinalizeTried  bool
 	Finalized      bool
@@ -371,7 +373,18 @@ type ProviderMark struct {
 	Installation string
 	Organization string
 	Invoice      string
+	Part         int    // of an invoice that is split; 0 = of none
+	Number       string // ours, as far as it can be told
 	Status       string
+	Total        Money // of a draft: so far
+	Created      time.Time
+}
+
+// CustomerMark is a customer at the provider that carries an installation's mark.
+type CustomerMark struct {
+	StripeID     string
+	ClockID      string // the test clock that it lives on; "" = none
+	Organization string
 	Created      time.Time
 }
 
@@ -383,6 +396,10 @@ type SweepPage struct {
 	Read         int // objects so far
 	New          int // of them, what had not been known
 	Done         bool
+	// Behind is the database's incarnation that is to be made level with the
+	// provider by reading the list; "" = it is level. Customers are read first then.
+	Behind    string
+	Customers bool
 }
 
 // Missing is what of the workflows that should run did not, and was started.

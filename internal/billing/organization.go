@@ -59,6 +59,10 @@ type Organization struct {
 
 	StripeCustomerID string
 	StripeClockID    string // the provider's test clock, where the organisation is on one
+	// FoundCustomerID and FoundClockID are what the provider has of an organisation
+	// that names no customer: made before the database went back.
+	FoundCustomerID string
+	FoundClockID    string
 }
 
 // Calendar returns the organisation's division of time.

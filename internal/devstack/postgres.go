@@ -46,6 +46,7 @@ type PostgresOptions struct {
 type Postgres struct {
 	folder   *folder
 	process  *process
+	cluster  cluster
 	port     int
 	password string
 }
@@ -102,6 +103,19 @@ func (p *Postgres) URL(database string) string {
 func (p *Postgres) Stop() error {
 	return errors.Join(p.process.stop(), p.folder.close())
 }
+
+// Crash ends the cluster at once, as a power failure does, and leaves everything
+// to recovery: StartPostgres on the same folder, after Stop.
+func (p *Postgres) Crash() error {
+	if err := p.process.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		return err
+	}
+	<-p.process.done
+	return nil
+}
+
+// Ended is closed once the server has ended, asked or not.
+func (p *Postgres) Ended() <-chan struct{} { return p.process.done }
 
 // cluster is a PostgreSQL data folder and how to run it. Within its folder,
 // data is PostgreSQL's own; beside it lies the password.
@@ -279,7 +293,7 @@ func (c cluster) run(ctx context.Context, port int, password string) (_ *Postgre
 	if err != nil {
 		return nil, err
 	}
-	pg := &Postgres{folder: c.dir, process: p, port: port, password: password}
+	pg := &Postgres{folder: c.dir, process: p, cluster: c, port: port, password: password}
 	if err := pg.await(ctx); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}

@@ -40,14 +40,16 @@ func (s *Store) Accrue(ctx context.Context, orgID, periodID string) (a billing.A
 	return a, wrap("accrue "+orgID, err)
 }
 
-// duePeriod returns the named period, or the first that has not been ended.
+// duePeriod returns the named period, or the first that has not been ended. One
+// before the named that was not ended comes first: it was, and the database has
+// gone back since.
 func duePeriod(ctx context.Context, tx pgx.Tx, org billing.Organization, id string) (period, error) {
 	periods, err := ensurePeriod(ctx, tx, org, maxTime(org.Now, org.StartsAt))
 	if err != nil {
 		return period{}, err
 	}
 	for _, p := range periods {
-		if p.ID == id || id == "" && p.DraftUntil.IsZero() {
+		if p.ID == id || p.DraftUntil.IsZero() {
 			return p, nil
 		}
 	}
@@ -71,7 +73,7 @@ func endPeriod(ctx context.Context, tx pgx.Tx, org billing.Organization, p perio
 			return nil, wrap("end period "+p.ID, err)
 		}
 	}
-	end := &billing.PeriodEnd{DraftUntil: p.DraftUntil, Revision: p.Revision}
+	end := &billing.PeriodEnd{DraftUntil: p.DraftUntil, Revision: p.Revision, Unbilled: p.ClosedAt.IsZero()}
 	if !org.ClosedAt.IsZero() && !p.End.Before(org.ClosedAt) {
 		return end, nil
 	}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,15 +10,21 @@ import (
 )
 
 // BillingStop says since when nothing is issued, published or collected, for any
-// organisation, and who stopped it for what reason.
+// organisation, and who stopped it for what reason. Behind tells that the provider
+// may be ahead of the database: then billing waits until that is made good, also
+// where nobody has stopped it and StoppedAt is zero.
 type BillingStop struct {
 	StoppedAt time.Time // wall clock
 	Actor     string
 	Reason    string
+	Behind    bool
 }
 
 // why is what workflows show: it names no person.
 func (b BillingStop) why() string {
+	if b.StoppedAt.IsZero() {
+		return "the database's server started anew or was replaced: what the provider has is looked for first, and then billing goes on by itself"
+	}
 	return "billing is stopped since " + b.StoppedAt.UTC().Format("2006-01-02 15:04 MST") + "; it goes on with: starter billing resume"
 }
 
@@ -28,13 +33,21 @@ func (b BillingStop) why() string {
 const stopLock = "billing-stop"
 
 func readStop(ctx context.Context, q querier) (*BillingStop, error) {
+	const statement = `
+SELECT s.stopped_at, coalesce(s.actor, ''), coalesce(s.reason, ''), ` + isBehind + `
+  FROM database_incarnation
+  LEFT JOIN billing_stop s ON true`
 	stop := &BillingStop{}
-	err := q.QueryRow(ctx, `SELECT stopped_at, actor, reason FROM billing_stop`).Scan(&stop.StoppedAt, &stop.Actor, &stop.Reason)
-	if errors.Is(err, pgx.ErrNoRows) {
+	var at *time.Time
+	err := q.QueryRow(ctx, statement).Scan(&at, &stop.Actor, &stop.Reason, &stop.Behind)
+	if err != nil {
+		return nil, wrap("read whether billing is stopped", err)
+	}
+	if at == nil && !stop.Behind {
 		return nil, nil
 	}
-	stop.StoppedAt = stop.StoppedAt.UTC()
-	return stop, wrap("read whether billing is stopped", err)
+	stop.StoppedAt = instant(at)
+	return stop, nil
 }
 
 // billingStopped tells whether billing is stopped; nil = it is not. Where it is,

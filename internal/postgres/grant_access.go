@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,9 +29,9 @@ var deletableTables = []string{
 // its triggers, and can only add to what is final. The database's own user, who
 // migrates, runs it, after each migration. Doing it again changes nothing.
 func GrantAccess(ctx context.Context, url, role string) error {
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := connect(ctx, url)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
+		return err
 	}
 	defer conn.Close(ctx)
 	const known = `

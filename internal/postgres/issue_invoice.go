@@ -64,6 +64,9 @@ func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, period
 	if err := s.addBounds(ctx, tx, org, &invoice, &holds); err != nil {
 		return issued, err
 	}
+	if err := meetTwin(ctx, tx, &invoice, &holds); err != nil {
+		return issued, err
+	}
 	if holds.Any() {
 		released, err := s.release(ctx, tx, &invoice, holds)
 		if err != nil {

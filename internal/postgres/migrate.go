@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
 )
@@ -20,9 +19,9 @@ const versionTable = "public.schema_version"
 // Migrate brings the database at url to this program's schema. Two programs may
 // migrate at once: one waits for the other.
 func Migrate(ctx context.Context, url string) error {
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := connect(ctx, url)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
+		return err
 	}
 	defer conn.Close(ctx)
 	migrator, err := migrate.NewMigrator(ctx, conn, versionTable)
@@ -61,7 +60,7 @@ func checkSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	case errorCode(err) == "42P01":
 		return fmt.Errorf("the database has no schema yet: run starter migrate")
 	case err != nil:
-		return fmt.Errorf("connect to the database: %w", err)
+		return connectError(err)
 	case version != len(names):
 		return fmt.Errorf("the database's schema is at version %d and this program needs %d: run starter migrate with the same release", version, len(names))
 	}

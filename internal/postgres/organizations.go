@@ -18,15 +18,22 @@ const organizationColumns = `
        draft_window, late_window, limit_rule, discount, email, dunning, paused_at, closed_at, created_at,
        clock_at IS NOT NULL, coalesce(clock_at, now()),
        coalesce(stripe_customer_id, ''), coalesce(stripe_clock_id, ''),
+       coalesce(CASE WHEN stripe_customer_id IS NULL THEN (SELECT c.stripe_customer_id` + foundCustomer + `) END, ''),
+       coalesce(CASE WHEN stripe_customer_id IS NULL THEN (SELECT c.stripe_clock_id` + foundCustomer + `) END, ''),
        approval, bound_growth, bound_floor, bound_total, bound_credit,
        suspend_after, reminders, card_ceiling, ` + suspendedSince + `, coalesce(` + suspendedWhy + `, '')`
+
+// foundCustomer is the customer that the provider has of an organisation which
+// names none: the first, since that is what its invoices are of.
+const foundCustomer = `
+  FROM provider_customers c WHERE c.org_id = organizations.id ORDER BY c.made_at, c.stripe_customer_id LIMIT 1`
 
 func scanOrganization(row pgx.CollectableRow) (org billing.Organization, err error) {
 	var paused, closed, suspended *time.Time
 	var ceiling decimal.NullDecimal
 	err = row.Scan(&org.ID, &org.Plan, &org.Currency, &org.Timezone, &org.AnchorDay, &org.PriceBook, &org.StartsAt,
 		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Discount, &org.Email, &org.Dunning,
-		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID,
+		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID, &org.FoundCustomerID, &org.FoundClockID,
 		&org.Approval, &org.Bounds.Growth, &org.Bounds.Floor, &org.Bounds.Total, &org.Bounds.Credit,
 		&org.SuspendAfter, &org.Reminders, &ceiling, &suspended, &org.Suspended)
 	org.CardCeiling, org.CardExempt = ceiling.Decimal, !ceiling.Valid

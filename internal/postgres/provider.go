@@ -75,7 +75,7 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
        CASE WHEN i.parts > 1 THEN (SELECT p.amount FROM provider_items p WHERE p.invoice_id = i.id AND p.n = i.part) ELSE i.total END, i.currency,
        i.collection, i.net_days, i.period_start, i.period_end, i.period_id, i.revision, i.status, i.stripe_tried_at,
        coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL,
-       i.collection = 'charge_automatically' AND i.parts = 1 AND i.total >= o.card_ceiling IS TRUE, i.part, i.parts
+       i.collection = 'charge_automatically' AND i.parts = 1 AND i.total >= o.card_ceiling IS TRUE, i.part, i.parts, ` + mayBeThere + `
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
@@ -87,7 +87,7 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
 	var triedAt *time.Time
 	err = tx.QueryRow(ctx, statement, invoice).Scan(&p.Invoice, &p.Number, &p.Organization, &p.Installation, &p.Customer,
 		&p.Total.Amount, &p.Total.Currency, &p.Collection, &p.NetDays, &p.PeriodStart, &p.PeriodEnd, &period, &revision, &status,
-		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused, &p.Part, &p.Parts)
+		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused, &p.Part, &p.Parts, &p.MayBeThere)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, billing.NotFound("invoice %q does not exist", invoice)
@@ -132,6 +132,16 @@ RETURNING o.id, o.email`
 // RecordProviderInvoice records the provider's id of an invoice. News that came
 // under that id before we knew it is taken up.
 func (s *Store) RecordProviderInvoice(ctx context.Context, invoice, stripeID string) error {
+	return s.recordProviderInvoice(ctx, invoice, stripeID, false)
+}
+
+// AdoptProviderInvoice records the id of an invoice that was found at the
+// provider. Each of its items may be there, too, and is looked for.
+func (s *Store) AdoptProviderInvoice(ctx context.Context, invoice, stripeID string) error {
+	return s.recordProviderInvoice(ctx, invoice, stripeID, true)
+}
+
+func (s *Store) recordProviderInvoice(ctx context.Context, invoice, stripeID string, found bool) error {
 	const statement = `
 UPDATE invoices
    SET stripe_invoice_id = @stripe_id
@@ -139,6 +149,11 @@ UPDATE invoices
 	const recorded = `SELECT coalesce(stripe_invoice_id, '') FROM invoices WHERE id = $1`
 	const lock = `SELECT FROM invoices WHERE id = $1 FOR NO KEY UPDATE`
 	const earlier = `SELECT EXISTS (SELECT FROM provider_parts WHERE stripe_invoice_id = $1)`
+	const items = `
+UPDATE provider_items p
+   SET tried_at = coalesce(p.tried_at, now())
+  FROM invoices i
+ WHERE i.id = $1 AND p.invoice_id = i.id AND (i.parts = 1 OR p.n = i.part)`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lock, invoice); err != nil {
 			return err
@@ -159,6 +174,11 @@ UPDATE invoices
 		}
 		if tag.RowsAffected() == 0 {
 			return otherThanRecorded(tx.QueryRow(ctx, recorded, invoice), "invoice "+invoice, stripeID)
+		}
+		if found {
+			if _, err := tx.Exec(ctx, items, invoice); err != nil {
+				return err
+			}
 		}
 		return adoptStripeEvents(ctx, tx, invoice, stripeID)
 	})
@@ -207,7 +227,8 @@ SELECT coalesce(stripe_customer_id, 'no customer') || coalesce(' on clock ' || s
 }
 
 // BeginProviderItem returns an item of the provider's invoice, and records that
-// it is about to be added. Tried tells whether that was recorded before this call.
+// it is about to be added. Tried tells whether that was recorded before this call,
+// or may have been, since the invoice was begun before the database went back.
 func (s *Store) BeginProviderItem(ctx context.Context, invoice string, number int) (item billing.ProviderItem, err error) {
 	const tried = `UPDATE provider_items SET tried_at = coalesce(tried_at, now()) WHERE invoice_id = $1 AND n = $2`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -224,11 +245,12 @@ func lockProviderItem(ctx context.Context, tx pgx.Tx, invoice string, number int
 	const statement = `
 SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text, coalesce(o.stripe_customer_id, ''),
        coalesce(i.stripe_invoice_id, ''), i.period_start, i.period_end, i.org_id, i.period_id, i.revision,
-       p.tried_at IS NOT NULL, coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part
+       p.tried_at IS NOT NULL OR coalesce(i.stripe_tried_at <= b.caught_up_at, false), coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part
   FROM provider_items p
   JOIN invoices i ON i.id = p.invoice_id
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
+ CROSS JOIN database_incarnation b
  WHERE p.invoice_id = $1 AND p.n = $2
    FOR NO KEY UPDATE OF p`
 	var org, period string
@@ -282,7 +304,9 @@ UPDATE invoices
    SET stripe_finalized_at = coalesce(stripe_finalized_at, now()),
        stripe_hosted_url   = @hosted_url
  WHERE id = @invoice`
-	const corrected = `SELECT EXISTS (SELECT FROM invoice_corrections WHERE invoice_id = $1)`
+	const corrected = `
+SELECT EXISTS (SELECT FROM invoice_corrections WHERE invoice_id = $1)
+    OR EXISTS (SELECT FROM provider_orphans WHERE invoice_id = $1)`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		c, err := openStanding(ctx, tx, invoice, state)
 		if err != nil {
@@ -300,7 +324,7 @@ UPDATE invoices
 		if err := c.published(ctx, state); err != nil {
 			return err
 		}
-		var started bool // its collection was, to correct it, and waits for this
+		var started bool // its collection was, to correct it or before the database went back, and waits for this
 		if err := tx.QueryRow(ctx, corrected, invoice).Scan(&started); err != nil {
 			return err
 		}

@@ -56,9 +56,9 @@ func Open(ctx context.Context, url string) (*Store, error) { return OpenTraced(c
 
 // OpenTraced is Open with somebody who follows every statement; nil is nobody.
 func OpenTraced(ctx context.Context, url string, tracer pgx.QueryTracer) (*Store, error) {
-	config, err := pgxpool.ParseConfig(url)
+	config, err := poolConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+		return nil, err
 	}
 	config.ConnConfig.Tracer = tracer
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"

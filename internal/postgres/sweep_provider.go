@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -90,30 +91,34 @@ VALUES (@id, '` + typeLook + `', @stripe_invoice, @customer, @stripe_invoice, @i
 // here since, and there when the list was last read.
 const isOrphan = `
        NOT EXISTS (SELECT FROM provider_invoices v WHERE v.stripe_invoice_id = o.stripe_invoice_id)
+   AND o.status <> 'void'
    AND o.seen_at >= coalesce((SELECT swept_to FROM provider_sweeps WHERE list = 'invoices'), '-infinity')`
 
 // RecordMarks holds invoices found at the provider under our mark against ours.
 // One that is recorded nowhere, and not withdrawn, is kept for verify to name; it
 // is no orphan any more once it is known or gone. It returns how many are new.
 func (s *Store) RecordMarks(ctx context.Context, marks []billing.ProviderMark) (orphans int, err error) {
-	const forget = `DELETE FROM provider_orphans WHERE stripe_invoice_id = $1`
+	const gone = `UPDATE provider_orphans SET status = 'void' WHERE stripe_invoice_id = $1`
 	const keep = `
-INSERT INTO provider_orphans (stripe_invoice_id, org_id, invoice_id, status, made_at)
-SELECT @id, left(@org, 200), left(@invoice, 300), @status, @made_at
+INSERT INTO provider_orphans (stripe_invoice_id, org_id, invoice_id, part, number, status, total, currency, made_at)
+SELECT @id, left(@org, 200), left(@invoice, 300), @part, left(@number, 40), @status, @total, @currency, @made_at
  WHERE NOT EXISTS (SELECT FROM provider_invoices WHERE stripe_invoice_id = @id)
-    ON CONFLICT (stripe_invoice_id) DO UPDATE SET status = excluded.status, seen_at = now()
+    ON CONFLICT (stripe_invoice_id) DO UPDATE
+       SET status = excluded.status, total = excluded.total, currency = excluded.currency, seen_at = now()
 RETURNING found_at = seen_at`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		orphans = 0
 		for _, mark := range marks {
 			if mark.Status == providerVoid {
-				if _, err := tx.Exec(ctx, forget, mark.StripeID); err != nil {
+				if _, err := tx.Exec(ctx, gone, mark.StripeID); err != nil {
 					return err
 				}
 				continue
 			}
+			total := decimal.NullDecimal{Decimal: mark.Total.Amount, Valid: mark.Status != providerDraft}
 			rows, err := tx.Query(ctx, keep, pgx.NamedArgs{
-				"id": mark.StripeID, "org": mark.Organization, "invoice": mark.Invoice, "status": mark.Status, "made_at": mark.Created,
+				"id": mark.StripeID, "org": mark.Organization, "invoice": mark.Invoice, "part": mark.Part, "number": mark.Number,
+				"status": mark.Status, "total": total, "currency": mark.Total.Currency, "made_at": mark.Created,
 			})
 			if err != nil {
 				return err

@@ -236,16 +236,23 @@ func databaseChecks() []check {
 		{"credit_note_numbers", noteNumbersHaveNoGap},
 		{"final_rows", finalRowsAreGuarded},
 		{"provider_orphan", nothingIsAtTheProviderAlone},
+		{"database_behind", databaseIsLevel},
 	}
 }
 
 // Numbers are drawn in the transaction that writes the invoice: every one that
-// was drawn is there, and no other (R73).
+// was drawn is there, and no other (R73). After the database went back, what is at
+// the provider alone bears numbers, too.
 const invoiceNumbersHaveNoGap = `
-WITH drawn AS (
-    SELECT generate_series(1, last_invoice_number) AS n FROM installation
+WITH borne AS (
+    SELECT DISTINCT substring(number FROM '[0-9]+$')::bigint AS n FROM provider_orphans WHERE number <> ''
+), drawn AS (
+    SELECT n FROM installation, generate_series(1, last_invoice_number) AS n
+    EXCEPT SELECT n FROM borne
 ), used AS (
-    SELECT id, substring(number FROM '[0-9]+$')::bigint AS n FROM invoices
+    SELECT id, substring(number FROM '[0-9]+$')::bigint AS n
+      FROM invoices
+     WHERE substring(number FROM '[0-9]+$')::bigint NOT IN (SELECT n FROM borne)
 )
 SELECT coalesce(used.id, 'number ' || drawn.n),
        CASE WHEN drawn.n IS NULL THEN 'a number that was drawn' ELSE 'an invoice' END,
@@ -284,6 +291,13 @@ SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' T
   LEFT JOIN pg_trigger t ON t.tgname = guard.trigger_name
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
  ORDER BY 1`
+
+// P14: what the provider had done when the database went back is known again.
+const databaseIsLevel = `
+SELECT 'the database', 'level with the provider',
+       'its server started anew or was replaced, and what the provider has since was not read yet: a worker does so within seconds'
+  FROM database_incarnation
+ WHERE ` + isBehind
 
 // I22: what carries our mark at the provider is one of our invoices, as far as
 // the last sweep saw.

@@ -72,12 +72,11 @@ func copyProviderItems(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice)
 }
 
 func insertInvoice(ctx context.Context, tx pgx.Tx, org billing.Organization, invoice *billing.Invoice, lines *billing.ContentHash) error {
-	const draw = `UPDATE installation SET last_invoice_number = last_invoice_number + 1 RETURNING last_invoice_number`
-	var number int64
-	if err := tx.QueryRow(ctx, draw).Scan(&number); err != nil {
-		return wrap("draw an invoice number", err)
+	number, err := drawNumber(ctx, tx, invoice.Number)
+	if err != nil {
+		return err
 	}
-	invoice.Number, invoice.FinalizedAt = fmt.Sprintf("INV-%06d", number), &org.Now
+	invoice.Number, invoice.FinalizedAt = number, &org.Now
 	invoice.ContentHash = lines.Sum(invoice)
 	const statement = `
 INSERT INTO invoices (id, org_id, period_id, revision, number, status, currency, subtotal, discount, total,
@@ -97,8 +96,36 @@ VALUES (@id, @org, @period, @revision, @number, @status, @currency, @subtotal, @
 	if invoice.Status == billing.StatusOpen {
 		args["due_at"] = dueAt(org)
 	}
-	_, err := tx.Exec(ctx, statement, args)
+	_, err = tx.Exec(ctx, statement, args)
 	return wrap("write invoice "+invoice.ID, err)
+}
+
+// drawNumber returns the next number, or the one that the invoice bears at the
+// provider, from before the database went back. Numbers that others bear there are
+// theirs.
+func drawNumber(ctx context.Context, tx pgx.Tx, borne string) (string, error) {
+	const free = `SELECT NOT EXISTS (SELECT FROM invoices WHERE number = $1)`
+	const draw = `
+UPDATE installation
+   SET last_invoice_number = last_invoice_number + 1
+RETURNING 'INV-' || lpad(last_invoice_number::text, greatest(6, length(last_invoice_number::text)), '0')`
+	const taken = `SELECT EXISTS (SELECT FROM invoices WHERE number = $1) OR EXISTS (SELECT FROM provider_orphans WHERE number = $1)`
+	var keeps bool
+	if borne != "" {
+		if err := tx.QueryRow(ctx, free, borne).Scan(&keeps); err != nil || keeps {
+			return borne, wrap("look for number "+borne, err)
+		}
+	}
+	for {
+		var number string
+		var isTaken bool
+		if err := tx.QueryRow(ctx, draw).Scan(&number); err != nil {
+			return "", wrap("draw an invoice number", err)
+		}
+		if err := tx.QueryRow(ctx, taken, number).Scan(&isTaken); err != nil || !isTaken {
+			return number, wrap("look for number "+number, err)
+		}
+	}
 }
 
 // dueAt is when an invoice issued now is due: at once by card, else after the

@@ -84,13 +84,18 @@ func creditNoteMetadata(step billing.ChargeStep) map[string]string {
 }
 
 // FindCreditNote looks through the invoice's credit notes for that of the
-// correction.
+// correction. One over another amount is that of a correction which had the same
+// id before the database went back.
 func (g *Gateway) FindCreditNote(ctx context.Context, step billing.ChargeStep) (string, bool, error) {
+	amount, err := step.Correction.Amount.Minor()
+	if err != nil {
+		return "", false, billing.Invalid("correction %d of %s: %v", step.Correction.ID, step.Invoice, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	notes := g.api.CreditNotes.List(&sdk.CreditNoteListParams{ListParams: listParams(ctx), Invoice: sdk.String(step.StripeInvoice)})
 	for notes.Next() {
-		if have := notes.CreditNote(); carries(have.Metadata, creditNoteMetadata(step)) {
+		if have := notes.CreditNote(); have.Amount == amount && carries(have.Metadata, creditNoteMetadata(step)) {
 			return have.ID, true, nil
 		}
 	}

@@ -26,12 +26,8 @@ func (g *Gateway) EnsureCustomer(
 		return "", "", billing.Invalid("organization %s is on a test clock, and the Stripe key is a live one: "+
 			"test clocks need a key of test mode", org.ID)
 	}
-	if clock = org.StripeClockID; org.TestClock && clock == "" {
-		if clock, err = g.ensureClock(ctx, installation, org); err != nil {
-			return "", "", err
-		}
-	}
-	if customer, err = g.createCustomer(ctx, installation, org, clock); err != nil {
+	customer, clock, err = g.foundOrCreated(ctx, installation, org)
+	if err != nil {
 		return "", clock, err
 	}
 	method := ""
@@ -52,6 +48,21 @@ func (g *Gateway) EnsureCustomer(
 	if updateErr := g.describe(ctx, installation, org, customer, method); updateErr != nil {
 		return "", clock, updateErr
 	}
+	return customer, clock, err
+}
+
+// foundOrCreated returns the customer that Stripe is known to have of the
+// organisation, or makes one.
+func (g *Gateway) foundOrCreated(ctx context.Context, installation string, org billing.Organization) (customer, clock string, err error) {
+	if org.FoundCustomerID != "" {
+		return org.FoundCustomerID, org.FoundClockID, nil
+	}
+	if clock = org.StripeClockID; org.TestClock && clock == "" {
+		if clock, err = g.ensureClock(ctx, installation, org); err != nil {
+			return "", "", err
+		}
+	}
+	customer, err = g.createCustomer(ctx, installation, org, clock)
 	return customer, clock, err
 }
 

@@ -53,6 +53,13 @@ func (d *desk) RecordProviderInvoice(_ context.Context, _, id string) error {
 	return nil
 }
 
+func (d *desk) AdoptProviderInvoice(ctx context.Context, invoice, id string) error {
+	for _, item := range d.items {
+		item.Tried = true
+	}
+	return d.RecordProviderInvoice(ctx, invoice, id)
+}
+
 func (d *desk) BeginProviderItem(_ context.Context, _ string, n int) (billing.ProviderItem, error) {
 	d.items[n].StripeInvoice = d.invoice.StripeID
 	before := *d.items[n]

@@ -65,7 +65,11 @@ func (g *Gateway) FindInvoice(ctx context.Context, inv billing.ProviderInvoice) 
 	defer cancel()
 	invoices := g.api.Invoices.List(&sdk.InvoiceListParams{ListParams: listParams(ctx), Customer: sdk.String(inv.Customer)})
 	for invoices.Next() {
-		if have := invoices.Invoice(); carries(have.Metadata, invoiceMetadata(inv)) {
+		have := invoices.Invoice()
+		if inv.MayBeThere && have.Status == sdk.InvoiceStatusVoid {
+			continue // somebody has withdrawn it to have it made anew
+		}
+		if carries(have.Metadata, invoiceMetadata(inv)) {
 			return have.ID, true, nil
 		}
 	}

@@ -2,6 +2,8 @@ package stripe
 
 import (
 	"context"
+	"regexp"
+	"strconv"
 	"time"
 
 	sdk "github.com/stripe/stripe-go/v76"
@@ -66,11 +68,54 @@ func (g *Gateway) Marked(ctx context.Context, installation string, page billing.
 		}
 		found = append(found, billing.ProviderMark{
 			StripeID: have.ID, Installation: installation, Organization: have.Metadata[metaOrganization],
-			Invoice: have.Metadata[metaInvoice], Status: string(have.Status), Created: instant(have.Created),
+			Invoice: have.Metadata[metaInvoice], Part: markedPart(have), Number: markedNumber(have),
+			Status: string(have.Status), Total: minor(have.Total, have.Currency), Created: instant(have.Created),
 		})
 	}
 	page.Done = !invoices.Meta().HasMore
 	return found, page, failure(invoices.Err(), "list the invoices")
+}
+
+// markedPart is which part of a split invoice this one is; 0 = it is a whole one.
+func markedPart(have *sdk.Invoice) int {
+	part, err := strconv.Atoi(have.Metadata[metaPart])
+	if err != nil || part < 1 {
+		return 0
+	}
+	return part
+}
+
+// markedNumber is our number of an invoice, which its description says; "" where
+// somebody has written another one.
+func markedNumber(have *sdk.Invoice) string {
+	return ourNumber.FindString(have.Description)
+}
+
+var ourNumber = regexp.MustCompile(`\bINV-[0-9]{6,18}\b`)
+
+// MarkedCustomers lists those of one page of customers that carry an
+// installation's mark, and how far the list is read then. Stripe leaves out those
+// on test clocks.
+func (g *Gateway) MarkedCustomers(ctx context.Context, installation string, page billing.SweepPage) ([]billing.CustomerMark, billing.SweepPage, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	customers := g.api.Customers.List(&sdk.CustomerListParams{ListParams: pageParams(ctx, page), CreatedRange: span(page)})
+	var found []billing.CustomerMark
+	for customers.Next() {
+		have := customers.Customer()
+		page.After = have.ID
+		page.Read++
+		if installation == "" || have.Metadata[metaInstallation] != installation {
+			continue
+		}
+		mark := billing.CustomerMark{StripeID: have.ID, Organization: have.Metadata[metaOrganization], Created: instant(have.Created)}
+		if have.TestClock != nil {
+			mark.ClockID = have.TestClock.ID
+		}
+		found = append(found, mark)
+	}
+	page.Done = !customers.Meta().HasMore
+	return found, page, failure(customers.Err(), "list the customers")
 }
 
 // pageParams ask for one page only: each is an activity of its own.

@@ -61,14 +61,15 @@ func TestW08_EventsAreListedPageByPage(t *testing.T) {
 func TestI22_OnlyInvoicesWithOurMarkAreFound(t *testing.T) {
 	t.Parallel()
 	s := scripted(t, answering(map[string]string{"/v1/invoices": `{"object":"list","has_more":false,"data":[
-		{"id":"in_3","object":"invoice","status":"open","created":1790812800,"metadata":{"arrears_installation":"` + installation + `","arrears_organization":"acme","arrears_invoice":"acme/2026-10-01"}},
+		{"id":"in_3","object":"invoice","status":"open","created":1790812800,"currency":"usd","total":4000,"description":"Invoice INV-000042, part 2 of 3",
+			"metadata":{"arrears_installation":"` + installation + `","arrears_organization":"acme","arrears_invoice":"acme/2026-10-01","arrears_part":"2"}},
 		{"id":"in_2","object":"invoice","status":"open","created":1790812800,"metadata":{"arrears_installation":"another"}},
 		{"id":"in_1","object":"invoice","status":"open","created":1790812800,"metadata":{}}]}`}))
 	marks, page, err := s.Marked(t.Context(), installation, sweepPage)
 	require.NoError(t, err)
 	require.Equal(t, []billing.ProviderMark{{
 		StripeID: "in_3", Installation: installation, Organization: "acme", Invoice: "acme/2026-10-01", Status: "open",
-		Created: time.Unix(1790812800, 0).UTC(),
+		Part: 2, Number: "INV-000042", Total: billing.FromMinor(4000, "USD"), Created: time.Unix(1790812800, 0).UTC(),
 	}}, marks)
 	require.Equal(t, 3, page.Read)
 	require.True(t, page.Done)
