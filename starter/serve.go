@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -78,30 +76,15 @@ func runServe(ctx context.Context, a *app, listen string) error {
 	if err != nil {
 		return withHint(err, "Choose another address with --listen or ARREARS_LISTEN.")
 	}
-	collectLess(cfg.MaxBody)
+	collectLess(collectRoom * api.Room(cfg.MaxBody))
 	a.note("The gateway listens on http://%s", listener.Addr())
 	refused := &refusals{store: store.CountWebhookRefusals, log: log}
 	defer refused.flush()
 	return api.Serve(ctx, listener, faultpoint.Handler(newGatewayHandler(store, gateway, refused, cfg, log)), log)
 }
 
-// collectPercent and collectRoom bound the garbage of a gateway: what it holds is
-// small and soon gone, so collecting at twice that, which is usual, would cost a
-// quarter of its time. It may grow to five times that, and up to so many times the room of all
-// bodies. GOGC and GOMEMLIMIT, where they are set, decide instead.
-const (
-	collectPercent = 400
-	collectRoom    = 4
-)
-
-func collectLess(maxBody int64) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(collectRoom * api.Room(maxBody))
-	}
-}
+// collectRoom is how many times the room of all bodies a gateway's heap may take.
+const collectRoom = 4
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, refused *refusals, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{

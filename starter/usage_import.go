@@ -54,6 +54,7 @@ func runUsageImport(ctx context.Context, o *usageImportOptions) error {
 	if err != nil {
 		return err
 	}
+	collectLess(importHeap)
 	start := time.Now()
 	bar := o.progress("importing", size)
 	answers := &tally{}
@@ -79,6 +80,10 @@ func runUsageImport(ctx context.Context, o *usageImportOptions) error {
 }
 
 const againHint = "It is safe to import the file again: what was stored is answered as duplicate."
+
+// importHeap is about how many bytes an import takes at most: several times what
+// its batches hold.
+const importHeap = 384 << 20
 
 // decodeBatch is how many lines are decoded together.
 const decodeBatch = 1000
