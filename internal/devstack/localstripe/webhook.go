@@ -15,6 +15,10 @@ import (
 )
 
 const (
+	// deliveryLag is how long after it has happened an event is sent, where nothing
+	// else was ordered: Stripe's own come a moment after the answer to the call that
+	// they tell of, too, and not in front of it.
+	deliveryLag     = 100 * time.Millisecond
 	deliveryTries   = 10
 	firstPause      = 200 * time.Millisecond
 	longestPause    = time.Minute
@@ -141,6 +145,10 @@ func (d *dispatcher) deliver(e *event, endpoint string, as treatment, tried func
 		return
 	case WebhookDelay:
 		if !d.pause(as.delay) {
+			return
+		}
+	case "":
+		if !d.pause(deliveryLag) {
 			return
 		}
 	case WebhookDuplicate:
