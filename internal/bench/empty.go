@@ -93,35 +93,36 @@ func shapedAttributes(id string) temporal.SearchAttributes {
 }
 
 // emptyRounds measures the empty workflows, plain and shaped.
-func (r *rig) emptyRounds(ctx context.Context, n, activities int) (plain, shaped time.Duration, err error) {
+func (r *rig) emptyRounds(ctx context.Context, n, activities int, p *pair) error {
 	quiet := sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	c, err := client.DialContext(ctx, client.Options{HostPort: r.env["TEMPORAL_ADDRESS"], Logger: quiet})
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer c.Close()
 	stop, err := startEmptyWorkers(c)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer stop()
 	ids := make([]string, r.orgs)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("%d-%03d", n, i)
 	}
-	if plain, err = timed(ids, func(id string) error {
+	p.limit, p.server[1], err = r.timed(ids, func(id string) error {
 		options := client.StartWorkflowOptions{ID: "plain-" + id, TaskQueue: emptyQueue}
 		_, err := c.ExecuteWorkflow(ctx, options, plainWorkflow, activities)
 		return err
-	}, func(id string) error { return c.GetWorkflow(ctx, "plain-"+id, "").Get(ctx, nil) }); err != nil {
-		return 0, 0, err
+	}, func(id string) error { return c.GetWorkflow(ctx, "plain-"+id, "").Get(ctx, nil) })
+	if err != nil {
+		return err
 	}
-	shaped, err = timed(ids, func(id string) error {
+	p.shape, p.server[2], err = r.timed(ids, func(id string) error {
 		options := client.StartWorkflowOptions{ID: "cycle-" + id, TaskQueue: emptyQueue, TypedSearchAttributes: shapedAttributes(id)}
 		_, err := c.ExecuteWorkflow(ctx, options, shapedCycle, id, false)
 		return err
 	}, func(id string) error { return r.untilCollected(ctx, c, id) })
-	return plain, shaped, err
+	return err
 }
 
 // untilCollected waits for the last of an organisation's shaped workflows; it
@@ -135,14 +136,15 @@ func (r *rig) untilCollected(ctx context.Context, c client.Client, id string) er
 	return nil
 }
 
-// timed starts something for every id and waits for all.
-func timed(ids []string, start, wait func(id string) error) (time.Duration, error) {
-	began := time.Now()
+// timed starts something for every id and waits for all: how many a second that
+// makes, and what each cost Temporal's server.
+func (r *rig) timed(ids []string, start, wait func(id string) error) (rate float64, server time.Duration, err error) {
+	began, busy := time.Now(), r.temporalBusy()
 	if err := each(ids, start); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	err := each(ids, wait)
-	return time.Since(began), err
+	err = each(ids, wait)
+	return perSecond(len(ids), time.Since(began)), (r.temporalBusy() - busy) / time.Duration(len(ids)), err
 }
 
 func startEmptyWorkers(c client.Client) (stop func(), err error) {

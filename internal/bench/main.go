@@ -267,7 +267,8 @@ type pair struct {
 
 	counted                     unit
 	events                      int
-	program, postgres, limiting time.Duration // limiting is PostgreSQL's for as many of the limit's
+	program, postgres, limiting time.Duration    // limiting is PostgreSQL's for as many of the limit's
+	server                      [3]time.Duration // of Temporal's server for each month: ours, the limit's, that of the same shape
 }
 
 // unit is what the processor time is counted by.
@@ -309,8 +310,13 @@ func (r *rig) rounded(ctx context.Context, name string, rounds int, round func(c
 		}
 		return median(values)
 	}
+	var server [3]time.Duration
+	for i := range server {
+		server[i] = time.Duration(of(func(p pair) float64 { return float64(p.server[i]) }))
+	}
 	return pair{
-		ours: of(func(p pair) float64 { return p.ours }), limit: of(func(p pair) float64 { return p.limit }),
+		server: server,
+		ours:   of(func(p pair) float64 { return p.ours }), limit: of(func(p pair) float64 { return p.limit }),
 		ratio: of(func(p pair) float64 { return p.ratio }),
 		shape: of(func(p pair) float64 { return p.shape }), ofShape: of(func(p pair) float64 { return p.ofShape }),
 		counted:  all[0].counted,
