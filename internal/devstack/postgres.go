@@ -156,11 +156,23 @@ func (c cluster) start(ctx context.Context, port int) (*Postgres, error) {
 	if err := c.endOrphan(ctx); err != nil {
 		return nil, err
 	}
-	for attempt := 1; ; attempt++ {
+	attempt := 1
+	for deadline := time.Now().Add(stopGrace); ; {
 		pg, err := c.run(ctx, port, string(password))
-		taken := err != nil && strings.Contains(err.Error(), "could not create any TCP/IP sockets")
-		if !taken || port != 0 || attempt == startAttempts {
-			return pg, err
+		switch {
+		case err == nil:
+			return pg, nil
+		case strings.Contains(err.Error(), "could not create any TCP/IP sockets") && port == 0 && attempt < startAttempts:
+			attempt++
+		case strings.Contains(err.Error(), "pre-existing shared memory block") && time.Now().Before(deadline):
+			// The sessions of a server that was killed end a moment after it.
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-time.After(100 * time.Millisecond):
+			}
+		default:
+			return nil, err
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -79,6 +80,27 @@ func TestPostgres(t *testing.T) {
 		require.NoError(t, os.WriteFile(pidFile, []byte(mine), 0o600))
 		second := startPostgres(t, PostgresOptions{DataDir: dir})
 		require.Equal(t, "42", query(t, second, "SELECT answer FROM kept"))
+	})
+
+	t.Run("sessions that outlive a killed server are waited for", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		first := startPostgres(t, PostgresOptions{DataDir: dir})
+		conn, err := pgx.Connect(ctx, first.URL("postgres"))
+		require.NoError(t, err)
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+		go func() { // which looks up only at its end
+			_, _ = conn.Exec(ctx, "SELECT count(*) FROM generate_series(1, 4000000)")
+		}()
+		require.Eventually(t, func() bool {
+			return query(t, first, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series%'") == "2"
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, first.process.cmd.Process.Kill())
+		<-first.process.done
+		require.NoError(t, first.folder.close())
+
+		second := startPostgres(t, PostgresOptions{DataDir: dir})
+		require.Equal(t, "1", query(t, second, "SELECT 1"))
 	})
 
 	t.Run("a server that outlived its run is ended first", func(t *testing.T) {
