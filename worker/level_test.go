@@ -265,6 +265,15 @@ func (w *world) voidThere(stripeInvoice string) {
 	w.post("invoices/"+stripeInvoice+"/void", url.Values{}, nil)
 }
 
+// card has an organisation charged to another card.
+func (w *world) card(org, method string) {
+	w.t.Helper()
+	have, err := w.store.Organization(w.t.Context(), org)
+	require.NoError(w.t, err)
+	_, err = w.gateway.SetPaymentMethod(w.t.Context(), have.StripeCustomerID, method, "method/"+method)
+	require.NoError(w.t, err)
+}
+
 // others makes invoices at Stripe that are not ours.
 func (w *world) others(n int) {
 	w.t.Helper()
@@ -445,6 +454,31 @@ func TestP14_WhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
 	right := w.bill("acme")
 	require.NotEqual(t, wrong.StripeInvoiceID, right.StripeInvoiceID)
 	require.Equal(t, 1, w.at("charges"))
+	w.clean()
+}
+
+// The twin was declined under the key of the first attempt.
+func TestP14_WhatIsMadeInsteadOfADeclinedInvoiceIsChargedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	restore := w.backup()
+	w.use("acme", "2") // by mistake, and never again
+	issued := w.issue("acme")
+	w.publish(issued)
+	wrong := w.invoice(issued.Invoice)
+	w.card("acme", "pm_card_chargeCustomerFail")
+	_, err := w.do.CollectInvoice(t.Context(), issued.Invoice)
+	require.NoError(t, err)
+	w.card("acme", "pm_card_visa")
+
+	restore()
+	w.later.Add(-24)
+	w.level()
+	w.voidThere(wrong.StripeInvoiceID)
+	w.level()
+	require.NotEqual(t, wrong.StripeInvoiceID, w.bill("acme").StripeInvoiceID)
 	w.clean()
 }
 

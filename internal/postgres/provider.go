@@ -41,8 +41,8 @@ func madeAnew(withdrawn int) string {
 	return fmt.Sprintf("/anew/%d", withdrawn)
 }
 
-func paymentKey(installation, invoice string, attempt int) string {
-	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt)
+func paymentKey(installation, invoice string, attempt, withdrawn int) string {
+	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt) + madeAnew(withdrawn)
 }
 
 // BeginProviderInvoice returns what the provider is to be told about an invoice,
