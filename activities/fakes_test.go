@@ -249,11 +249,11 @@ func (b *books) RecordReturns(_ context.Context, _ string, returns billing.Retur
 	return b.collection, b.do("RecordReturns")
 }
 
-func (b *books) SweptTo(_ context.Context, list string) (time.Time, error) {
-	return b.sweptTo, b.do("SweptTo", list)
+func (b *books) SweptTo(_ context.Context, list string) (billing.Swept, error) {
+	return billing.Swept{To: b.sweptTo, Incarnation: b.behind, Behind: b.behind != ""}, b.do("SweptTo", list)
 }
 
-func (b *books) RecordSweep(_ context.Context, list string, to time.Time) error {
+func (b *books) RecordSweep(_ context.Context, list string, to time.Time, _ string) error {
 	b.sweptTo = to
 	return b.do("RecordSweep", list)
 }
@@ -273,8 +273,6 @@ func (b *books) OldestOrphan(context.Context) (time.Time, error) {
 func (b *books) RecordCustomerMarks(_ context.Context, marks []billing.CustomerMark) error {
 	return b.do("RecordCustomerMarks", fmt.Sprint(len(marks)))
 }
-
-func (b *books) Behind(context.Context) (string, error) { return b.behind, b.do("Behind") }
 
 func (b *books) CaughtUp(_ context.Context, incarnation string) error {
 	return b.do("CaughtUp", incarnation)

@@ -88,10 +88,10 @@ type Store interface {
 	// RecordReturns records refunds and disputes, each state once.
 	RecordReturns(ctx context.Context, invoice string, returns billing.Returns) (billing.Collection, error)
 
-	// SweptTo is up to when a list of the provider's was read, in wall time; zero =
-	// never. RecordSweep records that.
-	SweptTo(ctx context.Context, list string) (time.Time, error)
-	RecordSweep(ctx context.Context, list string, to time.Time) error
+	// SweptTo is up to when a list of the provider's was read. RecordSweep records
+	// that, unless the incarnation is another by now.
+	SweptTo(ctx context.Context, list string) (billing.Swept, error)
+	RecordSweep(ctx context.Context, list string, to time.Time, incarnation string) error
 	// RecordStripeEvent stores a hint once, and has its invoice looked at.
 	RecordStripeEvent(ctx context.Context, event billing.ProviderEvent) (isNew bool, err error)
 	// RecordMarks holds invoices found at the provider against ours, and returns
@@ -100,10 +100,8 @@ type Store interface {
 	// RecordCustomerMarks keeps customers found at the provider that no organisation
 	// names.
 	RecordCustomerMarks(ctx context.Context, marks []billing.CustomerMark) error
-	// Behind is the database's incarnation that is to be made level with the
-	// provider before anything is written there; "" = it is. CaughtUp records that
-	// it was, and lets billing go on.
-	Behind(ctx context.Context) (incarnation string, err error)
+	// CaughtUp records that an incarnation was made level with the provider, and
+	// lets billing go on, unless it is another by now.
 	CaughtUp(ctx context.Context, incarnation string) error
 	// OldestOrphan is when the oldest of those was made; zero = there is none.
 	OldestOrphan(ctx context.Context) (time.Time, error)

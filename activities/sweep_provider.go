@@ -40,8 +40,8 @@ func (a *Activities) SweepEvents(ctx context.Context, page billing.SweepPage) (b
 		if err != nil {
 			return page, final(err)
 		}
-		page.Until = a.now().UTC().Truncate(time.Second)
-		page.Since = latest(swept.Add(-sweepOverlap), page.Until.Add(-eventsReach))
+		page.Until, page.Incarnation = a.now().UTC().Truncate(time.Second), swept.Incarnation
+		page.Since = latest(swept.To.Add(-sweepOverlap), page.Until.Add(-eventsReach))
 	}
 	events, page, err := a.provider.Events(ctx, page)
 	if err != nil {
@@ -57,7 +57,7 @@ func (a *Activities) SweepEvents(ctx context.Context, page billing.SweepPage) (b
 		}
 	}
 	if page.Done {
-		err = a.store.RecordSweep(ctx, listEvents, page.Until)
+		err = a.store.RecordSweep(ctx, listEvents, page.Until, page.Incarnation)
 	}
 	return page, final(err)
 }
@@ -100,11 +100,11 @@ func (a *Activities) SweepInvoices(ctx context.Context, page billing.SweepPage) 
 	if settled := a.now().UTC().Add(-underWay); settled.Before(swept) {
 		swept = settled // later ones may still be recorded
 	}
-	if err := a.store.RecordSweep(ctx, listInvoices, swept); err != nil || page.Behind == "" {
+	if err := a.store.RecordSweep(ctx, listInvoices, swept, page.Incarnation); err != nil || !page.Behind {
 		return page, final(err)
 	}
-	a.log.Warn("the database's server started anew or was replaced: what the provider has since is known, and billing goes on")
-	return page, final(a.store.CaughtUp(ctx, page.Behind))
+	a.log.Warn("the database's server started anew or was replaced: what the provider has since was read")
+	return page, final(a.store.CaughtUp(ctx, page.Incarnation))
 }
 
 // beginInvoices decides from when to when the provider's invoices are read. To
@@ -115,16 +115,14 @@ func (a *Activities) beginInvoices(ctx context.Context, page billing.SweepPage) 
 	if err != nil {
 		return page, err
 	}
-	if page.Behind, err = a.store.Behind(ctx); err != nil {
-		return page, err
-	}
 	now := a.now().UTC().Truncate(time.Second)
 	page.Until = now.Add(-underWay)
-	page.Since = latest(swept.Add(-sweepOverlap), page.Until.Add(-markedReach))
-	if page.Behind != "" {
+	page.Since = latest(swept.To.Add(-sweepOverlap), page.Until.Add(-markedReach))
+	page.Incarnation, page.Behind = swept.Incarnation, swept.Behind
+	if page.Behind {
 		page.Until, page.Customers = now, true
-		if !swept.IsZero() {
-			page.Since = swept.Add(-sweepOverlap)
+		if !swept.To.IsZero() {
+			page.Since = swept.To.Add(-sweepOverlap)
 		}
 	}
 	oldest, err := a.store.OldestOrphan(ctx)

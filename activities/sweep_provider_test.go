@@ -188,7 +188,7 @@ func TestP14_ADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, []string{
-		"SweptTo", "Behind", "OldestOrphan", "Installation", "MarkedCustomers", "RecordCustomerMarks", "Installation", "MarkedCustomers", "RecordCustomerMarks",
+		"SweptTo", "OldestOrphan", "Installation", "MarkedCustomers", "RecordCustomerMarks", "Installation", "MarkedCustomers", "RecordCustomerMarks",
 		"Installation", "Marked", "RecordMarks", "RecordSweep", "CaughtUp",
 	}, withoutWords(*r.did))
 	require.Contains(t, *r.did, "CaughtUp its server's third start")

@@ -262,13 +262,47 @@ func (w *world) at(kind string) int {
 // voidThere withdraws an invoice at Stripe, as a person does in its dashboard.
 func (w *world) voidThere(stripeInvoice string) {
 	w.t.Helper()
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.address+"/v1/invoices/"+stripeInvoice+"/void", nil)
+	w.post("invoices/"+stripeInvoice+"/void", url.Values{}, nil)
+}
+
+// card has an organisation charged to another card.
+func (w *world) card(org, method string) {
+	w.t.Helper()
+	have, err := w.store.Organization(w.t.Context(), org)
+	require.NoError(w.t, err)
+	_, err = w.gateway.SetPaymentMethod(w.t.Context(), have.StripeCustomerID, method, "method/"+method)
+	require.NoError(w.t, err)
+}
+
+// others makes invoices at Stripe that are not ours.
+func (w *world) others(n int) {
+	w.t.Helper()
+	var customer struct{ ID string }
+	w.post("customers", url.Values{}, &customer)
+	for range n {
+		w.post("invoices", url.Values{"customer": {customer.ID}, "currency": {"usd"}}, nil)
+	}
+}
+
+// post makes or changes an object at Stripe.
+func (w *world) post(path string, params url.Values, into any) {
+	w.t.Helper()
+	w.send(http.MethodPost, path, params, into)
+}
+
+func (w *world) send(method, path string, params url.Values, into any) {
+	w.t.Helper()
+	request, err := http.NewRequestWithContext(w.t.Context(), method, w.address+"/v1/"+path, strings.NewReader(params.Encode()))
 	require.NoError(w.t, err)
 	request.SetBasicAuth("sk_test_local", "")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(w.t, err)
 	defer response.Body.Close()
 	require.Equal(w.t, http.StatusOK, response.StatusCode)
+	if into != nil {
+		require.NoError(w.t, json.NewDecoder(response.Body).Decode(into))
+	}
 }
 
 func TestP14_WhatWasBilledSinceTheBackupIsAdopted(t *testing.T) {
@@ -398,6 +432,138 @@ func TestP14_WhatIsWithdrawnAtStripeIsBilledAnew(t *testing.T) {
 	require.NotEqual(t, wrong.Number, right.Number)
 	require.Equal(t, 1, w.at("charges"))
 	w.clean()
+}
+
+// Stripe keeps a key for a day, and what was made under it was withdrawn.
+func TestP14_WhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	restore := w.backup()
+	w.use("acme", "2") // by mistake, and never again
+	issued := w.issue("acme")
+	w.publish(issued)
+	wrong := w.invoice(issued.Invoice)
+
+	restore()
+	w.later.Add(-24)
+	w.level()
+	w.voidThere(wrong.StripeInvoiceID)
+	w.level()
+	right := w.bill("acme")
+	require.NotEqual(t, wrong.StripeInvoiceID, right.StripeInvoiceID)
+	require.Equal(t, 1, w.at("charges"))
+	w.clean()
+}
+
+// The twin was declined under the key of the first attempt.
+func TestP14_WhatIsMadeInsteadOfADeclinedInvoiceIsChargedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	restore := w.backup()
+	w.use("acme", "2") // by mistake, and never again
+	issued := w.issue("acme")
+	w.publish(issued)
+	wrong := w.invoice(issued.Invoice)
+	w.card("acme", "pm_card_chargeCustomerFail")
+	_, err := w.do.CollectInvoice(t.Context(), issued.Invoice)
+	require.NoError(t, err)
+	w.card("acme", "pm_card_visa")
+
+	restore()
+	w.later.Add(-24)
+	w.level()
+	w.voidThere(wrong.StripeInvoiceID)
+	w.level()
+	require.NotEqual(t, wrong.StripeInvoiceID, w.bill("acme").StripeInvoiceID)
+	w.clean()
+}
+
+func TestP14_ADraftThatIsDeletedAtStripeIsMadeAnewAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	restore := w.backup()
+	issued := w.issue("acme")
+	require.NoError(t, w.do.CreateProviderInvoice(t.Context(), issued.Invoice))
+	draft := w.invoice(issued.Invoice)
+
+	restore()
+	w.later.Add(-24)
+	w.level()
+	w.send(http.MethodDelete, "invoices/"+draft.StripeInvoiceID, url.Values{}, nil)
+	again := w.bill("acme")
+	require.NotEqual(t, draft.StripeInvoiceID, again.StripeInvoiceID)
+	require.Equal(t, draft.Number, again.Number)
+	require.Equal(t, 1, w.at("charges"))
+}
+
+func TestP14_ADraftThatWasForgottenKeepsTheNumberThatItSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	restore := w.backup()
+	issued := w.issue("acme")
+	require.NoError(t, w.do.CreateProviderInvoice(t.Context(), issued.Invoice))
+	draft := w.invoice(issued.Invoice)
+
+	restore()
+	w.level()
+	again := w.bill("acme")
+	require.Equal(t, []string{draft.StripeInvoiceID, draft.Number}, []string{again.StripeInvoiceID, again.Number})
+	w.clean()
+}
+
+// The period was ended early, which is forgotten: it ends by itself long after the
+// database is level.
+func TestP14_AnInvoiceOfAPeriodThatWasEndedEarlyIsLookedForToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.use("acme", "1")
+	restore := w.backup()
+	paid := w.bill("acme")
+
+	restore()
+	w.level()
+	w.sql(`UPDATE database_incarnation SET caught_up_at = '` + w.month.AddDate(0, 0, 20).Format(time.RFC3339) + `'`)
+	require.Equal(t, paid.StripeInvoiceID, w.bill("acme").StripeInvoiceID)
+	require.Equal(t, []int{1, 1}, []int{w.at("invoices"), w.at("charges")})
+	w.clean()
+}
+
+// It has read its first page, and would record of the restored database that all
+// is known until an hour ago.
+func TestP14_ASweepThatBeganBeforeTheRestoreLeavesNoGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.contract("acme")
+	w.contract("globex")
+	w.use("acme", "1")
+	w.use("globex", "2")
+	w.sql(`INSERT INTO provider_sweeps (list, swept_to) SELECT list, now() - interval '10 hours' FROM unnest('{invoices,events}'::text[]) AS list`)
+	restore := w.backup()
+	w.later.Add(-5)
+	w.others(100)
+	paid := w.bill("acme")
+	invoices, err := w.do.SweepInvoices(t.Context(), billing.SweepPage{})
+	require.NoError(t, err)
+	require.False(t, invoices.Done)
+
+	restore()
+	invoices, err = w.do.SweepInvoices(t.Context(), invoices)
+	require.NoError(t, err)
+	require.True(t, invoices.Done)
+	require.True(t, w.behind())
+	w.level()
+	require.False(t, w.behind())
+	w.clean("provider_orphan")
+	require.NotEqual(t, paid.Number, w.bill("globex").Number)
 }
 
 func TestP14_AnOrganizationThatWasForgottenKeepsItsCustomer(t *testing.T) {

@@ -84,6 +84,46 @@ func TestWholeMonth(t *testing.T) {
 	require.NoError(t, c.TerminateWorkflow(ctx, CycleID(f.organization), "", "the test is over"))
 }
 
+// The database forgot that the period had ended while its invoicing was told to
+// wait: nobody is woken then whom it does not expect.
+func TestAnInvoicingThatWaitsIsWokenWhenItsPeriodEndsOnceMore(t *testing.T) {
+	t.Parallel()
+	c := temporaltest.Dial(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	f := newFake()
+	f.base, f.unit, f.now = time.Now().UTC(), 100*time.Millisecond, func() time.Time { return time.Now().UTC() }
+	name := strings.ToLower(temporaltest.Unique(t))
+	f.organization, f.next, f.ends, f.items, f.stopped = "acme-"+name[len(name)-10:], "2026-10-20", 1, 0, true
+	w := worker.New(c, TaskQueue, worker.Options{})
+	w.RegisterActivity(f)
+	w.RegisterWorkflow(BillingCycle)
+	w.RegisterWorkflow(InvoicePeriod)
+	w.RegisterWorkflow(CollectPayment)
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+
+	ref := InvoiceRef{f.organization, "2026-10-01", 1}
+	invoice := InvoiceInput{InvoiceRef: ref}
+	_, err := c.ExecuteWorkflow(ctx, InvoiceStartOptions(invoice), InvoicePeriod, invoice)
+	require.NoError(t, err)
+	var now Status
+	require.Eventually(t, func() bool {
+		value, err := c.QueryWorkflow(ctx, InvoicePeriodID(ref), "", StatusQuery)
+		return err == nil && value.Get(&now) == nil && now.Stage == StageStopped
+	}, 10*time.Second, 50*time.Millisecond)
+
+	f.change(func(f *fake) { f.stopped = false })
+	in := CycleInput{f.organization, f.period, false}
+	_, err = c.ExecuteWorkflow(ctx, CycleStartOptions(in), BillingCycle, in)
+	require.NoError(t, err)
+	var status billing.InvoiceStatus
+	require.NoError(t, c.GetWorkflow(ctx, InvoicePeriodID(ref), "").Get(ctx, &status))
+	require.Equal(t, billing.StatusOpen, status)
+	require.NoError(t, c.TerminateWorkflow(ctx, CycleID(f.organization), "", "the test is over"))
+	_ = c.TerminateWorkflow(ctx, CollectPaymentID(ref.ID()), "", "the test is over")
+}
+
 func countEvents(ctx context.Context, t *testing.T, c client.Client, id, run string) (n int) {
 	t.Helper()
 	for events := c.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); n++ {

@@ -130,7 +130,8 @@ func startOptions(
 }
 
 // startChild starts a workflow that outlives its parent's run, and returns when
-// it has started. That it already has is as good.
+// it has started. That it already has is as good: it looks again, since it may have
+// been told to wait while the database had forgotten what it is there for.
 func startChild(ctx workflow.Context, options client.StartWorkflowOptions, child, in any) error {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            options.ID,
@@ -142,6 +143,7 @@ func startChild(ctx workflow.Context, options client.StartWorkflowOptions, child
 	})
 	err := workflow.ExecuteChildWorkflow(ctx, child, in).GetChildWorkflowExecution().Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		_ = workflow.SignalExternalWorkflow(ctx, options.ID, "", Nudge, nil).Get(ctx, nil) // else it has ended
 		return nil
 	}
 	return err

@@ -396,10 +396,22 @@ type SweepPage struct {
 	Read         int // objects so far
 	New          int // of them, what had not been known
 	Done         bool
-	// Behind is the database's incarnation that is to be made level with the
-	// provider by reading the list; "" = it is level. Customers are read first then.
-	Behind    string
+	// Incarnation is the database's when the list began to be read: how far it was
+	// read is recorded of no other.
+	Incarnation string
+	// Behind tells that it is to be made level with the provider by reading the
+	// list. Customers are read first then.
+	Behind    bool
 	Customers bool
+}
+
+// Swept is up to when one of the provider's lists was read by what the database
+// knows, in wall time (zero = never), which incarnation of it knows that, and
+// whether that may have gone back in time since it was level with the provider.
+type Swept struct {
+	To          time.Time
+	Incarnation string
+	Behind      bool
 }
 
 // Missing is what of the workflows that should run did not, and was started.

@@ -84,6 +84,7 @@ type collecting struct {
 	Customer          string          // the provider's
 	Part, Parts       int             // that is collected, of an invoice that is split
 	Later             decimal.Decimal // what the parts after it come to
+	Withdrawn         int             // invoices that were made for it before, and are not it
 
 	last       payment     // Attempt 0 = none
 	correction *correction // asked for and not carried out yet
@@ -125,7 +126,7 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
        EXISTS (SELECT FROM suspensions s WHERE s.invoice_id = i.id),
        o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text,
        coalesce(o.stripe_customer_id, ''), i.part, i.parts,
-       CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END
+       CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END, ` + withdrawnTwins + `
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
@@ -147,7 +148,7 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested,
 		&c.PastDueAt, &c.FollowUpAt, &c.Reason, &c.News, &c.ReturnNews, &c.Suspended,
 		&c.PaymentMethod, &c.Dunning, &c.Reminders, &c.SuspendAfter, &c.CardCeiling, &c.TestClock, &c.Now, &c.Installation, &c.Customer,
-		&c.Part, &c.Parts, &c.Later)
+		&c.Part, &c.Parts, &c.Later, &c.Withdrawn)
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +330,7 @@ RETURNING started_at`
 		p.Amount = c.asked()
 	}
 	p.Part = c.Part
-	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt)
+	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt, c.Withdrawn)
 	p.AttemptsBefore = c.StripeAttempts
 	err := c.tx.QueryRow(ctx, statement, pgx.NamedArgs{
 		"invoice": c.ID, "attempt": p.Attempt, "status": p.Status, "amount": p.Amount, "failure": p.FailureCode,

@@ -27,10 +27,14 @@ const incarnation = `
 // ahead. Before the first worker ran, there was nothing to be behind of.
 const isBehind = `coalesce(known <> ` + incarnation + `, false)`
 
-// Behind returns the incarnation that has to be made level with the provider; ""
-// = it is.
+// asItIs is the present incarnation and the one that is known to be level: another
+// server, another copy of the tables or somebody's word makes it another one.
+const asItIs = `(` + incarnation + ` || ' ' || coalesce(known, ''))`
+
+// Behind returns the incarnation, as it is, that has to be made level with the
+// provider; "" = it is.
 func (s *Store) Behind(ctx context.Context) (present string, err error) {
-	const statement = `SELECT CASE WHEN ` + isBehind + ` THEN ` + incarnation + ` ELSE '' END FROM database_incarnation`
+	const statement = `SELECT CASE WHEN ` + isBehind + ` THEN ` + asItIs + ` ELSE '' END FROM database_incarnation`
 	err = s.pool.QueryRow(ctx, statement).Scan(&present)
 	return present, wrap("read the incarnation of the database", err)
 }
@@ -48,12 +52,16 @@ UPDATE database_incarnation
 }
 
 // DeclareRestored has the database taken for one that has gone back, for whoever
-// put rows back in a way that leaves no trace. It tells whether that is new.
+// put rows back in a way that leaves no trace. It tells whether that is new. A
+// sweep that is under way knows nothing of those rows, and another follows it.
 func (s *Store) DeclareRestored(ctx context.Context, by By) (changed bool, err error) {
-	const statement = `UPDATE database_incarnation SET known = '' WHERE NOT ` + isBehind
+	const lock = `SELECT NOT ` + isBehind + ` FROM database_incarnation FOR UPDATE`
+	const declare = `UPDATE database_incarnation SET known = 'declared restored ' || extract(epoch FROM clock_timestamp())`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, statement)
-		if changed = tag.RowsAffected() > 0; err != nil || !changed {
+		if err := tx.QueryRow(ctx, lock).Scan(&changed); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, declare); err != nil || !changed {
 			return err
 		}
 		_, err = audit(ctx, tx, "", by, "billing.restored", "", nil, nil)
@@ -62,15 +70,15 @@ func (s *Store) DeclareRestored(ctx context.Context, by By) (changed bool, err e
 	return changed, wrap("declare the database restored", err)
 }
 
-// CaughtUp records that what the provider has is known again, for the incarnation
-// that was present when that began to be read, and lets billing go on. First of
-// all every unsettled invoice is looked at, so that nothing is charged by what the
-// database had forgotten.
+// CaughtUp records that what the provider has is known again, if the incarnation
+// is still that which began to read it, and lets billing go on. First of all every
+// unsettled invoice is looked at, so that nothing is charged by what the database
+// had forgotten.
 func (s *Store) CaughtUp(ctx context.Context, present string) error {
-	const caughtUp = `UPDATE database_incarnation SET known = $1, caught_up_at = now() WHERE known IS DISTINCT FROM $1`
+	const caughtUp = `UPDATE database_incarnation SET known = ` + incarnation + `, caught_up_at = now() WHERE ` + asItIs + ` = $1 AND ` + isBehind
 	const look = `
 INSERT INTO stripe_events (id, type, object_id, customer_id, stripe_invoice_id, invoice_id, created_at, outcome)
-SELECT 'look/' || i.id || '/behind/' || $1, '` + typeLook + `', i.stripe_invoice_id, coalesce(o.stripe_customer_id, ''), i.stripe_invoice_id, i.id, now(), 'news'
+SELECT 'look/' || i.id || '/behind/' || extract(epoch FROM now()), '` + typeLook + `', i.stripe_invoice_id, coalesce(o.stripe_customer_id, ''), i.stripe_invoice_id, i.id, now(), 'news'
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  WHERE i.status IN ('open', 'past_due', 'written_off') AND i.stripe_finalized_at IS NOT NULL
@@ -85,7 +93,7 @@ SELECT 'look/' || i.id || '/behind/' || $1, '` + typeLook + `', i.stripe_invoice
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		tag, err = tx.Exec(ctx, look, present)
+		tag, err = tx.Exec(ctx, look)
 		if err != nil {
 			return err
 		}
@@ -105,10 +113,12 @@ SELECT 'look/' || i.id || '/behind/' || $1, '` + typeLook + `', i.stripe_invoice
 
 // mayBeThere tells of an invoice i of an organisation o that it may be at the
 // provider though nothing here says so: its period was over, within the time of a
-// call under way, when the database was last found to have gone back. A test
-// clock's time is no measure.
+// call under way, when the database was last found to have gone back, or it was
+// seen there: its period may have been ended early. A test clock's time is no
+// measure.
 const mayBeThere = `
 (SELECT b.caught_up_at IS NOT NULL AND (o.clock_at IS NOT NULL OR i.period_end <= b.caught_up_at + interval '1 hour')
+     OR EXISTS (SELECT FROM provider_orphans x WHERE x.invoice_id = i.id)
    FROM database_incarnation b)`
 
 // twin is an invoice at the provider that bears the mark of one that is not
@@ -117,24 +127,25 @@ type twin struct {
 	StripeID string
 	Status   string
 	Number   string
-	Total    billing.Money
+	Final    bool          // and of the whole invoice: the total is to be ours
+	Total    billing.Money // so far, or of a part
 }
 
-// readTwin returns the twin of an invoice, as far as its total is known; nil =
-// there is none.
+// readTwin returns the twin of an invoice, one that says its total if there is
+// one; nil = there is none.
 func readTwin(ctx context.Context, q querier, invoice string) (*twin, error) {
 	const statement = `
-SELECT o.stripe_invoice_id, o.status, o.number, o.total, o.currency
+SELECT o.stripe_invoice_id, o.status, o.number, o.part = 0 AND o.total IS NOT NULL AS final, coalesce(o.total, 0), o.currency
   FROM provider_orphans o
- WHERE o.invoice_id = $1 AND o.part = 0 AND o.total IS NOT NULL AND ` + isOrphan + `
- ORDER BY o.made_at
+ WHERE o.invoice_id = $1 AND ` + isOrphan + `
+ ORDER BY final DESC, o.made_at
  LIMIT 1`
 	rows, err := q.Query(ctx, statement, invoice)
 	if err != nil {
 		return nil, wrap("look for the twin of "+invoice, err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t twin, err error) {
-		err = row.Scan(&t.StripeID, &t.Status, &t.Number, &t.Total.Amount, &t.Total.Currency)
+		err = row.Scan(&t.StripeID, &t.Status, &t.Number, &t.Final, &t.Total.Amount, &t.Total.Currency)
 		return t, err
 	})
 	if err != nil || len(found) == 0 {
@@ -152,7 +163,7 @@ func meetTwin(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice, holds *b
 		return err
 	}
 	invoice.Number = t.Number
-	if t.Total.Currency != invoice.Total.Currency || !t.Total.Amount.Equal(invoice.Total.Amount) {
+	if t.Final && (t.Total.Currency != invoice.Total.Currency || !t.Total.Amount.Equal(invoice.Total.Amount)) {
 		undo := "void it there"
 		if t.Status == providerPaid {
 			undo = "refund it there and clear its metadata"

@@ -110,3 +110,51 @@ func TestP14_WhatIsAskedOfUnsettledInvoicesComesBeforeAnyCharge(t *testing.T) {
 	require.Equal(t, 1, f.nudges("billing-cycle/acme"))
 	require.Equal(t, billing.StepLook, f.begin().Do)
 }
+
+func TestP14_RowsThatArePutBackOnceMoreHaveInvoicesLookedAtOnceMore(t *testing.T) {
+	t.Parallel()
+	f := newPublished(t)
+	for range 2 { // on the same server
+		_, err := f.DeclareRestored(f.ctx, tester)
+		require.NoError(t, err)
+		present, err := f.Behind(f.ctx)
+		require.NoError(t, err)
+		require.NoError(t, f.CaughtUp(f.ctx, present))
+		require.Equal(t, billing.StepLook, f.begin().Do)
+		f.exec(`UPDATE stripe_events SET processed_at = now()`)
+	}
+}
+
+func TestP14_WhatIsPutBackWhileASweepIsUnderWayIsNotTakenForLevel(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.exec(`UPDATE database_incarnation SET known = 'before'`)
+	begun, err := f.Behind(f.ctx)
+	require.NoError(t, err)
+	changed, err := f.DeclareRestored(f.ctx, tester)
+	require.NoError(t, err)
+	require.False(t, changed, "it was behind")
+	require.NoError(t, f.CaughtUp(f.ctx, begun))
+	present, err := f.Behind(f.ctx)
+	require.NoError(t, err)
+	require.NotEmpty(t, present)
+	require.NoError(t, f.CaughtUp(f.ctx, present))
+	present, err = f.Behind(f.ctx)
+	require.NoError(t, err)
+	require.Empty(t, present)
+}
+
+// Its parts bear the invoice's number, and none is over the whole.
+func TestP14_ASplitInvoiceKeepsTheNumberOfItsParts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.store(use("a", "u1", october, 1_000_000))
+	f.endOctober()
+	f.exec(`
+INSERT INTO provider_orphans (stripe_invoice_id, org_id, invoice_id, part, number, status, total, currency, made_at)
+VALUES ('in_part', 'acme', '` + octoberInvoice + `', 1, 'INV-000042', 'paid', 999, 'USD', now())`)
+	require.Equal(t, octoberInvoice, f.issueOctober().Invoice)
+	issued, err := f.Invoice(f.ctx, octoberInvoice, false)
+	require.NoError(t, err)
+	require.Equal(t, "INV-000042", issued.Number)
+}

@@ -14,20 +14,35 @@ import (
 // The keys under which the payment provider does a thing at most once. They are
 // made of what the thing is, never of a clock, a run or a try.
 
-func providerInvoiceKey(installation, org, period string, revision, part int) string {
+func providerInvoiceKey(installation, org, period string, revision, part, withdrawn int) string {
 	key := fmt.Sprintf("inv/%s/%s/%s/%d", installation, org, period, revision)
 	if part > 1 {
 		key += fmt.Sprintf("/%d", part)
 	}
-	return key
+	return key + madeAnew(withdrawn)
 }
 
-func providerItemKey(installation, org, period string, revision, number int) string {
-	return fmt.Sprintf("item/%s/%s/%s/%d/%d", installation, org, period, revision, number)
+func providerItemKey(installation, org, period string, revision, number, withdrawn int) string {
+	return fmt.Sprintf("item/%s/%s/%s/%d/%d", installation, org, period, revision, number) + madeAnew(withdrawn)
 }
 
-func paymentKey(installation, invoice string, attempt int) string {
-	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt)
+// withdrawnTwins counts the invoices that were seen at the provider under the mark
+// of an invoice i and are not it: where it is made, somebody has withdrawn them to
+// have it made anew, and their keys are kept for a day.
+const withdrawnTwins = `
+(SELECT count(*)
+   FROM provider_orphans x
+  WHERE x.invoice_id = i.id AND NOT EXISTS (SELECT FROM provider_invoices v WHERE v.stripe_invoice_id = x.stripe_invoice_id))`
+
+func madeAnew(withdrawn int) string {
+	if withdrawn == 0 {
+		return ""
+	}
+	return fmt.Sprintf("/anew/%d", withdrawn)
+}
+
+func paymentKey(installation, invoice string, attempt, withdrawn int) string {
+	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt) + madeAnew(withdrawn)
 }
 
 // BeginProviderInvoice returns what the provider is to be told about an invoice,
@@ -75,19 +90,19 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
        CASE WHEN i.parts > 1 THEN (SELECT p.amount FROM provider_items p WHERE p.invoice_id = i.id AND p.n = i.part) ELSE i.total END, i.currency,
        i.collection, i.net_days, i.period_start, i.period_end, i.period_id, i.revision, i.status, i.stripe_tried_at,
        coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL,
-       i.collection = 'charge_automatically' AND i.parts = 1 AND i.total >= o.card_ceiling IS TRUE, i.part, i.parts, ` + mayBeThere + `
+       i.collection = 'charge_automatically' AND i.parts = 1 AND i.total >= o.card_ceiling IS TRUE, i.part, i.parts, ` + mayBeThere + `, ` + withdrawnTwins + `
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
  CROSS JOIN installation n
  WHERE i.id = $1
    FOR NO KEY UPDATE OF i`
 	var period string
-	var revision int
+	var revision, withdrawn int
 	var status billing.InvoiceStatus
 	var triedAt *time.Time
 	err = tx.QueryRow(ctx, statement, invoice).Scan(&p.Invoice, &p.Number, &p.Organization, &p.Installation, &p.Customer,
 		&p.Total.Amount, &p.Total.Currency, &p.Collection, &p.NetDays, &p.PeriodStart, &p.PeriodEnd, &period, &revision, &status,
-		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused, &p.Part, &p.Parts, &p.MayBeThere)
+		&triedAt, &p.StripeID, &p.FinalizeTried, &p.Finalized, &p.CardRefused, &p.Part, &p.Parts, &p.MayBeThere, &withdrawn)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, billing.NotFound("invoice %q does not exist", invoice)
@@ -97,7 +112,7 @@ SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
 		return p, billing.Conflict("invoice %q is %s and no business of the provider", invoice, status)
 	}
 	p.PeriodStart, p.PeriodEnd, p.TriedAt = p.PeriodStart.UTC(), p.PeriodEnd.UTC(), instant(triedAt)
-	p.IdempotencyKey = providerInvoiceKey(p.Installation, p.Organization, period, revision, p.Part)
+	p.IdempotencyKey = providerInvoiceKey(p.Installation, p.Organization, period, revision, p.Part, withdrawn)
 	return p, nil
 }
 
@@ -245,7 +260,7 @@ func lockProviderItem(ctx context.Context, tx pgx.Tx, invoice string, number int
 	const statement = `
 SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text, coalesce(o.stripe_customer_id, ''),
        coalesce(i.stripe_invoice_id, ''), i.period_start, i.period_end, i.org_id, i.period_id, i.revision,
-       p.tried_at IS NOT NULL OR coalesce(i.stripe_tried_at <= b.caught_up_at, false), coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part
+       p.tried_at IS NOT NULL OR coalesce(i.stripe_tried_at <= b.caught_up_at, false), coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part, ` + withdrawnTwins + `
   FROM provider_items p
   JOIN invoices i ON i.id = p.invoice_id
   JOIN organizations o ON o.id = i.org_id
@@ -254,11 +269,11 @@ SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text
  WHERE p.invoice_id = $1 AND p.n = $2
    FOR NO KEY UPDATE OF p`
 	var org, period string
-	var revision int
+	var revision, withdrawn int
 	var otherPart bool
 	err = tx.QueryRow(ctx, statement, invoice, number).Scan(&item.Invoice, &item.Number, &item.Key, &item.Description,
 		&item.Amount.Amount, &item.Amount.Currency, &item.Installation, &item.Customer, &item.StripeInvoice,
-		&item.PeriodStart, &item.PeriodEnd, &org, &period, &revision, &item.Tried, &item.StripeID, &otherPart)
+		&item.PeriodStart, &item.PeriodEnd, &org, &period, &revision, &item.Tried, &item.StripeID, &otherPart, &withdrawn)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return item, billing.NotFound("invoice %q has no item %d", invoice, number)
@@ -270,7 +285,7 @@ SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text
 		return item, billing.Conflict("invoice %q is not at the provider yet", invoice)
 	}
 	item.PeriodStart, item.PeriodEnd = item.PeriodStart.UTC(), item.PeriodEnd.UTC()
-	item.IdempotencyKey = providerItemKey(item.Installation, org, period, revision, number)
+	item.IdempotencyKey = providerItemKey(item.Installation, org, period, revision, number, withdrawn)
 	return item, nil
 }
 

@@ -11,21 +11,27 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// SweptTo is up to when a list of the provider's was read, in wall time; zero =
-// never.
-func (s *Store) SweptTo(ctx context.Context, list string) (time.Time, error) {
+// SweptTo is up to when a list of the provider's was read, and which incarnation
+// of the database knows that.
+func (s *Store) SweptTo(ctx context.Context, list string) (swept billing.Swept, err error) {
+	const statement = `
+SELECT (SELECT max(swept_to) FROM provider_sweeps WHERE list = $1), ` + asItIs + `, ` + isBehind + `
+  FROM database_incarnation`
 	var to *time.Time
-	err := s.pool.QueryRow(ctx, `SELECT max(swept_to) FROM provider_sweeps WHERE list = $1`, list).Scan(&to)
-	return instant(to), wrap("read how far the provider's "+list+" were swept", err)
+	err = s.pool.QueryRow(ctx, statement, list).Scan(&to, &swept.Incarnation, &swept.Behind)
+	swept.To = instant(to)
+	return swept, wrap("read how far the provider's "+list+" were swept", err)
 }
 
-// RecordSweep records up to when a list was read. It never goes back.
-func (s *Store) RecordSweep(ctx context.Context, list string, to time.Time) error {
+// RecordSweep records up to when a list was read by an incarnation of the
+// database. It never goes back. Another one that took its place meanwhile may have
+// forgotten what was read, and has to read it by itself.
+func (s *Store) RecordSweep(ctx context.Context, list string, to time.Time, incarnation string) error {
 	const statement = `
 INSERT INTO provider_sweeps AS p (list, swept_to)
-VALUES ($1, $2)
+SELECT $1, $2::timestamptz FROM database_incarnation WHERE ` + asItIs + ` = $3
     ON CONFLICT (list) DO UPDATE SET swept_to = greatest(p.swept_to, excluded.swept_to)`
-	_, err := s.pool.Exec(ctx, statement, list, to)
+	_, err := s.pool.Exec(ctx, statement, list, to, incarnation)
 	return wrap("record a sweep of the provider's "+list, err)
 }
 

@@ -80,7 +80,9 @@ func TestI22_AnInvoiceAtTheProviderThatIsRecordedNowhereIsNamed(t *testing.T) {
 	require.Empty(t, named(), "somebody withdrew it")
 
 	record(1, mark("in_deleted", "draft"))
-	require.NoError(t, f.RecordSweep(f.ctx, "invoices", time.Now().Add(time.Minute)))
+	begun, err := f.SweptTo(f.ctx, "invoices")
+	require.NoError(t, err)
+	require.NoError(t, f.RecordSweep(f.ctx, "invoices", time.Now().Add(time.Minute), begun.Incarnation))
 	require.Empty(t, named(), "the list was read since, and it was not there")
 	oldest, err = f.OldestOrphan(f.ctx)
 	require.NoError(t, err)
@@ -90,15 +92,21 @@ func TestI22_AnInvoiceAtTheProviderThatIsRecordedNowhereIsNamed(t *testing.T) {
 func TestASweepNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	swept := func() time.Time {
-		to, err := f.SweptTo(f.ctx, "events")
+	swept := func() billing.Swept {
+		swept, err := f.SweptTo(f.ctx, "events")
 		require.NoError(t, err)
-		return to
+		return swept
 	}
-	require.True(t, swept().IsZero())
-	require.NoError(t, f.RecordSweep(f.ctx, "events", october.Add(time.Hour)))
-	require.NoError(t, f.RecordSweep(f.ctx, "events", october))
-	require.Equal(t, october.Add(time.Hour), swept())
+	begun := swept()
+	require.True(t, begun.To.IsZero())
+	require.NoError(t, f.RecordSweep(f.ctx, "events", october.Add(time.Hour), begun.Incarnation))
+	require.NoError(t, f.RecordSweep(f.ctx, "events", october, begun.Incarnation))
+	require.Equal(t, october.Add(time.Hour), swept().To)
+
+	_, err := f.DeclareRestored(f.ctx, tester)
+	require.NoError(t, err)
+	require.NoError(t, f.RecordSweep(f.ctx, "events", october.Add(2*time.Hour), begun.Incarnation))
+	require.Equal(t, october.Add(time.Hour), swept().To, "what was read before rows were put back may be forgotten")
 }
 
 func TestOrganizationsAreGoneThroughByID(t *testing.T) {

@@ -70,7 +70,7 @@ SELECT invoice_id || ' attempt ' || attempt,
        concat_ws(' ', 'attempt', attempt, idempotency_key, 'over', trim_scale(amount))
   FROM numbered
  WHERE attempt <> n
-    OR idempotency_key <> 'pay/' || @installation || '/' || invoice_id || '/' || attempt
+    OR regexp_replace(idempotency_key, '/anew/[0-9]+$', '') <> 'pay/' || @installation || '/' || invoice_id || '/' || attempt
     OR amount > total
  ORDER BY invoice_id, attempt`
 
