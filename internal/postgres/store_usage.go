@@ -71,8 +71,10 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 	return s.StoreUsageInTurn(ctx, orgID, items, After(nil))
 }
 
-// StoreUsageInTurn stores events as StoreUsage does, after those of the turns
-// before. It is called in the order of the turns, which need not wait for their answers.
+// StoreUsageInTurn stores events as StoreUsage does, after those of the turn
+// before. It is called in the order of the turns, each once the one before the
+// last is answered, so that two are under way at most. Where a batch fails, or
+// loses a race and is tried again, the one behind it may come first.
 func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []UsageItem, turn *Turn) (answers []UsageAnswer, err error) {
 	defer turn.End()
 	retracts := slices.ContainsFunc(items, func(item UsageItem) bool { return item.Event.Retracts != "" })
