@@ -124,12 +124,11 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
        EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type !~ '` + returnTypes + `'),
        EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type ~ '` + returnTypes + `'),
        EXISTS (SELECT FROM suspensions s WHERE s.invoice_id = i.id),
-       o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), n.id::text,
+       o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), (SELECT id::text FROM installation),
        coalesce(o.stripe_customer_id, ''), i.part, i.parts,
        CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END, ` + withdrawnTwins + `
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
- CROSS JOIN installation n
  WHERE i.id = $1`
 	c := &collecting{tx: tx}
 	var err error

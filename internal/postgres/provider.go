@@ -32,7 +32,8 @@ func providerItemKey(installation, org, period string, revision, number, withdra
 const withdrawnTwins = `
 (SELECT count(*)
    FROM provider_orphans x
-  WHERE x.invoice_id = i.id AND NOT EXISTS (SELECT FROM provider_invoices v WHERE v.stripe_invoice_id = x.stripe_invoice_id))`
+  WHERE x.invoice_id = i.id
+    AND (SELECT v.invoice_id FROM provider_invoices v WHERE v.stripe_invoice_id = x.stripe_invoice_id LIMIT 1) IS NULL)`
 
 func madeAnew(withdrawn int) string {
 	if withdrawn == 0 {
@@ -86,14 +87,13 @@ UPDATE invoices
 // made known to the provider; one that is known there already may stand anyhow.
 func lockProviderInvoice(ctx context.Context, tx pgx.Tx, invoice string) (p billing.ProviderInvoice, err error) {
 	const statement = `
-SELECT i.id, i.number, i.org_id, n.id::text, coalesce(o.stripe_customer_id, ''),
+SELECT i.id, i.number, i.org_id, (SELECT id::text FROM installation), coalesce(o.stripe_customer_id, ''),
        CASE WHEN i.parts > 1 THEN (SELECT p.amount FROM provider_items p WHERE p.invoice_id = i.id AND p.n = i.part) ELSE i.total END, i.currency,
        i.collection, i.net_days, i.period_start, i.period_end, i.period_id, i.revision, i.status, i.stripe_tried_at,
        coalesce(i.stripe_invoice_id, ''), i.stripe_finalize_tried_at IS NOT NULL, i.stripe_finalized_at IS NOT NULL,
        i.collection = 'charge_automatically' AND i.parts = 1 AND i.total >= o.card_ceiling IS TRUE, i.part, i.parts, ` + mayBeThere + `, ` + withdrawnTwins + `
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
- CROSS JOIN installation n
  WHERE i.id = $1
    FOR NO KEY UPDATE OF i`
 	var period string
@@ -258,14 +258,12 @@ func (s *Store) BeginProviderItem(ctx context.Context, invoice string, number in
 
 func lockProviderItem(ctx context.Context, tx pgx.Tx, invoice string, number int) (item billing.ProviderItem, err error) {
 	const statement = `
-SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, n.id::text, coalesce(o.stripe_customer_id, ''),
+SELECT p.invoice_id, p.n, p.key, p.description, p.amount, i.currency, (SELECT id::text FROM installation), coalesce(o.stripe_customer_id, ''),
        coalesce(i.stripe_invoice_id, ''), i.period_start, i.period_end, i.org_id, i.period_id, i.revision,
-       p.tried_at IS NOT NULL OR coalesce(i.stripe_tried_at <= b.caught_up_at, false), coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part, ` + withdrawnTwins + `
+       p.tried_at IS NOT NULL OR coalesce(i.stripe_tried_at <= (SELECT caught_up_at FROM database_incarnation), false), coalesce(p.stripe_item_id, ''), i.parts > 1 AND p.n <> i.part, ` + withdrawnTwins + `
   FROM provider_items p
   JOIN invoices i ON i.id = p.invoice_id
   JOIN organizations o ON o.id = i.org_id
- CROSS JOIN installation n
- CROSS JOIN database_incarnation b
  WHERE p.invoice_id = $1 AND p.n = $2
    FOR NO KEY UPDATE OF p`
 	var org, period string

@@ -65,6 +65,9 @@ func OpenTraced(ctx context.Context, url string, tracer pgx.QueryTracer) (*Store
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "arrears"
 	}
+	// Every statement is short; on tables that were never analysed the planner takes
+	// some for so long that it would compile them, at a thousand times their cost.
+	config.ConnConfig.RuntimeParams["jit"] = "off"
 	boundIdling(config)
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = max(config.MaxConns, defaultMaxConns)

@@ -95,8 +95,11 @@ VALUES (@id, '` + typeLook + `', @stripe_invoice, @customer, @stripe_invoice, @i
 
 // isOrphan tells of a row of provider_orphans that it is still one: not known
 // here since, and there when the list was last read.
+//
+// Each is looked up by index, one by one: as an anti-join the planner would rather
+// read all invoices, and compile the statement first.
 const isOrphan = `
-       NOT EXISTS (SELECT FROM provider_invoices v WHERE v.stripe_invoice_id = o.stripe_invoice_id)
+       (SELECT v.invoice_id FROM provider_invoices v WHERE v.stripe_invoice_id = o.stripe_invoice_id LIMIT 1) IS NULL
    AND o.status <> 'void'
    AND o.seen_at >= coalesce((SELECT swept_to FROM provider_sweeps WHERE list = 'invoices'), '-infinity')`
 
