@@ -411,16 +411,23 @@ func TestP14_ABillThatComesToAnotherTotalWaitsForWhatWasLost(t *testing.T) {
 	w.clean()
 }
 
+// publishedByMistake takes an organisation under contract, and publishes what it
+// used once and what is sent by mistake after the backup, and never again.
+func (w *world) publishedByMistake(org string) (restore func(), wrong billing.Invoice) {
+	w.t.Helper()
+	w.contract(org)
+	w.use(org, "1")
+	restore = w.backup()
+	w.use(org, "2")
+	issued := w.issue(org)
+	w.publish(issued)
+	return restore, w.invoice(issued.Invoice)
+}
+
 func TestP14_WhatIsWithdrawnAtStripeIsBilledAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.contract("acme")
-	w.use("acme", "1")
-	restore := w.backup()
-	w.use("acme", "2") // by mistake, and never again
-	issued := w.issue("acme")
-	w.publish(issued)
-	wrong := w.invoice(issued.Invoice)
+	restore, wrong := w.publishedByMistake("acme")
 
 	restore()
 	w.level()
@@ -438,13 +445,7 @@ func TestP14_WhatIsWithdrawnAtStripeIsBilledAnew(t *testing.T) {
 func TestP14_WhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.contract("acme")
-	w.use("acme", "1")
-	restore := w.backup()
-	w.use("acme", "2") // by mistake, and never again
-	issued := w.issue("acme")
-	w.publish(issued)
-	wrong := w.invoice(issued.Invoice)
+	restore, wrong := w.publishedByMistake("acme")
 
 	restore()
 	w.later.Add(-24)
@@ -461,15 +462,9 @@ func TestP14_WhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
 func TestP14_WhatIsMadeInsteadOfADeclinedInvoiceIsChargedAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.contract("acme")
-	w.use("acme", "1")
-	restore := w.backup()
-	w.use("acme", "2") // by mistake, and never again
-	issued := w.issue("acme")
-	w.publish(issued)
-	wrong := w.invoice(issued.Invoice)
+	restore, wrong := w.publishedByMistake("acme")
 	w.card("acme", "pm_card_chargeCustomerFail")
-	_, err := w.do.CollectInvoice(t.Context(), issued.Invoice)
+	_, err := w.do.CollectInvoice(t.Context(), wrong.ID)
 	require.NoError(t, err)
 	w.card("acme", "pm_card_visa")
 

@@ -30,10 +30,7 @@ func providerItemKey(installation, org, period string, revision, number, withdra
 // of an invoice i and are not it: where it is made, somebody has withdrawn them to
 // have it made anew, and their keys are kept for a day.
 const withdrawnTwins = `
-(SELECT count(*)
-   FROM provider_orphans x
-  WHERE x.invoice_id = i.id
-    AND (SELECT v.invoice_id FROM provider_invoices v WHERE v.stripe_invoice_id = x.stripe_invoice_id LIMIT 1) IS NULL)`
+(SELECT count(*) FROM provider_orphans o WHERE o.invoice_id = i.id AND ` + isUnknown + `)`
 
 func madeAnew(withdrawn int) string {
 	if withdrawn == 0 {

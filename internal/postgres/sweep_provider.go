@@ -93,13 +93,15 @@ VALUES (@id, '` + typeLook + `', @stripe_invoice, @customer, @stripe_invoice, @i
 	return asked, wrap("request looks at unsettled invoices", err)
 }
 
-// isOrphan tells of a row of provider_orphans that it is still one: not known
-// here since, and there when the list was last read.
-//
-// Each is looked up by index, one by one: as an anti-join the planner would rather
-// read all invoices, and compile the statement first.
-const isOrphan = `
-       (SELECT v.invoice_id FROM provider_invoices v WHERE v.stripe_invoice_id = o.stripe_invoice_id LIMIT 1) IS NULL
+// isUnknown tells of a row o of provider_orphans that nothing here names its
+// invoice. Each is looked up by index, one by one: as an anti-join the planner
+// would rather read all invoices.
+const isUnknown = `
+       (SELECT v.invoice_id FROM provider_invoices v WHERE v.stripe_invoice_id = o.stripe_invoice_id LIMIT 1) IS NULL`
+
+// isOrphan tells of such a row that it is still one: not known here since, and
+// there when the list was last read.
+const isOrphan = isUnknown + `
    AND o.status <> 'void'
    AND o.seen_at >= coalesce((SELECT swept_to FROM provider_sweeps WHERE list = 'invoices'), '-infinity')`
 

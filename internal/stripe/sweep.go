@@ -58,22 +58,32 @@ func (g *Gateway) Marked(ctx context.Context, installation string, page billing.
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	invoices := g.api.Invoices.List(&sdk.InvoiceListParams{ListParams: pageParams(ctx, page), CreatedRange: span(page)})
-	var found []billing.ProviderMark
-	for invoices.Next() {
-		have := invoices.Invoice()
-		page.After = have.ID
-		page.Read++
-		if installation == "" || have.Metadata[metaInstallation] != installation {
-			continue
-		}
-		found = append(found, billing.ProviderMark{
+	found, page, err := markedOf(invoices.Iter, installation, page, func(have *sdk.Invoice) (string, map[string]string, billing.ProviderMark) {
+		return have.ID, have.Metadata, billing.ProviderMark{
 			StripeID: have.ID, Installation: installation, Organization: have.Metadata[metaOrganization],
 			Invoice: have.Metadata[metaInvoice], Part: markedPart(have), Number: markedNumber(have),
 			Status: string(have.Status), Total: minor(have.Total, have.Currency), Created: instant(have.Created),
-		})
+		}
+	})
+	return found, page, failure(err, "list the invoices")
+}
+
+// markedOf lists those of one page of objects that carry an installation's mark,
+// and how far the list is read then. read tells an object's id, its metadata, and
+// what is listed of it.
+func markedOf[Object, Mark any](list *sdk.Iter, installation string, page billing.SweepPage,
+	read func(Object) (id string, metadata map[string]string, mark Mark),
+) (found []Mark, _ billing.SweepPage, _ error) {
+	for list.Next() {
+		id, metadata, mark := read(list.Current().(Object))
+		page.After = id
+		page.Read++
+		if installation != "" && metadata[metaInstallation] == installation {
+			found = append(found, mark)
+		}
 	}
-	page.Done = !invoices.Meta().HasMore
-	return found, page, failure(invoices.Err(), "list the invoices")
+	page.Done = !list.Meta().HasMore
+	return found, page, list.Err()
 }
 
 // markedPart is which part of a split invoice this one is; 0 = it is a whole one.
@@ -100,22 +110,14 @@ func (g *Gateway) MarkedCustomers(ctx context.Context, installation string, page
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	customers := g.api.Customers.List(&sdk.CustomerListParams{ListParams: pageParams(ctx, page), CreatedRange: span(page)})
-	var found []billing.CustomerMark
-	for customers.Next() {
-		have := customers.Customer()
-		page.After = have.ID
-		page.Read++
-		if installation == "" || have.Metadata[metaInstallation] != installation {
-			continue
-		}
+	found, page, err := markedOf(customers.Iter, installation, page, func(have *sdk.Customer) (string, map[string]string, billing.CustomerMark) {
 		mark := billing.CustomerMark{StripeID: have.ID, Organization: have.Metadata[metaOrganization], Created: instant(have.Created)}
 		if have.TestClock != nil {
 			mark.ClockID = have.TestClock.ID
 		}
-		found = append(found, mark)
-	}
-	page.Done = !customers.Meta().HasMore
-	return found, page, failure(customers.Err(), "list the customers")
+		return have.ID, have.Metadata, mark
+	})
+	return found, page, failure(err, "list the customers")
 }
 
 // pageParams ask for one page only: each is an activity of its own.
