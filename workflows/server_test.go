@@ -87,7 +87,7 @@ func TestWholeMonth(t *testing.T) {
 // The database forgot that the period had ended while its invoicing was told to
 // wait: nobody is woken then whom it does not expect.
 func TestAnInvoicingThatWaitsIsWokenWhenItsPeriodEndsOnceMore(t *testing.T) {
-	t.Parallel()
+	// Not in parallel: TestWholeMonth has another fake behind the same task queue.
 	c := temporaltest.Dial(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
