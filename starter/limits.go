@@ -283,6 +283,7 @@ type standingView struct {
 	limitView
 	Spent       billing.Money  `json:"spent"`
 	SpentBefore billing.Money  `json:"spent_before"` // of it, before the limit got its amount
+	Provisional billing.Money  `json:"provisional"`  // what usage without a price counts beside it
 	Remaining   *billing.Money `json:"remaining"`    // null = unlimited; below zero once exceeded
 	Replaced    bool           `json:"replaced"`     // by the user's own limit: it does not hold
 }
@@ -291,8 +292,9 @@ func viewStanding(s billing.Standing, currency billing.Currency) standingView {
 	view := standingView{
 		limitView: viewLimit(s.Limit, currency), Replaced: s.Replaced,
 		Spent: billing.Money{Amount: s.Spent, Currency: currency}, SpentBefore: billing.Money{Amount: s.Before(), Currency: currency},
+		Provisional: billing.Money{Amount: s.Provisional, Currency: currency},
 	}
-	if remaining, limited := s.Limit.Remaining(s.Spent); limited {
+	if remaining, limited := s.Remaining(); limited {
 		view.Remaining = &billing.Money{Amount: remaining, Currency: currency}
 	}
 	return view
@@ -357,6 +359,7 @@ func (v explanationView) write(w io.Writer) {
 		right("AMOUNT", func(s standingView) string { return s.amount() }),
 		right("SPENT", func(s standingView) string { return showCents(s.Spent) }),
 		right("BEFORE IT WAS SET", func(s standingView) string { return showCents(s.SpentBefore) }),
+		right("WITHOUT A PRICE", func(s standingView) string { return showProvisional(s.Provisional) }),
 		right("REMAINING", func(s standingView) string { return showMoney(s.Remaining) }),
 		left("", func(s standingView) string {
 			if v.Binding != nil && s.ID == v.Binding.ID {
@@ -369,12 +372,22 @@ func (v explanationView) write(w io.Writer) {
 		}))
 }
 
+// showProvisional shows what usage without a price counts against limits, where
+// there is any.
+func showProvisional(m billing.Money) string {
+	if m.Amount.IsZero() {
+		return ""
+	}
+	return showCents(m)
+}
+
 // listedLimit is a limit in a list. What is spent under a limit of each member
 // differs from member to member: null.
 type listedLimit struct {
 	limitView
 	Spent       *billing.Money `json:"spent"`        // in the running billing month
 	SpentBefore *billing.Money `json:"spent_before"` // of it, before the limit got its amount
+	Provisional *billing.Money `json:"provisional"`  // what usage without a price counts beside it
 }
 
 // listLimits lists an organisation's limits as they are printed.
@@ -390,6 +403,7 @@ func listLimits(ctx context.Context, store *postgres.Store, organization string)
 		if !s.PerMember {
 			view.Spent = &billing.Money{Amount: s.Spent, Currency: org.Currency}
 			view.SpentBefore = &billing.Money{Amount: s.Before(), Currency: org.Currency}
+			view.Provisional = &billing.Money{Amount: s.Provisional, Currency: org.Currency}
 		}
 		views = append(views, view)
 	}

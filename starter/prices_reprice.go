@@ -83,7 +83,7 @@ func runPricesReprice(ctx context.Context, o *pricesRepriceOptions) error {
 	}
 	view := repricingView{done.Name, done.Revision, done.DryRun, done.Changes, []repricedView{}, done.Releasable}
 	for _, moved := range done.Organizations {
-		view.Organizations = append(view.Organizations, repricedView(moved))
+		view.Organizations = append(view.Organizations, repricedView{moved.Organization, moved.Events, moved.Difference})
 	}
 	return o.print(view, view.write)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -69,6 +70,8 @@ type usageRowView struct {
 	SpentBefore  *billing.Money `json:"spent_before"`  // under it, before it got its amount
 	Binds        *billing.Scope `json:"binds"`         // its scope
 	Remaining    *billing.Money `json:"remaining"`     // under it
+	Provisional  *billing.Money `json:"provisional"`   // of a member, by user alone: usage without a price, which limits count at the fallback price
+	SentAs       []string       `json:"sent_as"`       // by model: under which other names its usage arrived
 	AsOf         time.Time      `json:"as_of"`
 }
 
@@ -90,7 +93,10 @@ func viewUsageRow(s postgres.UsageSummary, r postgres.UsageRow, by []string) usa
 		Spend:       r.Spend, AsOf: s.AsOf.UTC(),
 	}
 	if byUser(by) && r.User != "" {
-		view.MonthToDate = &r.MonthToDate
+		view.MonthToDate, view.Provisional = &r.MonthToDate, &r.Provisional
+	}
+	if slices.Contains(by, "model") {
+		view.SentAs = append([]string{}, s.Spellings[r.Model]...)
 	}
 	if r.Binding != nil {
 		standing := viewStanding(*r.Binding, r.Spend.Currency)
@@ -139,6 +145,12 @@ func runUsageSummary(ctx context.Context, o *usageSummaryOptions) error {
 		right("CACHE READ", func(v usageRowView) string { return groupThousands(v.CacheRead.String()) }),
 		right("SPEND", func(v usageRowView) string { return showCents(v.Spend) }),
 		right("MONTH TO DATE", func(v usageRowView) string { return showMoney(v.MonthToDate) }),
+		right("WITHOUT A PRICE", func(v usageRowView) string {
+			if v.Provisional == nil {
+				return ""
+			}
+			return showProvisional(*v.Provisional)
+		}),
 		right("LIMIT", func(v usageRowView) string { return showMoney(v.Limit) }),
 		left("BINDS", func(v usageRowView) string {
 			if v.Binds == nil {
@@ -146,7 +158,18 @@ func runUsageSummary(ctx context.Context, o *usageSummaryOptions) error {
 			}
 			return string(*v.Binds)
 		}),
-		right("REMAINING", func(v usageRowView) string { return showMoney(v.Remaining) }))
+		right("REMAINING", func(v usageRowView) string { return showMoney(v.Remaining) }),
+		left("SENT AS", func(v usageRowView) string { return shortList(v.SentAs) }))
+}
+
+// shownNames is how many names a table's cell lists.
+const shownNames = 3
+
+func shortList(names []string) string {
+	if len(names) > shownNames {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shownNames], ", "), len(names)-shownNames)
+	}
+	return strings.Join(names, ", ")
 }
 
 func showSum(numbers ...json.Number) string {
@@ -164,6 +187,9 @@ func newUsageParkedCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "parked ORG",
 		Short: "List the usage that waits for a price",
+		Long: `List the usage that waits for a price, by what it waits for now: the price book may
+have changed since it was stored. Until then it holds its month's invoice, and counts
+against limits at the price book's fallback price, if it has one.`,
 		Example: `  starter usage parked acme
   starter usage parked acme --all`,
 		Args: arguments("ORG"),
@@ -184,7 +210,14 @@ func runUsageParked(ctx context.Context, a *app, org string, all bool) error {
 	}
 	return printList(a, rows, "Nothing is parked.",
 		left("MODEL", func(r postgres.ParkedRow) string { return r.Model }),
+		left("PRICED AS", func(r postgres.ParkedRow) string {
+			if deref(r.PricedModel) == r.Model {
+				return ""
+			}
+			return deref(r.PricedModel)
+		}),
 		right("EVENTS", func(r postgres.ParkedRow) string { return showCount(r.Events) }),
+		right("LIMITS COUNT", func(r postgres.ParkedRow) string { return showProvisional(r.Provisional) }),
 		left("FIRST", func(r postgres.ParkedRow) string { return showTime(r.First) }),
 		left("LAST", func(r postgres.ParkedRow) string { return showTime(r.Last) }),
 		left("STATUS", func(r postgres.ParkedRow) string {

@@ -56,17 +56,19 @@ type checkRequest struct {
 // decision is the answer. Where nothing is limited, or nothing is known
 // (degraded), there is no limit and nothing that remains: null, never 0.
 type decision struct {
-	Decision  string         `json:"decision"` // allowed or blocked
-	Scope     *billing.Scope `json:"scope"`    // of the limit that binds
-	Subject   *string        `json:"subject"`  // its tier or user
-	LimitID   *int64         `json:"limit_id"`
-	Limit     *billing.Money `json:"limit"`
-	Spent     *billing.Money `json:"spent"`        // of the billing month, at list price
-	Before    *billing.Money `json:"spent_before"` // of it, before the limit got its amount
-	Remaining *billing.Money `json:"remaining"`
-	AsOf      *time.Time     `json:"as_of"`
-	ResetsAt  *time.Time     `json:"resets_at"`
-	Degraded  bool           `json:"degraded"` // decided by configuration: the limits could not be read
+	Decision string         `json:"decision"` // allowed or blocked
+	Scope    *billing.Scope `json:"scope"`    // of the limit that binds
+	Subject  *string        `json:"subject"`  // its tier or user
+	LimitID  *int64         `json:"limit_id"`
+	Limit    *billing.Money `json:"limit"`
+	Spent    *billing.Money `json:"spent"`        // of the billing month, at list price
+	Before   *billing.Money `json:"spent_before"` // of it, before the limit got its amount
+	// Provisional is what usage without a price counts beside what is spent.
+	Provisional *billing.Money `json:"provisional"`
+	Remaining   *billing.Money `json:"remaining"`
+	AsOf        *time.Time     `json:"as_of"`
+	ResetsAt    *time.Time     `json:"resets_at"`
+	Degraded    bool           `json:"degraded"` // decided by configuration: the limits could not be read
 	*block
 }
 
@@ -114,11 +116,12 @@ func (s *server) decide(organization string, found *Check) decision {
 	d := decision{Decision: "allowed", AsOf: &found.AsOf, ResetsAt: &found.ResetsAt}
 	if binding := found.Binding; binding != nil {
 		money := func(amount billing.Money) *billing.Money { return &amount }
-		remaining, _ := binding.Limit.Remaining(binding.Spent)
+		remaining, _ := binding.Remaining()
 		d.Scope, d.Subject, d.LimitID = &binding.Limit.Scope, nonEmpty(binding.Limit.Subject), &binding.Limit.ID
 		d.Limit = money(billing.Money{Amount: binding.Limit.Amount.Decimal, Currency: found.Currency})
 		d.Spent = money(billing.Money{Amount: binding.Spent, Currency: found.Currency})
 		d.Before = money(billing.Money{Amount: binding.Before(), Currency: found.Currency})
+		d.Provisional = money(billing.Money{Amount: binding.Provisional, Currency: found.Currency})
 		d.Remaining = money(billing.Money{Amount: remaining, Currency: found.Currency})
 	}
 	switch {
@@ -128,13 +131,21 @@ func (s *server) decide(organization string, found *Check) decision {
 		d.Decision = "blocked"
 		d.block = &block{
 			Reason: limitReached,
-			Message: fmt.Sprintf("%s of the limit of %s is spent (%s); it starts again at %s, or when the limit is raised",
-				d.Spent, whose(d), d.Limit, found.ResetsAt.Format(time.RFC3339)),
+			Message: fmt.Sprintf("%s of the limit of %s is spent (%s)%s; it starts again at %s, or when the limit is raised",
+				d.Spent, whose(d), d.Limit, beside(d.Provisional), found.ResetsAt.Format(time.RFC3339)),
 			WhoCanRaise: Roles(),
 			ActionURL:   s.actionURL(organization),
 		}
 	}
 	return d
+}
+
+// beside says what else counts against a limit.
+func beside(provisional *billing.Money) string {
+	if provisional.Amount.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", and usage without a price counts %s", provisional)
 }
 
 // Why a request is blocked, beside billing.SuspendedOverdue and SuspendedByHand.

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/billing"
@@ -28,6 +29,7 @@ type SpendRow struct {
 	Product    string
 	Model      string
 	Counts     billing.Totals
+	SentAs     []string // the other names under which the model's usage arrived
 	Exact      billing.Money
 	Amount     billing.Money
 }
@@ -87,7 +89,7 @@ func spendHeader(costCenters bool) []string {
 	for _, class := range billing.Classes() {
 		header = append(header, class.String())
 	}
-	return append(header, "exact_amount", "amount", "currency")
+	return append(header, "exact_amount", "amount", "currency", "sent_as")
 }
 
 func spendRecord(row *SpendRow, costCenters bool) []string {
@@ -99,5 +101,6 @@ func spendRecord(row *SpendRow, costCenters bool) []string {
 		record = append(record, row.Counts[class].String())
 	}
 	currency := row.Amount.Currency
-	return append(record, row.Exact.Amount.String(), row.Amount.Amount.StringFixed(currency.Digits()), string(currency))
+	return append(record, row.Exact.Amount.String(), row.Amount.Amount.StringFixed(currency.Digits()), string(currency),
+		document.Harmless(strings.Join(row.SentAs, "; ")))
 }

@@ -31,8 +31,12 @@ func kindOf(rate *Rate, class Class) string {
 	var words []string
 	k := rate.Key
 	if class.IsToken() {
-		if k.Batch {
+		switch k.ServiceTier {
+		case Standard:
+		case Batch:
 			words = append(words, "batch")
+		default:
+			words = append(words, "service tier "+k.ServiceTier)
 		}
 		if k.Speed == Fast {
 			words = append(words, "fast mode")
@@ -53,6 +57,9 @@ func kindOf(rate *Rate, class Class) string {
 // pricedFrom is when a rate's price of a class took effect.
 func pricedFrom(rate *Rate, class Class) time.Time {
 	if class.IsToken() {
+		if rate.Key.TierFrom.After(rate.Key.EffectiveFrom) {
+			return rate.Key.TierFrom
+		}
 		return rate.Key.EffectiveFrom
 	}
 	return rate.Key.ToolsFrom

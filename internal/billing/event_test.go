@@ -24,15 +24,20 @@ func TestAnyOtherContentGivesAnotherFingerprint(t *testing.T) {
 	original := whole()
 	seen := map[[16]byte]string{original.Fingerprint(): "the original"}
 	for name, change := range map[string]func(*billing.Event){
-		"another user":            func(e *billing.Event) { e.User = "ben" },
-		"no user":                 func(e *billing.Event) { e.User = "" },
-		"another product":         func(e *billing.Event) { e.Product = "claude_code" },
-		"another model":           func(e *billing.Event) { e.Model = "n" },
-		"another service tier":    func(e *billing.Event) { e.ServiceTier = billing.Batch },
-		"another speed":           func(e *billing.Event) { e.Speed = billing.Fast },
-		"another geography":       func(e *billing.Event) { e.InferenceGeo = billing.GeoUS },
-		"a microsecond later":     func(e *billing.Event) { e.OccurredAt = e.OccurredAt.Add(time.Microsecond) },
-		"an unknown count":        func(e *billing.Event) { e.UnknownCount = "audio_tokens" },
+		"another user":         func(e *billing.Event) { e.User = "ben" },
+		"no user":              func(e *billing.Event) { e.User = "" },
+		"another product":      func(e *billing.Event) { e.Product = "claude_code" },
+		"another model":        func(e *billing.Event) { e.Model = "n" },
+		"another service tier": func(e *billing.Event) { e.ServiceTier = billing.Batch },
+		"another speed":        func(e *billing.Event) { e.Speed = billing.Fast },
+		"another geography":    func(e *billing.Event) { e.InferenceGeo = billing.GeoUS },
+		"a microsecond later":  func(e *billing.Event) { e.OccurredAt = e.OccurredAt.Add(time.Microsecond) },
+		"no price knows it":    func(e *billing.Event) { e.Unpriceable = "usage.audio_tokens is a token count without a price" },
+		"sampled twice":        func(e *billing.Event) { e.Samplings = []billing.Sampling{{Model: "m"}, {Model: "m"}} },
+		"sampled by another":   func(e *billing.Event) { e.Samplings = []billing.Sampling{{Model: "m"}, {Model: "n"}} },
+		"sampled more": func(e *billing.Event) {
+			e.Samplings = []billing.Sampling{{Model: "m"}, {Model: "n", Quantities: billing.Quantities{1}}}
+		},
 		"fewer labels":            func(e *billing.Event) { e.Labels = map[string]string{"team": "a"} },
 		"another label":           func(e *billing.Event) { e.Labels = map[string]string{"team": "b", "cost_center": "b"} },
 		"a label run together":    func(e *billing.Event) { e.Labels = map[string]string{"teama": "", "cost_center": "b"} },
@@ -59,7 +64,8 @@ func TestWhatIsNoContentChangesNoFingerprint(t *testing.T) {
 	original := whole()
 	for name, change := range map[string]func(*billing.Event){
 		"the same instant in another zone": func(e *billing.Event) { e.OccurredAt = e.OccurredAt.In(time.FixedZone("", 3600)) },
-		"another spelling of the JSON":     func(e *billing.Event) { e.Payload = []byte(`{ "a": 1 }`) },
+		"what is kept of it while parked":  func(e *billing.Event) { e.Payload = []byte(`{ "a": 1 }`) },
+		"a remark":                         func(e *billing.Event) { e.Remark = "a label was masked" },
 		"an assumed cache split":           func(e *billing.Event) { e.CacheSplitAssumed = true },
 		"an empty map of labels, sorted":   func(e *billing.Event) { e.Labels = map[string]string{"cost_center": "b", "team": "a"} },
 	} {
@@ -69,13 +75,47 @@ func TestWhatIsNoContentChangesNoFingerprint(t *testing.T) {
 	}
 }
 
-func TestAnUnknownCountIsToldApartByThePayload(t *testing.T) {
+func TestAnUnpriceableEventIsToldApartByItsContent(t *testing.T) {
 	t.Parallel()
 	a, b := whole(), whole()
-	a.UnknownCount, b.UnknownCount = "audio_tokens", "audio_tokens"
+	a.Unpriceable, b.Unpriceable = "unknown", "unknown"
 	require.Equal(t, a.Fingerprint(), b.Fingerprint())
-	b.Payload = []byte(`{"a":2}`)
+	b.Content = []byte(`{"a":2}`)
 	require.NotEqual(t, a.Fingerprint(), b.Fingerprint())
+}
+
+func TestAnEventIsPricedSamplingBySampling(t *testing.T) {
+	t.Parallel()
+	event := whole()
+	require.Equal(t, []billing.Event{event}, event.Parts(), "one sampling is the event itself")
+
+	event.Samplings = []billing.Sampling{
+		{Model: "m", Quantities: billing.Quantities{billing.Input: 5}},
+		{Model: "n", Quantities: billing.Quantities{billing.CacheWrite5m: 7}, CacheSplitAssumed: true},
+	}
+	parts := event.Parts()
+	require.Len(t, parts, 2)
+	for i, part := range parts {
+		require.Equal(t, event.ID, part.ID)
+		require.Equal(t, event.Samplings[i], billing.Sampling{Model: part.Model, Quantities: part.Quantities, CacheSplitAssumed: part.CacheSplitAssumed})
+		require.Empty(t, part.Samplings)
+	}
+}
+
+func TestOnlyWhatCountsNothingCostsNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		event billing.Event
+		want  bool
+	}{
+		"nothing counted":       {billing.Event{Model: "<synthetic>", ServiceTier: "flex"}, true},
+		"a token":               {billing.Event{Quantities: billing.Quantities{1}}, false},
+		"a search":              {billing.Event{Quantities: billing.Quantities{billing.WebSearch: 1}}, false},
+		"an unknown count":      {billing.Event{Unpriceable: "usage.audio_tokens is a token count without a price"}, false},
+		"a sampling of its own": {billing.Event{Samplings: []billing.Sampling{{Quantities: billing.Quantities{1}}}}, false},
+	} {
+		require.Equal(t, c.want, c.event.CostsNothing(), name)
+	}
 }
 
 func TestR20_APromptIsItsUncachedWrittenAndReadTokens(t *testing.T) {

@@ -53,16 +53,20 @@ func FuzzRate(f *testing.F) {
 			book = seededBook(t, file)
 		}
 		rater := billing.NewRater(book, book.Rates())
-		rate, reason := rater.Rate(&event)
-		units := fractions(book, &event)
-		require.Equal(t, units == nil, rate == nil, reason)
-		require.Equal(t, rate == nil, reason != "", "what is parked has a reason")
-		if rate == nil {
-			return
+		for _, part := range event.Parts() {
+			rate, reason := rater.Rate(&part)
+			part.Model = rater.Model(part.Model) // a test of its own says what names mean
+			units := fractions(book, &part)
+			require.Equal(t, units == nil, rate == nil, reason)
+			require.Equal(t, rate == nil, reason != "", "what is parked has a reason")
+			require.False(t, rater.Provisional(&part).IsNegative())
+			if rate == nil {
+				continue
+			}
+			metered := rate.Metered(&part)
+			requireCost(t, rate, units, metered.Quantities)
+			requireParts(t, rate, metered.Quantities, cut)
 		}
-		metered := rate.Metered(&event)
-		requireCost(t, rate, units, metered.Quantities)
-		requireParts(t, rate, metered.Quantities, cut)
 	})
 }
 
@@ -100,9 +104,25 @@ func seededBook(t *testing.T, seed []byte) *billing.PriceBook {
 			Minimum: random.Int64N(600), FreePerMonth: random.Int64N(10_000),
 		})
 	}
+	for n := range random.IntN(3) {
+		book.ServiceTiers = append(book.ServiceTiers, billing.ServiceTierPrice{
+			Tier: "priority", Multiplier: decimal.New(random.Int64N(3000)+1, -3), EffectiveFrom: from(n).AddDate(0, n, 0),
+		})
+	}
 	random.Shuffle(len(book.Models), func(i, j int) { book.Models[i], book.Models[j] = book.Models[j], book.Models[i] })
 	require.NoError(t, book.Validate())
 	return book
+}
+
+// publishedTier is the multiplier of the event's service tier; nil = it has none.
+func publishedTier(book *billing.PriceBook, e *billing.Event) (held *billing.ServiceTierPrice) {
+	for i := range book.ServiceTiers {
+		tier := &book.ServiceTiers[i]
+		if tier.Tier == e.ServiceTier && !tier.EffectiveFrom.After(e.OccurredAt) && (held == nil || tier.EffectiveFrom.After(held.EffectiveFrom)) {
+			held = tier
+		}
+	}
+	return held
 }
 
 // fractions is the price of one unit of each class, from the published rows
@@ -110,7 +130,11 @@ func seededBook(t *testing.T, seed []byte) *billing.PriceBook {
 func fractions(book *billing.PriceBook, e *billing.Event) []*big.Rat {
 	row := publishedRow(book, e)
 	batch := e.ServiceTier == billing.Batch
-	if row == nil || e.UnknownCount != "" || (batch && !row.Batch.Valid) || (!batch && e.ServiceTier != billing.Standard) {
+	if row == nil || e.Unpriceable != "" || (batch && !row.Batch.Valid) || (e.InferenceGeo != billing.GeoGlobal && e.InferenceGeo != billing.GeoUS) {
+		return nil
+	}
+	tier := publishedTier(book, e)
+	if !batch && e.ServiceTier != billing.Standard && (tier == nil || e.Speed != billing.Standard) {
 		return nil
 	}
 	units := make([]*big.Rat, billing.NumClasses)
@@ -118,6 +142,8 @@ func fractions(book *billing.PriceBook, e *billing.Event) []*big.Rat {
 		unit := new(big.Rat).Quo(price.Rat(), big.NewRat(1_000_000, 1))
 		if batch {
 			unit.Mul(unit, row.Batch.Decimal.Rat())
+		} else if tier != nil {
+			unit.Mul(unit, tier.Multiplier.Rat())
 		}
 		if e.InferenceGeo == billing.GeoUS && row.USOnly.Valid {
 			unit.Mul(unit, row.USOnly.Decimal.Rat())

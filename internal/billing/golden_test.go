@@ -151,7 +151,7 @@ func describeRate(rate *billing.Rate) string {
 	if rate.Key.Speed == billing.Fast {
 		words = append(words, "fast")
 	}
-	if rate.Key.Batch {
+	if rate.Key.ServiceTier == billing.Batch {
 		words = append(words, "batch")
 	}
 	if rate.Key.USOnly {

@@ -107,6 +107,10 @@ type Standing struct {
 	Spent    decimal.Decimal
 	Replaced bool // by the member's own limit: it does not hold
 
+	// Provisional is what usage without a price counts beside it, at the price
+	// book's fallback price, until it has one.
+	Provisional decimal.Decimal
+
 	// SpentBefore is what was spent in the month when the limit got its amount.
 	SpentBefore decimal.Decimal
 }
@@ -114,6 +118,15 @@ type Standing struct {
 // Before is how much of what is spent predates the limit (R40). What was taken
 // back since is taken off what came first.
 func (s *Standing) Before() decimal.Decimal { return decimal.Min(s.SpentBefore, s.Spent) }
+
+// Counted is what is compared with the limit.
+func (s *Standing) Counted() decimal.Decimal { return s.Spent.Add(s.Provisional) }
+
+// Remaining is what may still be spent under the limit; ok is false where it is
+// unlimited.
+func (s *Standing) Remaining() (remaining decimal.Decimal, ok bool) {
+	return s.Limit.Remaining(s.Counted())
+}
 
 // Binding returns the standing of a member with the least remaining, among those
 // that hold under the organisation's rule; those that do not are marked. Under
@@ -131,7 +144,7 @@ func Binding(rule string, standings []Standing) *Standing {
 	var least decimal.Decimal
 	for _, scope := range []Scope{ScopeOrganization, ScopeSeatTier, ScopeUser} {
 		for i := range standings {
-			remaining, limited := standings[i].Limit.Remaining(standings[i].Spent)
+			remaining, limited := standings[i].Remaining()
 			if standings[i].Limit.Scope != scope || !limited || standings[i].Replaced {
 				continue
 			}

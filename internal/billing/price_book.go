@@ -11,7 +11,7 @@ import (
 
 // PriceBook is a named list of effective-dated prices in one currency. Prices
 // are stored as they are published, class by class; none is derived from
-// another (R16: a cache write of Haiku 3 costs 0.30, not 1.25 times its input).
+// another (a cache write of Haiku 3 costs 0.30, not 1.25 times its input).
 type PriceBook struct {
 	Name       string
 	Currency   Currency
@@ -19,7 +19,40 @@ type PriceBook struct {
 	Seats      []SeatPrice
 	Surcharges []SurchargePrice
 	Models     []ModelPrice
+	Aliases    []ModelAlias
 	Tools      []ToolPrice
+
+	// ServiceTiers are multipliers of service tiers beyond standard and batch.
+	ServiceTiers []ServiceTierPrice
+	// Fallback is what usage without a price counts against limits until it has
+	// one; nil = nothing. Nothing is ever billed by it.
+	Fallback *FallbackPrice
+}
+
+// ServiceTierPrice is what a service tier costs, as a multiple of the model's
+// standard price of every token class.
+type ServiceTierPrice struct {
+	Tier          string
+	EffectiveFrom time.Time // zero = always
+	Multiplier    decimal.Decimal
+}
+
+// FallbackPrice is a price per million tokens that stands in for one that is
+// unknown.
+type FallbackPrice struct {
+	PerMillion [numTokenClasses]decimal.Decimal
+}
+
+func (p *FallbackPrice) equal(other *FallbackPrice) bool {
+	if p == nil || other == nil {
+		return p == other
+	}
+	for class := range p.PerMillion {
+		if !p.PerMillion[class].Equal(other.PerMillion[class]) {
+			return false
+		}
+	}
+	return true
 }
 
 // ModelPrice is one row of a model's prices, per million tokens. All rows of a
@@ -140,7 +173,7 @@ func (b *PriceBook) Validate() error {
 	if _, err := ParseCurrency(string(b.Currency)); err != nil {
 		return err
 	}
-	for _, check := range []func() error{b.validateModels, b.validateSeats, b.validateTools} {
+	for _, check := range []func() error{b.validateModels, b.validateAliases, b.validateSeats, b.validateTools, b.validateServiceTiers} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -175,6 +208,42 @@ func (p ModelPrice) compare(other ModelPrice) int {
 
 func (p ModelPrice) sameVersion(other ModelPrice) bool {
 	return p.Model == other.Model && p.Speed == other.Speed && p.EffectiveFrom.Equal(other.EffectiveFrom)
+}
+
+func (b *PriceBook) validateAliases() error {
+	models, seen := map[string]bool{}, map[string]string{}
+	for _, p := range b.Models {
+		models[p.Model] = true
+	}
+	for _, a := range b.Aliases {
+		switch other, twice := seen[a.Alias]; {
+		case !models[a.Model]:
+			return Invalid("model %s: an alias needs prices of its model", a.Model)
+		case models[a.Alias]:
+			return Invalid("model %s: the alias %s is the name of a model", a.Model, a.Alias)
+		case twice:
+			return Invalid("alias %s: given to %s and to %s; accepted: one model", a.Alias, other, a.Model)
+		}
+		seen[a.Alias] = a.Model
+	}
+	return nil
+}
+
+func (b *PriceBook) validateServiceTiers() error {
+	for i, p := range b.ServiceTiers {
+		if p.Tier == Standard || p.Tier == Batch {
+			return Invalid("service_tiers: %s: accepted: tiers other than standard, which is the price itself, and batch, which is the model's own", p.Tier)
+		}
+		if !p.Multiplier.IsPositive() {
+			return Invalid("service_tiers: %s: a multiplier is above 0", p.Tier)
+		}
+		for _, other := range b.ServiceTiers[:i] {
+			if other.Tier == p.Tier && other.EffectiveFrom.Equal(p.EffectiveFrom) {
+				return Invalid("service_tiers: %s: two multipliers with the same effective_from", p.Tier)
+			}
+		}
+	}
+	return nil
 }
 
 func (b *PriceBook) validateSeats() error {

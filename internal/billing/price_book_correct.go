@@ -28,6 +28,13 @@ func (b *PriceBook) Correct(edition *PriceBook, settled time.Time) (Correction, 
 	corrected.Seats, c.Superseded.Seats, c.Added.Seats = correct(b.Seats, edition.Seats, seatPriceRules)
 	corrected.Surcharges, c.Superseded.Surcharges, c.Added.Surcharges = correct(b.Surcharges, edition.Surcharges, surchargePriceRules)
 	corrected.Tools, c.Superseded.Tools, c.Added.Tools = correct(b.Tools, edition.Tools, toolPriceRules)
+	corrected.ServiceTiers, c.Superseded.ServiceTiers, c.Added.ServiceTiers = correct(b.ServiceTiers, edition.ServiceTiers, serviceTierRules)
+	aliases, err := b.newAliases(edition, c.Added.Models)
+	if err != nil {
+		return c, err
+	}
+	c.Added.Aliases = aliases
+	corrected.Aliases = append(slices.Clone(b.Aliases), aliases...)
 	if err := corrected.Validate(); err != nil {
 		return c, err
 	}
@@ -46,6 +53,7 @@ func (b *PriceBook) Correct(edition *PriceBook, settled time.Time) (Correction, 
 	if err := b.keepsTerms(c.Added.Tools, settled); err != nil {
 		return c, err
 	}
+	c.Added.Fallback = corrected.newFallback(edition)
 	*b = corrected
 	return c, nil
 }

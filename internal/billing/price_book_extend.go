@@ -7,7 +7,11 @@ import (
 
 // Rows counts the price rows of a book.
 func (b *PriceBook) Rows() int {
-	return len(b.Models) + len(b.Seats) + len(b.Surcharges) + len(b.Tools)
+	rows := len(b.Models) + len(b.Aliases) + len(b.Seats) + len(b.Surcharges) + len(b.Tools) + len(b.ServiceTiers)
+	if b.Fallback != nil {
+		rows++
+	}
+	return rows
 }
 
 // Extend adds the rows of a newer edition to the stored book and returns those
@@ -31,14 +35,72 @@ func (b *PriceBook) Extend(edition *PriceBook, settled time.Time) (added *PriceB
 	if added.Tools, err = extend(b.Tools, edition.Tools, toolPriceRules, settled); err != nil {
 		return nil, err
 	}
+	if added.ServiceTiers, err = extend(b.ServiceTiers, edition.ServiceTiers, serviceTierRules, settled); err != nil {
+		return nil, err
+	}
 	if err := b.keepsTerms(added.Tools, settled); err != nil {
 		return nil, err
 	}
+	if added.Aliases, err = b.newAliases(edition, added.Models); err != nil {
+		return nil, err
+	}
+	added.Fallback = b.newFallback(edition)
+	b.Aliases = append(b.Aliases, added.Aliases...)
+	b.ServiceTiers = append(b.ServiceTiers, added.ServiceTiers...)
 	b.Models = append(b.Models, added.Models...)
 	b.Seats = append(b.Seats, added.Seats...)
 	b.Surcharges = append(b.Surcharges, added.Surcharges...)
 	b.Tools = append(b.Tools, added.Tools...)
 	return added, b.Validate()
+}
+
+// newAliases lists the aliases of an edition that the book does not have. What a
+// name means never changes, since usage may have been billed by it: refused are an
+// alias and a model whose name, or a name that reads like it, means another model
+// of the book.
+func (b *PriceBook) newAliases(edition *PriceBook, added []ModelPrice) (aliases []ModelAlias, err error) {
+	names := newModelNames(b)
+	for _, p := range added {
+		if err := names.refuse(p.Model, p.Model); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range edition.Aliases {
+		if slices.Contains(b.Aliases, a) {
+			continue
+		}
+		if err := names.refuse(a.Alias, a.Model); err != nil {
+			return nil, err
+		}
+		aliases = append(aliases, a)
+	}
+	return aliases, nil
+}
+
+// refuse says why a name cannot be given to a model: it, or what reads like it,
+// means another one.
+func (n *modelNames) refuse(name, model string) error {
+	if _, own := n.exact[name]; own && n.exact[name] == model {
+		return nil
+	}
+	plain, undated := readModelName(name)
+	for _, other := range []string{n.exact[name], n.plain[plain], n.undated[undated]} {
+		if other != "" && other != model {
+			return Conflict("model %s: the name %s reads as %s, and usage under such names may have been billed as that; accepted: a name that reads otherwise, or a price book of its own",
+				model, name, other)
+		}
+	}
+	return nil
+}
+
+// newFallback takes over an edition's fallback price, and returns it where it is
+// another one. Nothing was billed by the one before.
+func (b *PriceBook) newFallback(edition *PriceBook) *FallbackPrice {
+	if edition.Fallback == nil || edition.Fallback.equal(b.Fallback) {
+		return nil
+	}
+	b.Fallback = edition.Fallback
+	return edition.Fallback
 }
 
 // priceRules tell how rows of one kind of price compare.
@@ -120,4 +182,12 @@ var toolPriceRules = priceRules[ToolPrice]{
 		return a.Amount.Equal(z.Amount) && a.Per == z.Per && a.sameTerms(z)
 	},
 	sameSubject: func(a, z ToolPrice) bool { return a.Tool == z.Tool },
+}
+
+var serviceTierRules = priceRules[ServiceTierPrice]{
+	describe:    func(p ServiceTierPrice) string { return "service_tiers: " + p.Tier },
+	from:        func(p ServiceTierPrice) time.Time { return p.EffectiveFrom },
+	sameRow:     func(a, z ServiceTierPrice) bool { return a.Tier == z.Tier && a.EffectiveFrom.Equal(z.EffectiveFrom) },
+	samePrice:   func(a, z ServiceTierPrice) bool { return a.Multiplier.Equal(z.Multiplier) },
+	sameSubject: func(a, z ServiceTierPrice) bool { return a.Tier == z.Tier },
 }

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"slices"
 	"time"
 )
 
@@ -9,11 +10,12 @@ import (
 // or on all, or a tool. One of Model, Tier, Surcharge and Tool is given; Tier
 // also narrows a Surcharge down.
 type PriceSelection struct {
-	Model     string
-	Tier      string
-	Surcharge string
-	Tool      string
-	From      time.Time
+	Model       string
+	Tier        string
+	Surcharge   string
+	Tool        string
+	ServiceTier string
+	From        time.Time
 }
 
 // String names the selection for people.
@@ -23,6 +25,8 @@ func (s PriceSelection) String() string {
 		return "model " + s.Model
 	case s.Tool != "":
 		return "tool " + s.Tool
+	case s.ServiceTier != "":
+		return "service tier " + s.ServiceTier
 	case s.Surcharge != "" && s.Tier != "":
 		return "surcharge " + s.Surcharge + " on tier " + s.Tier
 	case s.Surcharge != "":
@@ -41,6 +45,7 @@ func (b *PriceBook) Withdraw(which PriceSelection, settled time.Time) (withdrawn
 	at := which.From.Equal
 	left.Models, taken.Models = split(b.Models, func(p ModelPrice) bool { return p.Model == which.Model && at(p.EffectiveFrom) })
 	left.Tools, taken.Tools = split(b.Tools, func(p ToolPrice) bool { return p.Tool == which.Tool && at(p.EffectiveFrom) })
+	left.ServiceTiers, taken.ServiceTiers = split(b.ServiceTiers, func(p ServiceTierPrice) bool { return p.Tier == which.ServiceTier && at(p.EffectiveFrom) })
 	left.Seats, taken.Seats = split(b.Seats, func(p SeatPrice) bool {
 		return which.Surcharge == "" && p.Tier == which.Tier && at(p.EffectiveFrom)
 	})
@@ -54,8 +59,18 @@ func (b *PriceBook) Withdraw(which PriceSelection, settled time.Time) (withdrawn
 		return nil, Conflict("%s: the price from %s is, or may already be, in force; accepted: one that starts after %s; a wrong price in force is corrected with prices reprice",
 			which, which.From.Format(time.RFC3339), settled.Format(time.RFC3339))
 	}
-	b.Models, b.Tools, b.Seats, b.Surcharges = left.Models, left.Tools, left.Seats, left.Surcharges
+	b.Models, b.Tools, b.ServiceTiers, b.Seats, b.Surcharges = left.Models, left.Tools, left.ServiceTiers, left.Seats, left.Surcharges
+	b.Aliases = b.aliasesOfPriced()
 	return taken, nil
+}
+
+// aliasesOfPriced leaves out the aliases of models without a price: names mean
+// nothing without one.
+func (b *PriceBook) aliasesOfPriced() []ModelAlias {
+	left, _ := split(b.Aliases, func(a ModelAlias) bool {
+		return !slices.ContainsFunc(b.Models, func(p ModelPrice) bool { return p.Model == a.Model })
+	})
+	return left
 }
 
 func split[P any](all []P, chosen func(P) bool) (others, those []P) {

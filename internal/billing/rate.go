@@ -1,8 +1,6 @@
 package billing
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -50,7 +48,8 @@ type RateKey struct {
 	Speed             string
 	EffectiveFrom     time.Time
 	PromptTokensAbove int64
-	Batch             bool
+	ServiceTier       string    // Standard, Batch, or one with a multiplier of its own
+	TierFrom          time.Time // since when that multiplier holds; zero for Standard and Batch
 	USOnly            bool
 	ToolsFrom         time.Time // the last change of any tool price; zero = none priced yet
 }
@@ -92,24 +91,46 @@ func (r *Rate) Metered(e *Event) *Event {
 	return &metered
 }
 
-// Rates lists every rate that the book can give: each price row, standard and
-// batch, global and US-only, under each version of the tool prices that can
-// meet it. Storage keeps them all, so that rating an event is a look-up.
+// Rates lists every rate that the book can give: each price row in each service
+// tier, global and US-only, under each version of the tool prices that can meet
+// it. Storage keeps them all, so that rating an event is a look-up.
 func (b *PriceBook) Rates() []Rate {
 	var rates []Rate
+	toolVersions := b.toolVersions()
 	for _, row := range b.Models {
-		for _, toolsFrom := range b.toolVersions() {
-			for _, batch := range []bool{false, true} {
+		tiers := b.tiersOf(row)
+		for _, toolsFrom := range toolVersions {
+			for _, tier := range tiers {
 				for _, us := range []bool{false, true} {
-					if batch && !row.Batch.Valid || us && !row.USOnly.Valid {
+					if us && !row.USOnly.Valid {
 						continue
 					}
-					rates = append(rates, b.rate(row, batch, us, toolsFrom))
+					rates = append(rates, b.rate(row, tier, us, toolsFrom))
 				}
 			}
 		}
 	}
 	return rates
+}
+
+// tiersOf lists the service tiers in which a price row is offered. The book's
+// multipliers are of the standard speed: no other tier is offered with fast.
+func (b *PriceBook) tiersOf(row ModelPrice) []ServiceTierPrice {
+	tiers := []ServiceTierPrice{{Tier: Standard, Multiplier: decimal.NewFromInt(1)}}
+	if row.Batch.Valid {
+		tiers = append(tiers, ServiceTierPrice{Tier: Batch, Multiplier: row.Batch.Decimal})
+	}
+	if row.Speed == Standard {
+		tiers = append(tiers, b.ServiceTiers...)
+	}
+	return tiers
+}
+
+// serviceTier returns the multiplier of a service tier at an instant.
+func (b *PriceBook) serviceTier(tier string, at time.Time) (ServiceTierPrice, bool) {
+	return inForce(b.ServiceTiers, at,
+		func(p ServiceTierPrice) bool { return p.Tier == tier },
+		func(p ServiceTierPrice) time.Time { return p.EffectiveFrom })
 }
 
 // toolVersions lists when the tool prices changed, "not priced yet" first.
@@ -124,17 +145,14 @@ func (b *PriceBook) toolVersions() []time.Time {
 	return versions
 }
 
-func (b *PriceBook) rate(row ModelPrice, batch, us bool, toolsFrom time.Time) Rate {
-	multiplier := decimal.NewFromInt(1)
-	if batch {
-		multiplier = multiplier.Mul(row.Batch.Decimal)
-	}
+func (b *PriceBook) rate(row ModelPrice, tier ServiceTierPrice, us bool, toolsFrom time.Time) Rate {
+	multiplier := tier.Multiplier
 	if us {
 		multiplier = multiplier.Mul(row.USOnly.Decimal)
 	}
 	r := Rate{Key: RateKey{
 		Model: row.Model, Speed: row.Speed, EffectiveFrom: row.EffectiveFrom,
-		PromptTokensAbove: row.PromptTokensAbove, Batch: batch, USOnly: us, ToolsFrom: toolsFrom,
+		PromptTokensAbove: row.PromptTokensAbove, ServiceTier: tier.Tier, TierFrom: tier.EffectiveFrom, USOnly: us, ToolsFrom: toolsFrom,
 	}}
 	for c, price := range row.PerMillion {
 		r.Unit[c] = UnitPrice{price.Mul(multiplier), TokensPer}
@@ -147,120 +165,4 @@ func (b *PriceBook) rate(row ModelPrice, batch, us bool, toolsFrom time.Time) Ra
 		r.MinimumSeconds = tool.Minimum
 	}
 	return r
-}
-
-// Rater finds the rate of an event in one revision of a price book. It is safe
-// for concurrent use.
-type Rater struct {
-	Book  *PriceBook
-	rates map[RateKey]*Rate
-	byID  map[int64]*Rate
-	rows  map[modelSpeed][]ModelPrice // newest version first, within it the highest band first
-	tools []time.Time                 // newest first
-}
-
-type modelSpeed struct{ model, speed string }
-
-// NewRater indexes a book and its rates, which carry the ids that storage gave them.
-func NewRater(book *PriceBook, rates []Rate) *Rater {
-	r := &Rater{
-		Book: book, rates: make(map[RateKey]*Rate, len(rates)), byID: make(map[int64]*Rate, len(rates)),
-		rows: map[modelSpeed][]ModelPrice{}, tools: book.toolVersions(),
-	}
-	slices.Reverse(r.tools)
-	for i := range rates {
-		if !rates[i].Superseded {
-			r.rates[rates[i].Key.normal()] = &rates[i]
-		}
-		r.byID[rates[i].ID] = &rates[i]
-	}
-	for _, row := range book.Models {
-		key := modelSpeed{row.Model, row.Speed}
-		r.rows[key] = append(r.rows[key], row)
-	}
-	for _, rows := range r.rows {
-		slices.SortFunc(rows, func(a, z ModelPrice) int {
-			return cmp.Or(z.EffectiveFrom.Compare(a.EffectiveFrom), cmp.Compare(z.PromptTokensAbove, a.PromptTokensAbove))
-		})
-	}
-	return r
-}
-
-// normal makes equal instants equal as map keys.
-func (k RateKey) normal() RateKey {
-	k.EffectiveFrom, k.ToolsFrom = k.EffectiveFrom.UTC(), k.ToolsFrom.UTC()
-	return k
-}
-
-// ByID returns a rate by the id that storage gave it, or nil.
-func (r *Rater) ByID(id int64) *Rate { return r.byID[id] }
-
-// Rate returns the rate in force for the event when it occurred (R17). Where
-// there is none, it returns nil and the reason for which the event is parked:
-// an unknown price is never zero (R21).
-func (r *Rater) Rate(e *Event) (*Rate, string) {
-	if e.UnknownCount != "" {
-		return nil, fmt.Sprintf("usage.%s is a token count without a price", e.UnknownCount)
-	}
-	row, reason := r.row(e)
-	if reason != "" {
-		return nil, reason
-	}
-	key := RateKey{
-		Model: row.Model, Speed: row.Speed, EffectiveFrom: row.EffectiveFrom, PromptTokensAbove: row.PromptTokensAbove,
-		USOnly: e.InferenceGeo == GeoUS && row.USOnly.Valid, ToolsFrom: r.toolsFrom(e.OccurredAt),
-	}
-	switch {
-	case e.ServiceTier == Batch && !row.Batch.Valid:
-		return nil, fmt.Sprintf("model %s has no batch price for speed %s", e.Model, e.Speed)
-	case e.ServiceTier == Batch:
-		key.Batch = true
-	case e.ServiceTier != Standard:
-		return nil, fmt.Sprintf("service tier %s has no price", e.ServiceTier)
-	}
-	rate := r.rates[key.normal()]
-	if rate == nil {
-		return nil, fmt.Sprintf("model %s has no rate in price book %s", e.Model, r.Book.Name)
-	}
-	for _, tool := range []Class{WebSearch, CodeExecution} {
-		if e.Quantities[tool] > 0 && rate.Unit[tool].Per == 0 {
-			return nil, tool.String() + " has no price"
-		}
-	}
-	return rate, ""
-}
-
-// row finds the version in force when the event occurred and, within it, the
-// highest band that the prompt exceeds. The whole request is priced in that
-// band.
-func (r *Rater) row(e *Event) (ModelPrice, string) {
-	rows := r.rows[modelSpeed{e.Model, e.Speed}]
-	prompt := e.Quantities.PromptTokens()
-	for i, row := range rows {
-		if row.EffectiveFrom.After(e.OccurredAt) {
-			continue
-		}
-		for _, band := range rows[i:] {
-			if prompt > band.PromptTokensAbove || band.PromptTokensAbove == 0 {
-				return band, ""
-			}
-		}
-	}
-	switch {
-	case len(rows) > 0:
-		return ModelPrice{}, fmt.Sprintf("model %s had no price yet at %s", e.Model, e.OccurredAt.Format(time.RFC3339))
-	case len(r.rows[modelSpeed{e.Model, Standard}]) > 0:
-		return ModelPrice{}, fmt.Sprintf("model %s has no price for speed %s", e.Model, e.Speed)
-	default:
-		return ModelPrice{}, fmt.Sprintf("model %s is not in price book %s", e.Model, r.Book.Name)
-	}
-}
-
-func (r *Rater) toolsFrom(at time.Time) time.Time {
-	for _, from := range r.tools {
-		if !from.After(at) {
-			return from
-		}
-	}
-	return time.Time{}
 }

@@ -26,7 +26,12 @@ func rateBook() *billing.PriceBook {
 		Models: []billing.ModelPrice{full, band, fast, flat, {
 			Model: "plain", Speed: billing.Standard, EffectiveFrom: date("2026-02-01"), PerMillion: prices("1", "1", "1", "1", "1"),
 		}},
-		Tools: []billing.ToolPrice{{Tool: "web_search", Per: 1000, Amount: dec("10"), EffectiveFrom: date("2026-03-01")}},
+		Aliases: []billing.ModelAlias{{Alias: "our-best", Model: "full"}},
+		Tools:   []billing.ToolPrice{{Tool: "web_search", Per: 1000, Amount: dec("10"), EffectiveFrom: date("2026-03-01")}},
+		ServiceTiers: []billing.ServiceTierPrice{
+			{Tier: "priority", Multiplier: dec("1.5")},
+			{Tier: "priority", Multiplier: dec("2"), EffectiveFrom: date("2026-06-01")},
+		},
 	}
 }
 
@@ -58,6 +63,14 @@ func TestR18_AnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
 		"US only where it costs nothing extra": {func(e *billing.Event) { e.Model, e.InferenceGeo = "plain", billing.GeoUS }, "1", ""},
 		"web searches":                         {func(e *billing.Event) { e.Quantities[billing.WebSearch] = 1 }, "25", ""},
 
+		"another service tier":          {func(e *billing.Event) { e.ServiceTier = "priority" }, "37.5", ""},
+		"another service tier, later":   {func(e *billing.Event) { e.ServiceTier, e.OccurredAt = "priority", date("2026-06-01") }, "50", ""},
+		"another service tier, US only": {func(e *billing.Event) { e.ServiceTier, e.InferenceGeo = "priority", billing.GeoUS }, "41.25", ""},
+		"an alias":                      {func(e *billing.Event) { e.Model = "our-best" }, "25", ""},
+		"another spelling of an alias":  {func(e *billing.Event) { e.Model = "vendor/Our-Best-20260101" }, "25", ""},
+
+		"another service tier, fast": {func(e *billing.Event) { e.ServiceTier, e.Speed = "priority", billing.Fast }, "", "service tier priority has no price for speed fast"},
+		"another geography":          {func(e *billing.Event) { e.InferenceGeo = "eu" }, "", "inference geography eu has no price"},
 		"R21: an unknown model":      {func(e *billing.Event) { e.Model = "new" }, "", "model new is not in price book rates"},
 		"before the first price":     {func(e *billing.Event) { e.OccurredAt = date("2026-02-01").Add(-time.Second) }, "", "model full had no price yet at 2026-01-31T23:59:59Z"},
 		"no batch":                   {func(e *billing.Event) { e.Model, e.ServiceTier = "plain", billing.Batch }, "", "model plain has no batch price for speed standard"},
@@ -65,7 +78,7 @@ func TestR18_AnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
 		"no fast price":              {func(e *billing.Event) { e.Model, e.Speed = "plain", billing.Fast }, "", "model plain has no price for speed fast"},
 		"an unknown speed":           {func(e *billing.Event) { e.Speed = "turbo" }, "", "model full has no price for speed turbo"},
 		"an unknown service tier":    {func(e *billing.Event) { e.ServiceTier = "flex" }, "", "service tier flex has no price"},
-		"an unknown token count":     {func(e *billing.Event) { e.UnknownCount = "audio_tokens" }, "", "usage.audio_tokens is a token count without a price"},
+		"an unknown token count":     {func(e *billing.Event) { e.Unpriceable = "usage.audio_tokens is a token count without a price" }, "", "usage.audio_tokens is a token count without a price"},
 		"a tool without a price":     {func(e *billing.Event) { e.Quantities[billing.WebSearch], e.OccurredAt = 1, date("2026-02-28") }, "", "web_search has no price"},
 		"no tool use, no tool price": {func(e *billing.Event) { e.OccurredAt = date("2026-02-28") }, "25", ""},
 	} {

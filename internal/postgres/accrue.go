@@ -98,12 +98,12 @@ func readStanding(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	if err != nil {
 		return err
 	}
-	a.Spend = billing.Money{Amount: spent, Currency: org.Currency}
+	a.Spend = billing.Money{Amount: spent.priced, Currency: org.Currency}
 	const statement = `
 SELECT (SELECT amount FROM limits WHERE org_id = @org AND scope = 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM limits WHERE org_id = @org AND scope <> 'organization' AND removed_at IS NULL),
        (SELECT count(*) FROM notices WHERE org_id = @org AND status = 'pending'),
-       (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void),
+       (SELECT count(*) FROM usage_events WHERE org_id = @org AND rate_id IS NULL AND NOT void AND part = 0),
        EXISTS (SELECT FROM billing_stop)`
 	var limit decimal.NullDecimal
 	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org.ID}).Scan(&limit, &a.Limits, &a.Notices, &a.Parked, &a.Stopped)

@@ -37,7 +37,7 @@ func (c *LimitCheck) Allowed() bool {
 	case c.Binding == nil:
 		return true
 	}
-	remaining, limited := c.Binding.Limit.Remaining(c.Binding.Spent)
+	remaining, limited := c.Binding.Remaining()
 	return !limited || remaining.IsPositive()
 }
 
@@ -101,7 +101,7 @@ func (s *Store) checkLimits(ctx context.Context, questions []checkQuestion) ([]*
 	// By position: finding names in the statement would cost as much as sending it.
 	const statement = `
 SELECT asked.n, o.currency, o.timezone, o.anchor_day, o.limit_rule, o.now, o.closed_at, o.suspended,
-       l.id, l.scope, l.subject, l.version, l.amount::text, l.mode, l.spend::text, l.before::text
+       l.id, l.scope, l.subject, l.version, l.amount::text, l.mode, l.spend::text, l.provisional::text, l.before::text
   FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::timestamptz[])) WITH ORDINALITY AS asked (org_id, user_id, window_start, n)
  CROSS JOIN LATERAL (
        SELECT o.id, o.currency, o.timezone, o.anchor_day, o.limit_rule, coalesce(o.clock_at, now()) AS now, o.closed_at,
@@ -120,7 +120,7 @@ SELECT asked.n, o.currency, o.timezone, o.anchor_day, o.limit_rule, o.now, o.clo
         ORDER BY a.valid_from DESC
         LIMIT 1) held ON true
   LEFT JOIN LATERAL (
-       SELECT l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0) AS spend, coalesce(b.spent, 0) AS before
+       SELECT l.id, l.scope, l.subject, l.version, l.amount, l.mode, coalesce(c.spend, 0) AS spend, coalesce(c.provisional, 0) AS provisional, coalesce(b.spent, 0) AS before
          FROM (VALUES ('organization' COLLATE "C", '' COLLATE "C"),
                       ('seat_tier', held.tier),
                       ('user', asked.user_id)) AS mine (scope, subject)
@@ -197,13 +197,15 @@ type checkTerms struct {
 
 // checkedLimit is a limit that applies, and what is spent of it.
 type checkedLimit struct {
-	id            *int64 // nil = none applies
-	scope         *billing.Scope
-	subject       *string
-	version       *int
-	amount        *string
-	mode          *string
-	spent, before *string
+	id          *int64 // nil = none applies
+	scope       *billing.Scope
+	subject     *string
+	version     *int
+	amount      *string
+	mode        *string
+	spent       *string
+	provisional *string
+	before      *string
 }
 
 // checkRow is one limit that applies, or none, beside the organisation's terms.
@@ -216,7 +218,7 @@ type checkRow struct {
 func (r *checkRow) targets() []any {
 	return []any{
 		&r.n, &r.currency, &r.timezone, &r.anchorDay, &r.limitRule, &r.now, &r.closedAt, &r.suspended,
-		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent, &r.before,
+		&r.id, &r.scope, &r.subject, &r.version, &r.amount, &r.mode, &r.spent, &r.provisional, &r.before,
 	}
 }
 
@@ -251,6 +253,9 @@ func (l *checkedLimit) standing() (s billing.Standing, err error) {
 		s.Limit.Amount = decimal.NewNullDecimal(amount)
 	}
 	if s.Spent, err = decimal.NewFromString(*l.spent); err != nil {
+		return s, err
+	}
+	if s.Provisional, err = decimal.NewFromString(*l.provisional); err != nil {
 		return s, err
 	}
 	s.SpentBefore, err = decimal.NewFromString(*l.before)

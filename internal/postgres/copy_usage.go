@@ -10,19 +10,22 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // copyStatement and appendEvent name the same columns in the same order.
 const copyStatement = `
-COPY usage_events (org_id, event_id, user_id, occurred_at, product, model,
+COPY usage_events (org_id, event_id, part, user_id, occurred_at, product, model, sent_model,
                    input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
                    service_tier, speed, inference_geo, labels, period_id, origin_id, rate_id,
-                   seat_tier, flags, fingerprint, parked_reason, unknown_count, payload)
+                   seat_tier, flags, fingerprint, parked_reason, unpriceable, payload,
+                   provisional, void, discarded)
 FROM STDIN (FORMAT binary)`
 
-const copyColumns = 26
+const copyColumns = 31
 
 // copyHeader and copyTrailer frame PostgreSQL's binary copy format.
 var (
@@ -92,11 +95,14 @@ func (r *eventRows) Read(p []byte) (n int, err error) {
 			r.ended = true
 			break
 		}
-		e := &r.placed[r.next]
-		r.settle(e)
-		r.used.add(e)
-		r.block = appendEvent(r.block, r.org.ID, e, r.items[e.index].Raw)
-		r.next++
+		rows := max(1, int(r.placed[r.next].parts))
+		event := r.placed[r.next : r.next+rows]
+		r.settle(event)
+		for i := range event {
+			r.used.add(&event[i])
+			r.block = appendEvent(r.block, r.org.ID, &event[i], r.items[event[i].index].Raw)
+		}
+		r.next += rows
 	}
 	n = copy(p, r.block[r.read:])
 	if r.read += n; n == 0 {
@@ -119,10 +125,12 @@ func appendEvent(b []byte, orgID string, p *placedEvent, raw []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, copyColumns)
 	b = appendText(b, orgID)
 	b = appendText(b, e.ID)
+	b = appendInt2(b, p.part)
 	b = appendText(b, e.User)
 	b = appendInt8(b, e.OccurredAt.UnixMicro()-postgresEpoch)
 	b = appendText(b, e.Product)
-	b = appendText(b, e.Model)
+	b = appendText(b, p.model)
+	b = appendUnless(b, p.sentModel(), "")
 	for _, quantity := range e.Quantities {
 		b = appendInt8(b, quantity)
 	}
@@ -138,16 +146,41 @@ func appendEvent(b []byte, orgID string, p *placedEvent, raw []byte) []byte {
 		b = appendInt8(b, p.rate.ID)
 	}
 	b = appendUnless(b, p.tier, "")
-	b = binary.BigEndian.AppendUint32(b, 2)
-	b = binary.BigEndian.AppendUint16(b, uint16(p.flags))
+	b = appendInt2(b, p.flags)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(p.fingerprint)))
 	b = append(b, p.print()...)
+	return appendParked(b, p, raw)
+}
+
+// freeOfCharge is why an event that costs nothing at any price waits for none.
+const freeOfCharge = "costs nothing at any price"
+
+// appendParked appends the columns of an event without a price. The first of its
+// rows keeps what was received.
+func appendParked(b []byte, p *placedEvent, raw []byte) []byte {
 	if p.rate != nil {
-		return appendNull(appendNull(appendNull(b)))
+		return appendNull(appendBool(appendNull(appendNull(appendNull(appendNull(b)))), false))
 	}
 	b = appendText(b, p.parked)
-	b = appendUnless(b, e.UnknownCount, "")
-	return appendText(b, string(raw))
+	b = appendUnless(b, p.event.Unpriceable, "")
+	switch {
+	case p.part > 0:
+		b = appendNull(b)
+	case p.event.Payload != nil:
+		b = appendText(b, string(p.event.Payload))
+	default:
+		b = appendText(b, string(raw))
+	}
+	if p.provisional.IsPositive() {
+		b = appendNumeric(b, p.provisional)
+	} else {
+		b = appendNull(b)
+	}
+	b = appendBool(b, p.free)
+	if p.free {
+		return appendText(b, freeOfCharge)
+	}
+	return appendNull(b)
 }
 
 func appendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, 0xffffffff) }
@@ -167,6 +200,29 @@ func appendUnless(b []byte, s, usual string) []byte {
 func appendInt8(b []byte, n int64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), uint64(n))
 }
+
+func appendInt2(b []byte, n int16) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), uint16(n))
+}
+
+func appendBool(b []byte, value bool) []byte {
+	if value {
+		return append(binary.BigEndian.AppendUint32(b, 1), 1)
+	}
+	return append(binary.BigEndian.AppendUint32(b, 1), 0)
+}
+
+// appendNumeric appends a decimal as the library encodes it: few events have one.
+func appendNumeric(b []byte, d decimal.Decimal) []byte {
+	number := pgtype.Numeric{Int: d.Coefficient(), Exp: d.Exponent(), Valid: true}
+	encoded, err := numericCodec.PlanEncode(nil, pgtype.NumericOID, pgtype.BinaryFormatCode, number).Encode(number, nil)
+	if err != nil { // cannot happen: a number of few digits
+		return appendNull(b)
+	}
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(encoded))), encoded...)
+}
+
+var numericCodec pgtype.NumericCodec
 
 // appendLabels appends labels as jsonb, version 1.
 func appendLabels(b []byte, labels map[string]string) []byte {

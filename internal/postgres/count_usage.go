@@ -38,38 +38,59 @@ type usedUp map[useKey]*use
 // useKey is a total, and the tier that its user held.
 type useKey struct {
 	period, origin, user, product, model, tier string
-	rate                                       *billing.Rate
+	rate                                       *billing.Rate // nil = usage without a price
+	window                                     time.Time     // the billing month, of usage without a price alone: it has no period
 }
 
 type use struct {
 	counted
-	window time.Time // the billing month that period and origin lie in
+	window      time.Time       // the billing month that period and origin lie in
+	provisional decimal.Decimal // what usage without a price counts against limits
 }
 
-// add adds a stored event, or takes away what a retraction cancels: its
-// quantities lie below zero. A parked event counts nothing.
+// add adds a row of a stored event, or takes away what a retraction cancels: its
+// quantities lie below zero. An event counts once, whatever it sampled. A parked
+// one has no total; it counts against limits alone.
 func (u usedUp) add(p *placedEvent) {
 	if p.rate == nil {
+		u.addProvisional(p.window, p.event.User, p.tier, p.provisional)
 		return
 	}
-	key := useKey{p.period, p.origin, p.event.User, p.event.Product, p.event.Model, p.tier, p.rate}
+	key := useKey{p.period, p.origin, p.event.User, p.event.Product, p.model, p.tier, p.rate, time.Time{}}
 	sum := u[key]
 	if sum == nil {
 		sum = &use{window: p.window}
 		u[key] = sum
 	}
-	if p.event.Retracts == "" {
+	switch {
+	case p.part > 0:
+	case p.event.Retracts == "":
 		sum.events++
-	} else {
+	default:
 		sum.events--
 	}
 	sum.quantities.Add(&p.event.Quantities)
+}
+
+// addProvisional adds what usage of a member without a price counts against limits.
+func (u usedUp) addProvisional(window time.Time, user, tier string, amount decimal.Decimal) {
+	if amount.IsZero() {
+		return
+	}
+	key := useKey{user: user, tier: tier, window: window}
+	if u[key] == nil {
+		u[key] = &use{window: window}
+	}
+	u[key].provisional = u[key].provisional.Add(amount)
 }
 
 // totals lists what is added to each total, in the order in which they are locked.
 func (u usedUp) totals() []totalRow {
 	rows := make([]totalRow, 0, len(u))
 	for key, sum := range u {
+		if key.rate == nil {
+			continue
+		}
 		rows = append(rows, totalRow{totalKey{key.period, key.origin, key.user, key.product, key.model, key.rate.ID}, sum.counted})
 	}
 	slices.SortFunc(rows, func(a, z totalRow) int { return a.compare(z.totalKey) })
@@ -85,25 +106,48 @@ func (u usedUp) totals() []totalRow {
 	return distinct
 }
 
+// counterValue is what a counter says, or moves by: what was spent at list price, and
+// what usage without a price counts beside it until it has one.
+type counterValue struct {
+	priced, provisional decimal.Decimal
+}
+
+func (s counterValue) add(other counterValue) counterValue {
+	return counterValue{s.priced.Add(other.priced), s.provisional.Add(other.provisional)}
+}
+
+// counted is what limits compare.
+func (s counterValue) counted() decimal.Decimal { return s.priced.Add(s.provisional) }
+
 // deltas returns what each counter moves by, exactly and at list price. What
 // many members used under one rate is priced once for their tier and
 // organisation.
-func (u usedUp) deltas() map[counterKey]decimal.Decimal {
+func (u usedUp) deltas() map[counterKey]counterValue {
 	type wideKey struct {
 		window time.Time
 		tier   string
 		rate   *billing.Rate
 	}
 	wide := map[wideKey]*billing.Quantities{}
-	deltas := make(map[counterKey]decimal.Decimal, len(u))
-	add := func(window time.Time, scope billing.Scope, subject string, cost decimal.Decimal) {
+	deltas := make(map[counterKey]counterValue, len(u))
+	add := func(window time.Time, scope billing.Scope, subject string, moved counterValue) {
+		if subject == "" && scope != billing.ScopeOrganization {
+			return // a service, or no seat
+		}
 		counter := counterKey{window, scope, subject}
-		deltas[counter] = deltas[counter].Add(cost)
+		deltas[counter] = deltas[counter].add(moved)
 	}
 	for key, sum := range u {
+		if key.rate == nil {
+			moved := counterValue{provisional: sum.provisional}
+			add(sum.window, billing.ScopeUser, key.user, moved)
+			add(sum.window, billing.ScopeSeatTier, key.tier, moved)
+			add(sum.window, billing.ScopeOrganization, "", moved)
+			continue
+		}
 		if key.user != "" {
 			totals := sum.quantities.Totals()
-			add(sum.window, billing.ScopeUser, key.user, key.rate.Cost(&totals))
+			add(sum.window, billing.ScopeUser, key.user, counterValue{priced: key.rate.Cost(&totals)})
 		}
 		under := wideKey{sum.window, key.tier, key.rate}
 		if wide[under] == nil {
@@ -113,11 +157,9 @@ func (u usedUp) deltas() map[counterKey]decimal.Decimal {
 	}
 	for key, quantities := range wide {
 		totals := quantities.Totals()
-		cost := key.rate.Cost(&totals)
+		cost := counterValue{priced: key.rate.Cost(&totals)}
 		add(key.window, billing.ScopeOrganization, "", cost)
-		if key.tier != "" {
-			add(key.window, billing.ScopeSeatTier, key.tier, cost)
-		}
+		add(key.window, billing.ScopeSeatTier, key.tier, cost)
 	}
 	return deltas
 }
@@ -152,7 +194,7 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
 	if len(u) == 0 {
 		return nil
 	}
-	deltas := make(chan map[counterKey]decimal.Decimal, 1)
+	deltas := make(chan map[counterKey]counterValue, 1)
 	go func() { deltas <- u.deltas() }() // while PostgreSQL moves the totals
 	totals := u.totals()
 	// One writer of an organisation counts at a time. They would wait for each
@@ -168,8 +210,10 @@ func (in *intake) count(ctx context.Context, tx pgx.Tx, u usedUp) error {
 	if err := lockExclusive(ctx, tx, countLock(in.org.ID)); err != nil {
 		return err
 	}
-	if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
-		return err
+	if len(totals) > 0 {
+		if err := addTotals(ctx, tx, in.org.ID, totals); err != nil {
+			return err
+		}
 	}
 	return in.spend(ctx, tx, <-deltas)
 }
@@ -228,7 +272,7 @@ SELECT @org, *
 // spend moves the counters and records the thresholds that lie between their old
 // and new values. The limits are read first: the terms' lock keeps them, and the
 // organisation's counter is then held for as short a time as can be.
-func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]decimal.Decimal) error {
+func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]counterValue) error {
 	keys := make([]counterKey, 0, len(deltas))
 	var users []string
 	for key := range deltas {
@@ -256,11 +300,8 @@ func (in *intake) spend(ctx context.Context, tx pgx.Tx, deltas map[counterKey]de
 		if len(index.counting(key)) == 0 {
 			continue
 		}
-		spent, err := decimal.NewFromString(after[i])
-		if err != nil {
-			return err
-		}
-		crossings = append(crossings, in.crossings(index, own, key, calendar.Month(key.window), spent.Sub(deltas[key]), spent)...)
+		counted := after[i].counted()
+		crossings = append(crossings, in.crossings(index, own, key, calendar.Month(key.window), counted.Sub(deltas[key].counted()), counted)...)
 	}
 	return recordNotices(ctx, tx, in.org, crossings)
 }
@@ -311,28 +352,40 @@ func (in *intake) limitsOn(limits limitIndex, key counterKey) []billing.Limit {
 	return limitsOn(some, key.scope, key.subject, in.seats, in.org.Now)
 }
 
-// moveCounters returns where each counter stands then, as text.
-func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]decimal.Decimal) ([]string, error) {
+// moveCounters returns where each counter stands then.
+func moveCounters(ctx context.Context, tx pgx.Tx, org string, keys []counterKey, deltas map[counterKey]counterValue) ([]counterValue, error) {
 	const statement = `
-INSERT INTO spend_counters AS c (org_id, window_start, scope, subject, spend)
-SELECT @org, u.window_start, u.scope, u.subject, u.delta::numeric
-  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::text[])
-       WITH ORDINALITY AS u (window_start, scope, subject, delta, n)
+INSERT INTO spend_counters AS c (org_id, window_start, scope, subject, spend, provisional, provisional_ended)
+SELECT @org, u.window_start, u.scope, u.subject, u.delta::numeric, u.provisional::numeric, greatest(-u.provisional::numeric, 0)
+  FROM unnest(@windows::timestamptz[], @scopes::text[], @subjects::text[], @deltas::text[], @provisional::text[])
+       WITH ORDINALITY AS u (window_start, scope, subject, delta, provisional, n)
  ORDER BY u.n
-    ON CONFLICT (org_id, window_start, scope, subject) DO UPDATE SET spend = c.spend + excluded.spend
-RETURNING spend::text`
+    ON CONFLICT (org_id, window_start, scope, subject) DO UPDATE
+   SET spend = c.spend + excluded.spend, provisional = c.provisional + excluded.provisional,
+       provisional_ended = c.provisional_ended + excluded.provisional_ended
+RETURNING spend::text, provisional::text`
 	// Amounts travel as text: pgx takes a detour over it for this type anyway.
 	args := pgx.NamedArgs{
-		"org":      org,
-		"windows":  column(keys, func(k counterKey) time.Time { return k.window }),
-		"scopes":   column(keys, func(k counterKey) string { return string(k.scope) }),
-		"subjects": column(keys, func(k counterKey) string { return k.subject }),
-		"deltas":   column(keys, func(k counterKey) string { return deltas[k].String() }),
+		"org":         org,
+		"windows":     column(keys, func(k counterKey) time.Time { return k.window }),
+		"scopes":      column(keys, func(k counterKey) string { return string(k.scope) }),
+		"subjects":    column(keys, func(k counterKey) string { return k.subject }),
+		"deltas":      column(keys, func(k counterKey) string { return deltas[k].priced.String() }),
+		"provisional": column(keys, func(k counterKey) string { return deltas[k].provisional.String() }),
 	}
 	rows, err := tx.Query(ctx, statement, args)
 	if err != nil {
 		return nil, wrap("move the spend counters", err)
 	}
-	after, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	after := make([]counterValue, 0, len(keys))
+	var priced, provisional string
+	_, err = pgx.ForEachRow(rows, []any{&priced, &provisional}, func() error {
+		var s counterValue
+		var err, other error
+		s.priced, err = decimal.NewFromString(priced)
+		s.provisional, other = decimal.NewFromString(provisional)
+		after = append(after, s)
+		return cmp.Or(err, other)
+	})
 	return after, wrap("move the spend counters", err)
 }

@@ -28,6 +28,7 @@ type SpendRow struct {
 	Product    string
 	Model      string
 	Counts     billing.Totals
+	SentAs     []string      // the other names under which the model's usage arrived
 	Exact      billing.Money // at list price
 	Amount     billing.Money // cents, which add up to the invoice's
 }
@@ -63,7 +64,11 @@ func (s *Store) ExportSpend(ctx context.Context, orgID string, span SpendSpan) (
 			return err
 		}
 		rows = spendRows(lines)
-		return nil
+		spellings, err := readSpellings(ctx, tx, orgID, p.ID)
+		for i := range rows {
+			rows[i].SentAs = spellings[rows[i].Model]
+		}
+		return err
 	})
 	return rows, wrap("export the spend of "+orgID, err)
 }

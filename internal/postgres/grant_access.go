@@ -20,8 +20,8 @@ var finalTables = []string{
 // deletableTables are those of which rows are deleted: what is delivered, waited
 // for or taken back before it counted.
 var deletableTables = []string{
-	"billing_stop", "limit_spent_before", "model_prices", "outbox", "periods", "provider_orphans",
-	"rates", "seat_assignments", "seat_prices", "surcharge_prices", "tool_prices", "usage_totals", "waits",
+	"billing_stop", "limit_spent_before", "model_aliases", "model_prices", "outbox", "periods", "provider_orphans",
+	"rates", "seat_assignments", "seat_prices", "service_tier_prices", "surcharge_prices", "tool_prices", "usage_totals", "waits",
 }
 
 // GrantAccess gives a role what worker, gateway and commands need of the

@@ -240,7 +240,7 @@ func countParked(ctx context.Context, q querier, org string, p period) (count in
 	const statement = `
 SELECT count(*)
   FROM usage_events
- WHERE org_id = $1 AND rate_id IS NULL AND NOT void AND occurred_at >= $2 AND occurred_at < $3`
+ WHERE org_id = $1 AND rate_id IS NULL AND NOT void AND part = 0 AND occurred_at >= $2 AND occurred_at < $3`
 	err = q.QueryRow(ctx, statement, org, p.Start, p.End).Scan(&count)
 	return count, wrap("count parked usage", err)
 }

@@ -357,12 +357,12 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 			if counter.scope != billing.ScopeOrganization && counter.subject == "" {
 				continue
 			}
-			spent, err := readCounter(ctx, tx, orgID, counter)
+			counted, err := readCounter(ctx, tx, orgID, counter)
 			if err != nil {
 				return err
 			}
 			for _, l := range limitsOn(limits, counter.scope, counter.subject, chart, org.Now) {
-				e.Standings = append(e.Standings, billing.Standing{Limit: l, Spent: spent, SpentBefore: before[beforeKey{l.ID, counter.subject}]})
+				e.Standings = append(e.Standings, counted.standing(l, before[beforeKey{l.ID, counter.subject}]))
 			}
 		}
 		e.Binding = billing.Binding(org.LimitRule, e.Standings)
@@ -371,10 +371,16 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 	return e, err
 }
 
-func readCounter(ctx context.Context, q querier, org string, key counterKey) (spent decimal.Decimal, err error) {
+func readCounter(ctx context.Context, q querier, org string, key counterKey) (s counterValue, err error) {
 	const statement = `
-SELECT coalesce((SELECT spend FROM spend_counters
-                  WHERE org_id = $1 AND window_start = $2 AND scope = $3 AND subject = $4), 0)`
-	err = q.QueryRow(ctx, statement, org, key.window, key.scope, key.subject).Scan(&spent)
-	return spent, wrap("read a spend counter", err)
+SELECT coalesce(sum(spend), 0), coalesce(sum(provisional), 0)
+  FROM spend_counters
+ WHERE org_id = $1 AND window_start = $2 AND scope = $3 AND subject = $4`
+	err = q.QueryRow(ctx, statement, org, key.window, key.scope, key.subject).Scan(&s.priced, &s.provisional)
+	return s, wrap("read a spend counter", err)
+}
+
+// standing is a limit and what is spent of it.
+func (s counterValue) standing(l billing.Limit, before decimal.Decimal) billing.Standing {
+	return billing.Standing{Limit: l, Spent: s.priced, Provisional: s.provisional, SpentBefore: before}
 }

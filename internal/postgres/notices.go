@@ -100,7 +100,7 @@ func noticeReached(ctx context.Context, tx pgx.Tx, org billing.Organization, cha
 		return err
 	}
 	const statement = `
-SELECT scope, subject, spend
+SELECT scope, subject, spend + provisional
   FROM spend_counters
  WHERE org_id = @org
    AND window_start = @window

@@ -125,20 +125,6 @@ SELECT greatest(now(), (SELECT max(clock_at) FROM organizations WHERE price_book
 	return until.Add(billing.FutureTolerance).UTC(), wrap("read the time", err)
 }
 
-func countReleasable(ctx context.Context, tx pgx.Tx, book string) (count int64, err error) {
-	const statement = `
-SELECT count(*)
-  FROM usage_events e
-  JOIN organizations o ON o.id = e.org_id
- WHERE o.price_book = $1
-   AND e.rate_id IS NULL AND NOT e.void
-   AND EXISTS (SELECT
-                 FROM model_prices p
-                WHERE p.book = $1 AND p.superseded_revision IS NULL AND p.model = e.model AND p.effective_from <= e.occurred_at)`
-	err = tx.QueryRow(ctx, statement, book).Scan(&count)
-	return count, wrap("count parked usage", err)
-}
-
 // addPrices stores the rows of added, as held since a revision of the book (0 =
 // nothing was priced otherwise before), and every rate of the whole book that is
 // not stored yet.
@@ -169,6 +155,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 		batch.Queue(`INSERT INTO tool_prices (book, tool, effective_from, per, amount, minimum, free_per_month, added_revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			added.Name, p.Tool, p.EffectiveFrom, p.Per, p.Amount, p.Minimum, p.FreePerMonth, since)
 	}
+	queueNamesAndTiers(batch, added, since)
 	for _, p := range added.Tools {
 		queueToolChange(batch, whole, p)
 	}
@@ -176,6 +163,28 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 		queueRate(batch, whole.Name, r)
 	}
 	return wrap("store the prices of "+added.Name, tx.SendBatch(ctx, batch).Close())
+}
+
+// queueNamesAndTiers stores what a book has beside its prices: other names of its
+// models, multipliers of service tiers, and the fallback price.
+func queueNamesAndTiers(batch *pgx.Batch, added *billing.PriceBook, since int64) {
+	for _, a := range added.Aliases {
+		batch.Queue(`INSERT INTO model_aliases (book, alias, model) VALUES ($1, $2, $3)`, added.Name, a.Alias, a.Model)
+	}
+	for _, p := range added.ServiceTiers {
+		batch.Queue(`INSERT INTO service_tier_prices (book, tier, effective_from, multiplier, added_revision) VALUES ($1, $2, $3, $4, $5)`,
+			added.Name, p.Tier, p.EffectiveFrom, p.Multiplier, since)
+	}
+	if p := added.Fallback; p != nil {
+		batch.Queue(`
+INSERT INTO fallback_prices (book, input, output, cache_write_5m, cache_write_1h, cache_read)
+VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (book) DO UPDATE
+   SET input = excluded.input, output = excluded.output, cache_write_5m = excluded.cache_write_5m,
+       cache_write_1h = excluded.cache_write_1h, cache_read = excluded.cache_read`,
+			added.Name, p.PerMillion[billing.Input], p.PerMillion[billing.Output], p.PerMillion[billing.CacheWrite5m],
+			p.PerMillion[billing.CacheWrite1h], p.PerMillion[billing.CacheRead])
+	}
 }
 
 // queueToolChange makes the rates history that have another price of the tool
@@ -200,11 +209,11 @@ UPDATE rates
 func queueRate(batch *pgx.Batch, book string, r billing.Rate) {
 	k := r.Key
 	batch.Queue(`
-INSERT INTO rates (book, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
+INSERT INTO rates (book, model, speed, effective_from, prompt_tokens_above, service_tier, tier_from, us_only, tools_from,
                    input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per,
                    code_execution, code_execution_per, code_execution_minimum)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-    ON CONFLICT (book, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from) WHERE superseded_at IS NULL
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    ON CONFLICT (book, model, speed, effective_from, prompt_tokens_above, service_tier, tier_from, us_only, tools_from) WHERE superseded_at IS NULL
     DO UPDATE
    SET web_search             = CASE WHEN rates.web_search_per = 0 THEN excluded.web_search ELSE rates.web_search END,
        web_search_per         = CASE WHEN rates.web_search_per = 0 THEN excluded.web_search_per ELSE rates.web_search_per END,
@@ -213,7 +222,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
        code_execution_minimum = CASE WHEN rates.code_execution_per = 0 THEN excluded.code_execution_minimum ELSE rates.code_execution_minimum END
  WHERE rates.web_search_per = 0 AND excluded.web_search_per > 0
     OR rates.code_execution_per = 0 AND excluded.code_execution_per > 0`,
-		book, k.Model, k.Speed, k.EffectiveFrom, k.PromptTokensAbove, k.Batch, k.USOnly, k.ToolsFrom,
+		book, k.Model, k.Speed, k.EffectiveFrom, k.PromptTokensAbove, k.ServiceTier, k.TierFrom, k.USOnly, k.ToolsFrom,
 		r.Unit[billing.Input].Amount, r.Unit[billing.Output].Amount, r.Unit[billing.CacheWrite5m].Amount,
 		r.Unit[billing.CacheWrite1h].Amount, r.Unit[billing.CacheRead].Amount,
 		r.Unit[billing.WebSearch].Amount, r.Unit[billing.WebSearch].Per,
@@ -260,7 +269,9 @@ func readPriceBookAt(ctx context.Context, q querier, name string, revision int64
 	if err != nil {
 		return nil, wrap("read price book "+name, err)
 	}
-	for _, read := range []func(context.Context, querier, *billing.PriceBook, int64) error{readModelPrices, readSeatPrices, readOtherPrices} {
+	for _, read := range []func(context.Context, querier, *billing.PriceBook, int64) error{
+		readModelPrices, readSeatPrices, readOtherPrices, readServiceTiers, readNamesAndFallback,
+	} {
 		if err := read(ctx, q, book, revision); err != nil {
 			return nil, wrap("read price book "+name, err)
 		}
@@ -330,6 +341,44 @@ func readOtherPrices(ctx context.Context, q querier, book *billing.PriceBook, re
 	return err
 }
 
+func readServiceTiers(ctx context.Context, q querier, book *billing.PriceBook, revision int64) error {
+	const statement = `SELECT tier, effective_from, multiplier FROM service_tier_prices WHERE` + heldAt + ` ORDER BY tier, effective_from`
+	rows, err := q.Query(ctx, statement, book.Name, revision)
+	if err != nil {
+		return err
+	}
+	book.ServiceTiers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p billing.ServiceTierPrice, err error) {
+		err = row.Scan(&p.Tier, &p.EffectiveFrom, &p.Multiplier)
+		p.EffectiveFrom = p.EffectiveFrom.UTC()
+		return p, err
+	})
+	return err
+}
+
+// readNamesAndFallback reads what has no history: a name never changes its model, and
+// nothing is billed by a fallback price.
+func readNamesAndFallback(ctx context.Context, q querier, book *billing.PriceBook, _ int64) error {
+	const aliases = `SELECT alias, model FROM model_aliases WHERE book = $1 ORDER BY model, alias`
+	rows, err := q.Query(ctx, aliases, book.Name)
+	if err != nil {
+		return err
+	}
+	if book.Aliases, err = pgx.CollectRows(rows, pgx.RowToStructByPos[billing.ModelAlias]); err != nil {
+		return err
+	}
+	const fallback = `SELECT input, output, cache_write_5m, cache_write_1h, cache_read FROM fallback_prices WHERE book = $1`
+	var p billing.FallbackPrice
+	err = q.QueryRow(ctx, fallback, book.Name).Scan(&p.PerMillion[billing.Input], &p.PerMillion[billing.Output],
+		&p.PerMillion[billing.CacheWrite5m], &p.PerMillion[billing.CacheWrite1h], &p.PerMillion[billing.CacheRead])
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err == nil:
+		book.Fallback = &p
+	}
+	return err
+}
+
 // rater returns the rater of a book at its present revision. Inside a
 // transaction that holds the book's lock the answer stays true until it ends, so
 // that a cached book can never rate by yesterday's prices.
@@ -344,15 +393,10 @@ func (s *Store) rater(ctx context.Context, q querier, book string) (*billing.Rat
 	if cached != nil && cached.Book.Revision == revision {
 		return cached, nil
 	}
-	stored, err := readPriceBook(ctx, q, book)
+	fresh, err := newRater(ctx, q, book)
 	if err != nil {
 		return nil, err
 	}
-	rates, err := readRates(ctx, q, book)
-	if err != nil {
-		return nil, err
-	}
-	fresh := billing.NewRater(stored, rates)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.books[book] == nil || s.books[book].Book.Revision < revision {
@@ -361,9 +405,22 @@ func (s *Store) rater(ctx context.Context, q querier, book string) (*billing.Rat
 	return fresh, nil
 }
 
+// newRater reads a book and its rates as they are stored.
+func newRater(ctx context.Context, q querier, book string) (*billing.Rater, error) {
+	stored, err := readPriceBook(ctx, q, book)
+	if err != nil {
+		return nil, err
+	}
+	rates, err := readRates(ctx, q, book)
+	if err != nil {
+		return nil, err
+	}
+	return billing.NewRater(stored, rates), nil
+}
+
 func readRates(ctx context.Context, q querier, book string) ([]billing.Rate, error) {
 	const statement = `
-SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from,
+SELECT id, model, speed, effective_from, prompt_tokens_above, service_tier, tier_from, us_only, tools_from,
        input, output, cache_write_5m, cache_write_1h, cache_read, web_search, web_search_per,
        code_execution, code_execution_per, code_execution_minimum, superseded_at IS NOT NULL
   FROM rates
@@ -374,7 +431,7 @@ SELECT id, model, speed, effective_from, prompt_tokens_above, batch, us_only, to
 	}
 	rates, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r billing.Rate, err error) {
 		k, u := &r.Key, &r.Unit
-		err = row.Scan(&r.ID, &k.Model, &k.Speed, &k.EffectiveFrom, &k.PromptTokensAbove, &k.Batch, &k.USOnly, &k.ToolsFrom,
+		err = row.Scan(&r.ID, &k.Model, &k.Speed, &k.EffectiveFrom, &k.PromptTokensAbove, &k.ServiceTier, &k.TierFrom, &k.USOnly, &k.ToolsFrom,
 			&u[billing.Input].Amount, &u[billing.Output].Amount, &u[billing.CacheWrite5m].Amount,
 			&u[billing.CacheWrite1h].Amount, &u[billing.CacheRead].Amount, &u[billing.WebSearch].Amount, &u[billing.WebSearch].Per,
 			&u[billing.CodeExecution].Amount, &u[billing.CodeExecution].Per, &r.MinimumSeconds, &r.Superseded)

@@ -135,6 +135,7 @@ func (r *rebuild) carried(ctx context.Context) ([]billing.Carried, error) {
 type rawEvent struct {
 	billing.Event
 	origin   string
+	part     int16 // which of its samplings
 	retracts bool
 	revision int64 // by which the event was billed that a retraction takes back
 }
@@ -149,12 +150,12 @@ type usageKey struct {
 // the price of its event, by the revision that billed that one.
 func (r *rebuild) usage(ctx context.Context, revision int64) ([]billing.UsageTotal, error) {
 	const statement = `
-SELECT coalesce(e.origin_id, ''), e.user_id, e.occurred_at, e.product, e.model,
-       e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search, e.code_execution,
+SELECT coalesce(e.origin_id, ''), e.user_id, e.occurred_at, e.product, coalesce(e.sent_model, e.model),
+       e.part, e.input, e.output, e.cache_write_5m, e.cache_write_1h, e.cache_read, e.web_search, e.code_execution,
        coalesce(e.service_tier, 'standard'), coalesce(e.speed, 'standard'), coalesce(e.inference_geo, 'global'),
        e.retracts IS NOT NULL, coalesce(p.price_revision, $3)
   FROM usage_events e
-  LEFT JOIN usage_events x ON x.org_id = e.org_id AND x.event_id = e.retracts
+  LEFT JOIN usage_events x ON x.org_id = e.org_id AND x.event_id = e.retracts AND x.part = e.part
   LEFT JOIN periods p ON p.org_id = x.org_id AND p.id = x.period_id
  WHERE e.org_id = $1 AND e.period_id = $2 AND e.rate_id IS NOT NULL`
 	rows, err := r.tx.Query(ctx, statement, r.org.ID, r.issued.PeriodID, revision)
@@ -166,7 +167,7 @@ SELECT coalesce(e.origin_id, ''), e.user_id, e.occurred_at, e.product, e.model,
 	sums := map[usageKey]*billing.UsageTotal{}
 	retracted := map[int64][]rawEvent{}
 	_, err = pgx.ForEachRow(rows, []any{
-		&e.origin, &e.User, &e.OccurredAt, &e.Product, &e.Model,
+		&e.origin, &e.User, &e.OccurredAt, &e.Product, &e.Model, &e.part,
 		&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch],
 		&q[billing.CodeExecution],
 		&e.ServiceTier, &e.Speed, &e.InferenceGeo, &e.retracts, &e.revision,
@@ -200,7 +201,9 @@ SELECT coalesce(e.origin_id, ''), e.user_id, e.occurred_at, e.product, e.model,
 // count rates an event and adds it to the sums. A retraction is rated as its event
 // was, whose quantities it has below zero.
 func (r *rebuild) count(e *rawEvent, rater *billing.Rater, sums map[usageKey]*billing.UsageTotal) {
-	r.result.Events++
+	if e.part == 0 {
+		r.result.Events++
+	}
 	counts := e.Quantities.Totals()
 	if e.retracts {
 		for class := range e.Quantities {
@@ -212,10 +215,10 @@ func (r *rebuild) count(e *rawEvent, rater *billing.Rater, sums map[usageKey]*bi
 		r.result.Unrated++
 		return
 	}
-	key := usageKey{e.origin, e.User, e.Product, e.Model, rate}
+	key := usageKey{e.origin, e.User, e.Product, rate.Key.Model, rate}
 	total := sums[key]
 	if total == nil {
-		total = &billing.UsageTotal{Origin: e.origin, User: e.User, Product: e.Product, Model: e.Model, Rate: rate}
+		total = &billing.UsageTotal{Origin: e.origin, User: e.User, Product: e.Product, Model: key.model, Rate: rate}
 		sums[key] = total
 	}
 	for class := range counts {

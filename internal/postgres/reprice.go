@@ -29,7 +29,8 @@ type PriceChange struct {
 // RepricedOrganization is what a correction did to one organisation.
 type RepricedOrganization struct {
 	Organization string
-	Events       int64         // that have another rate now
+	Events       int64         // that have another rate now; of an event of several samplings the first counts
+	samplings    int64         // all rows that have
 	Difference   billing.Money // of the spend in open periods, at list price
 }
 
@@ -40,8 +41,9 @@ type repricing struct {
 	by       By
 	models   []string // whose usage is rated anew, in pairs with
 	speeds   []string
-	tools    bool // and that of tools
-	rehearse bool // count, take no lock, and change no usage: all is rolled back
+	tools    bool     // and that of tools
+	tiers    []string // and that of service tiers
+	rehearse bool     // count, take no lock, and change no usage: all is rolled back
 }
 
 // Reprice corrects prices backwards, over open periods only: rows of the edition
@@ -101,7 +103,7 @@ func (s *Store) rehearseReprice(ctx context.Context, edition *billing.PriceBook,
 		if err != nil {
 			return done, wrap(org, err)
 		}
-		if moved.Events > 0 {
+		if moved.samplings > 0 {
 			done.Organizations = append(done.Organizations, moved)
 		}
 	}
@@ -193,7 +195,7 @@ func (r PriceRow) samePlace(z PriceRow) bool {
 
 // concerned names the usage that added prices of the past may rate anew.
 func concerned(added *billing.PriceBook, settled time.Time) *repricing {
-	change := &repricing{book: added.Name, models: []string{}, speeds: []string{}}
+	change := &repricing{book: added.Name, models: []string{}, speeds: []string{}, tiers: []string{}}
 	type pair struct{ model, speed string }
 	var seen []pair
 	for _, p := range added.Models {
@@ -202,6 +204,11 @@ func concerned(added *billing.PriceBook, settled time.Time) *repricing {
 		}
 		seen = append(seen, pair{p.Model, p.Speed})
 		change.models, change.speeds = append(change.models, p.Model), append(change.speeds, p.Speed)
+	}
+	for _, p := range added.ServiceTiers {
+		if !p.EffectiveFrom.After(settled) && !slices.Contains(change.tiers, p.Tier) {
+			change.tiers = append(change.tiers, p.Tier)
+		}
 	}
 	change.tools = slices.ContainsFunc(added.Tools, func(p billing.ToolPrice) bool { return !p.EffectiveFrom.After(settled) })
 	return change
@@ -229,6 +236,10 @@ func supersedePrices(ctx context.Context, tx pgx.Tx, rows *billing.PriceBook, re
 	for _, p := range rows.Tools {
 		batch.Queue(`UPDATE tool_prices`+held+`tool = $3 AND effective_from = $4`, revision, rows.Name, p.Tool, p.EffectiveFrom)
 	}
+	for _, p := range rows.ServiceTiers {
+		batch.Queue(`UPDATE service_tier_prices`+held+`tier = $3 AND effective_from = $4`, revision, rows.Name, p.Tier, p.EffectiveFrom)
+		batch.Queue(given+`service_tier = $2 AND tier_from = $3`, rows.Name, p.Tier, p.EffectiveFrom)
+	}
 	return wrap("supersede prices of "+rows.Name, tx.SendBatch(ctx, batch).Close())
 }
 
@@ -236,12 +247,12 @@ func supersedePrices(ctx context.Context, tx pgx.Tx, rows *billing.PriceBook, re
 // periods have usage that it concerns.
 func recordReprice(ctx context.Context, tx pgx.Tx, change *repricing, done Repricing) error {
 	const record = `
-INSERT INTO price_changes (book, revision, actor, reason, changes, models, speeds, tools)
-VALUES (@book, @revision, @actor, @reason, @changes, @models, @speeds, @tools)
+INSERT INTO price_changes (book, revision, actor, reason, changes, models, speeds, tools, service_tiers)
+VALUES (@book, @revision, @actor, @reason, @changes, @models, @speeds, @tools, @tiers)
 RETURNING id`
 	err := tx.QueryRow(ctx, record, pgx.NamedArgs{
 		"book": change.book, "revision": done.Revision, "actor": change.by.Actor, "reason": change.by.Reason,
-		"changes": done.Changes, "models": change.models, "speeds": change.speeds, "tools": change.tools,
+		"changes": done.Changes, "models": change.models, "speeds": change.speeds, "tools": change.tools, "tiers": change.tiers,
 	}).Scan(&change.id)
 	if err != nil {
 		return wrap("record the correction", err)
@@ -254,9 +265,10 @@ SELECT DISTINCT @change::bigint, t.org_id
   JOIN periods p ON p.org_id = t.org_id AND p.id = t.period_id AND p.closed_at IS NULL
   JOIN rates r ON r.id = t.rate_id
  WHERE (r.model, r.speed) IN (SELECT * FROM unnest(@models::text[], @speeds::text[]))
-    OR (@tools AND (t.web_search <> 0 OR t.code_execution <> 0))`
+    OR (@tools AND (t.web_search <> 0 OR t.code_execution <> 0))
+    OR r.service_tier = ANY(@tiers)`
 	_, err = tx.Exec(ctx, organizations, pgx.NamedArgs{
-		"change": change.id, "book": change.book, "models": change.models, "speeds": change.speeds, "tools": change.tools,
+		"change": change.id, "book": change.book, "models": change.models, "speeds": change.speeds, "tools": change.tools, "tiers": change.tiers,
 	})
 	return wrap("record the correction", err)
 }
@@ -265,7 +277,7 @@ SELECT DISTINCT @change::bigint, t.org_id
 // that it has not been through, each in one transaction.
 func (s *Store) finishReprices(ctx context.Context, book string) (moved []RepricedOrganization, err error) {
 	const statement = `
-SELECT DISTINCT c.id, c.actor, c.reason, c.models, c.speeds, c.tools
+SELECT DISTINCT c.id, c.actor, c.reason, c.models, c.speeds, c.tools, c.service_tiers
   FROM price_changes c
   JOIN price_change_organizations o ON o.change_id = c.id AND o.done_at IS NULL
  WHERE c.book = $1
@@ -276,7 +288,7 @@ SELECT DISTINCT c.id, c.actor, c.reason, c.models, c.speeds, c.tools
 	}
 	changes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c repricing, err error) {
 		c.book = book
-		return c, row.Scan(&c.id, &c.by.Actor, &c.by.Reason, &c.models, &c.speeds, &c.tools)
+		return c, row.Scan(&c.id, &c.by.Actor, &c.by.Reason, &c.models, &c.speeds, &c.tools, &c.tiers)
 	})
 	if err != nil {
 		return nil, err
@@ -294,7 +306,7 @@ SELECT DISTINCT c.id, c.actor, c.reason, c.models, c.speeds, c.tools
 			}); err != nil {
 				return moved, wrap(org, err)
 			}
-			if one.Events > 0 {
+			if one.samplings > 0 {
 				moved = append(moved, one)
 			}
 		}

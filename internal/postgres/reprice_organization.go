@@ -26,17 +26,18 @@ func repriceOrganization(ctx context.Context, tx pgx.Tx, change *repricing, orgI
 	}
 	const sum = `
 SELECT (SELECT coalesce(sum(events), 0) FROM repriced)::bigint,
+       (SELECT coalesce(sum(samplings), 0) FROM repriced)::bigint,
        coalesce(sum(x.sign * (` + listPrice + `)), 0)
   FROM repriced s
  CROSS JOIN LATERAL (VALUES (s.old_rate, -1), (s.new_rate, 1)) AS x (rate_id, sign)
   JOIN rates r ON r.id = x.rate_id`
-	if err := tx.QueryRow(ctx, sum).Scan(&moved.Events, &moved.Difference.Amount); err != nil {
+	if err := tx.QueryRow(ctx, sum).Scan(&moved.Events, &moved.samplings, &moved.Difference.Amount); err != nil {
 		return moved, wrap("sum up the difference", err)
 	}
 	if change.rehearse {
 		return moved, nil
 	}
-	if moved.Events > 0 {
+	if moved.samplings > 0 {
 		if err := moveTotals(ctx, tx, orgID); err != nil {
 			return moved, err
 		}
@@ -99,11 +100,20 @@ WITH versions AS (
       FROM (SELECT @no_tools::timestamptz AS tools_from
              UNION
             SELECT effective_from FROM tool_prices WHERE book = @book AND superseded_revision IS NULL) t
+), tiers AS (
+    SELECT 'standard' COLLATE "C" AS service_tier, @no_tools::timestamptz AS tier_from, NULL::timestamptz AS tier_until
+     UNION ALL
+    SELECT 'batch', @no_tools, NULL
+     UNION ALL
+    SELECT tier, effective_from, lead(effective_from) OVER (PARTITION BY tier ORDER BY effective_from)
+      FROM service_tier_prices
+     WHERE book = @book AND superseded_revision IS NULL
 ), slots AS (
-    SELECT b.*, t.*, r.id AS rate_id, r.batch, r.us_only
+    SELECT b.*, t.*, s.*, r.id AS rate_id, r.us_only
       FROM bands b
      CROSS JOIN tools t
-      JOIN rates r USING (model, speed, effective_from, prompt_tokens_above, tools_from)
+     CROSS JOIN tiers s
+      JOIN rates r USING (model, speed, effective_from, prompt_tokens_above, tools_from, service_tier, tier_from)
      WHERE r.book = @book AND r.superseded_at IS NULL
 )`
 
@@ -111,11 +121,13 @@ WITH versions AS (
 // is in force for them. A retraction goes with its event: it keeps the rate of one
 // that is billed.
 const anew = slots + `, anew AS (
-    SELECT e.event_id, e.rate_id AS old_rate, s.rate_id AS new_rate
+    SELECT e.event_id, e.part, e.rate_id AS old_rate, s.rate_id AS new_rate
       FROM usage_events e
       LEFT JOIN slots s ON s.model = e.model
                        AND s.speed = coalesce(e.speed, 'standard')
-                       AND s.batch = (coalesce(e.service_tier, 'standard') = 'batch')
+                       AND s.service_tier = coalesce(e.service_tier, 'standard')
+                       AND e.occurred_at >= s.tier_from
+                       AND (s.tier_until IS NULL OR e.occurred_at < s.tier_until)
                        AND s.us_only = (s.us_offered AND coalesce(e.inference_geo, 'global') = 'us')
                        AND e.occurred_at >= s.effective_from
                        AND (s.until IS NULL OR e.occurred_at < s.until)
@@ -129,10 +141,11 @@ const anew = slots + `, anew AS (
        AND e.rate_id IS NOT NULL
        AND e.period_id = ANY(@periods)
        AND ((e.model, coalesce(e.speed, 'standard')) IN (SELECT * FROM unnest(@models::text[], @speeds::text[]))
-            OR (@tools AND (e.web_search <> 0 OR e.code_execution <> 0)))
+            OR (@tools AND (e.web_search <> 0 OR e.code_execution <> 0))
+            OR e.service_tier = ANY(@tiers))
        AND (e.retracts IS NULL
             OR EXISTS (SELECT FROM usage_events o
-                        WHERE o.org_id = e.org_id AND o.event_id = e.retracts AND o.period_id = ANY(@periods)))
+                        WHERE o.org_id = e.org_id AND o.event_id = e.retracts AND o.part = e.part AND o.period_id = ANY(@periods)))
        AND s.rate_id IS DISTINCT FROM e.rate_id
 )`
 
@@ -144,20 +157,20 @@ func rateAnew(ctx context.Context, tx pgx.Tx, in *intake, change *repricing) err
 DROP TABLE IF EXISTS pg_temp.repriced;
 CREATE TEMPORARY TABLE repriced (
     period_id text COLLATE "C", origin_id text COLLATE "C", user_id text COLLATE "C", product text COLLATE "C", model text COLLATE "C",
-    seat_tier text COLLATE "C", window_start timestamptz, old_rate bigint, new_rate bigint, events bigint,
+    seat_tier text COLLATE "C", window_start timestamptz, old_rate bigint, new_rate bigint, events bigint, samplings bigint,
     input numeric, output numeric, cache_write_5m numeric, cache_write_1h numeric, cache_read numeric, web_search numeric, code_execution numeric
 ) ON COMMIT DROP`
 	const write = anew + `, moved AS (
     UPDATE usage_events e
        SET rate_id = a.new_rate
       FROM anew a
-     WHERE e.org_id = @org AND e.event_id = a.event_id
+     WHERE e.org_id = @org AND e.event_id = a.event_id AND e.part = a.part
     RETURNING e.*, a.old_rate, a.new_rate
 )` + sumMoved
 	const count = anew + `, moved AS (
     SELECT e.*, a.old_rate, a.new_rate
       FROM anew a
-      JOIN usage_events e ON e.org_id = @org AND e.event_id = a.event_id
+      JOIN usage_events e ON e.org_id = @org AND e.event_id = a.event_id AND e.part = a.part
 )` + sumMoved
 	if _, err := tx.Exec(ctx, table); err != nil {
 		return wrap("rate usage anew", err)
@@ -178,16 +191,20 @@ CREATE TEMPORARY TABLE repriced (
 	}
 	_, err = tx.Exec(ctx, statement, pgx.NamedArgs{
 		"org": in.org.ID, "book": change.book, "periods": periods, "no_tools": time.Time{},
-		"models": change.models, "speeds": change.speeds, "tools": change.tools,
+		"models": change.models, "speeds": change.speeds, "tools": change.tools, "tiers": change.tiers,
 		"month_starts": starts, "month_ends": ends,
 	})
 	return wrap("rate usage anew", err)
 }
 
+// eventsOfRow is how many events a row e of usage_events counts as: the first row of
+// one stands for it, and a retraction takes one away.
+const eventsOfRow = `CASE WHEN e.part > 0 THEN 0 WHEN e.retracts IS NULL THEN 1 ELSE -1 END`
+
 const sumMoved = `
 INSERT INTO repriced
 SELECT e.period_id, coalesce(e.origin_id, ''), e.user_id, e.product, e.model, e.seat_tier, m.starts_at, e.old_rate, e.new_rate,
-       sum(CASE WHEN e.retracts IS NULL THEN 1 ELSE -1 END),
+       sum(` + eventsOfRow + `), count(*),
        sum(e.input), sum(e.output), sum(e.cache_write_5m), sum(e.cache_write_1h), sum(e.cache_read), sum(e.web_search), sum(e.code_execution)
   FROM moved e
   JOIN unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
@@ -228,7 +245,8 @@ UPDATE usage_totals t
    AND (t.period_id, t.origin_id, t.user_id, t.product, t.model, t.rate_id)
        = (s.period_id, s.origin_id, s.user_id, s.product, s.model, s.old_rate)`, `
 DELETE FROM usage_totals
- WHERE org_id = $1 AND events = 0 AND rate_id IN (SELECT old_rate FROM repriced)`, `
+ WHERE org_id = $1 AND (events, input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution) = (0, 0, 0, 0, 0, 0, 0, 0)
+   AND rate_id IN (SELECT old_rate FROM repriced)`, `
 INSERT INTO usage_totals AS t (org_id, period_id, origin_id, user_id, product, model, rate_id, events,
                                input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution)
 SELECT $1, period_id, origin_id, user_id, product, model, new_rate, ` + sums + `
@@ -252,7 +270,7 @@ UPDATE price_change_organizations
 	if _, err := tx.Exec(ctx, finish, change.id, in.org.ID, moved.Events, moved.Difference.Amount); err != nil {
 		return wrap("finish the correction", err)
 	}
-	if moved.Events == 0 {
+	if moved.samplings == 0 {
 		return nudgeDrafts(ctx, tx, in.org.ID)
 	}
 	crossings, err := moveSpend(ctx, tx, in, change)
@@ -291,12 +309,12 @@ WITH spent AS (
        SET spend = c.spend + d.delta
       FROM deltas d
      WHERE c.org_id = @org AND c.window_start = d.window_start AND c.scope = d.scope AND c.subject = d.subject AND d.delta <> 0
-    RETURNING c.window_start, c.scope, c.subject, c.spend, d.delta
+    RETURNING c.window_start, c.scope, c.subject, c.spend + c.provisional AS counted, d.delta
 ), recorded AS (
     INSERT INTO price_change_spend (change_id, org_id, window_start, scope, subject, difference)
     SELECT @change, @org, window_start, scope, subject, delta FROM moved
 )
-SELECT window_start, scope, subject, spend - delta, spend
+SELECT window_start, scope, subject, counted - delta, counted
   FROM moved
  WHERE delta > 0
  ORDER BY window_start, scope, subject`

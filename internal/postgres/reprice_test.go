@@ -75,7 +75,7 @@ const (
 	allCounters = `SELECT concat_ws(' ', window_start, scope, subject, trim_scale(spend)) FROM spend_counters ORDER BY 1`
 	allTotals   = `
 SELECT concat_ws(' ', t.period_id, t.origin_id, t.user_id, t.product, t.model, t.events, t.input, t.output, t.cache_write_5m,
-                 t.cache_write_1h, t.cache_read, t.web_search, r.speed, r.effective_from, r.prompt_tokens_above, r.batch, r.us_only, r.tools_from)
+                 t.cache_write_1h, t.cache_read, t.web_search, r.speed, r.effective_from, r.prompt_tokens_above, r.service_tier, r.us_only, r.tools_from)
   FROM usage_totals t JOIN rates r ON r.id = t.rate_id ORDER BY 1`
 	closedRates = `SELECT concat_ws(' ', event_id, rate_id) FROM usage_events WHERE period_id = '2026-10-01' ORDER BY 1`
 )
@@ -343,7 +343,7 @@ func TestRepriceThatWasInterruptedIsFinished(t *testing.T) {
 	// As it stands between the change of prices and the organisation's turn.
 	for _, statement := range []string{
 		`UPDATE price_change_organizations SET done_at = NULL, events = 0, difference = 0`, `DELETE FROM price_change_spend`,
-		`UPDATE usage_events SET rate_id = (SELECT r.id FROM rates r JOIN rates n USING (book, model, speed, effective_from, prompt_tokens_above, batch, us_only, tools_from) WHERE n.id = rate_id AND r.superseded_at IS NOT NULL)`,
+		`UPDATE usage_events SET rate_id = (SELECT r.id FROM rates r JOIN rates n USING (book, model, speed, effective_from, prompt_tokens_above, service_tier, tier_from, us_only, tools_from) WHERE n.id = rate_id AND r.superseded_at IS NOT NULL)`,
 		`UPDATE usage_totals t SET rate_id = e.rate_id FROM usage_events e`, `UPDATE spend_counters SET spend = 1`,
 	} {
 		_, err := f.pool.Exec(f.ctx, statement)

@@ -7,19 +7,30 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// retracted is an event that is to be cancelled, as it is stored.
+// retracted is an event that is to be cancelled, as it is stored: by its first row,
+// with the others beside it.
 type retracted struct {
-	event      billing.Event // ID, user, time, product, model and quantities
-	period     string        // "" = parked
+	retractedPart
+	period     string // "" = parked
 	origin     string
-	rate       int64
 	tier       string
 	flags      int16
 	retraction bool // it cancels another one itself
+	void       bool
+	parts      []retractedPart // all of its rows
+}
+
+// retractedPart is what the rows of an event differ in.
+type retractedPart struct {
+	event       billing.Event // ID, user, time, product, model and quantities
+	part        int16
+	rate        int64
+	provisional decimal.Decimal
 }
 
 // home is the period in which the event happened.
@@ -45,12 +56,13 @@ func retractedIDs(items []UsageItem) (ids []string) {
 // keeps them from being released or cancelled by others meanwhile.
 func readRetracted(ctx context.Context, tx pgx.Tx, orgID string, ids []string, lock bool) (map[string]*retracted, error) {
 	const statement = `
-SELECT event_id, user_id, occurred_at, product, model,
+SELECT event_id, part, user_id, occurred_at, product, model,
        input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
-       coalesce(period_id, ''), coalesce(origin_id, ''), coalesce(rate_id, 0), coalesce(seat_tier, ''), flags, retracts IS NOT NULL
+       coalesce(period_id, ''), coalesce(origin_id, ''), coalesce(rate_id, 0), coalesce(seat_tier, ''), flags, retracts IS NOT NULL,
+       void, coalesce(provisional, 0)
   FROM usage_events
  WHERE org_id = $1 AND event_id = ANY($2)
- ORDER BY event_id`
+ ORDER BY event_id, part`
 	query := statement
 	if lock {
 		query += ` FOR UPDATE`
@@ -66,14 +78,19 @@ SELECT event_id, user_id, occurred_at, product, model,
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*retracted, error) {
 		r := &retracted{}
 		q := &r.event.Quantities
-		err := row.Scan(&r.event.ID, &r.event.User, &r.event.OccurredAt, &r.event.Product, &r.event.Model,
+		err := row.Scan(&r.event.ID, &r.part, &r.event.User, &r.event.OccurredAt, &r.event.Product, &r.event.Model,
 			&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch], &q[billing.CodeExecution],
-			&r.period, &r.origin, &r.rate, &r.tier, &r.flags, &r.retraction)
+			&r.period, &r.origin, &r.rate, &r.tier, &r.flags, &r.retraction, &r.void, &r.provisional)
 		r.event.Organization, r.event.OccurredAt = orgID, r.event.OccurredAt.UTC()
 		return r, err
 	})
 	for _, r := range all {
-		found[r.event.ID] = r
+		if r.part == 0 {
+			found[r.event.ID] = r
+		}
+		if whole := found[r.event.ID]; whole != nil {
+			whole.parts = append(whole.parts, r.retractedPart)
+		}
 	}
 	return found, wrap("read retracted events", err)
 }
@@ -118,10 +135,15 @@ func (in *intake) retract(ctx context.Context, tx pgx.Tx, items []UsageItem, ans
 			continue
 		}
 		r.queue(batch, event, &p)
-		if p.rate == nil {
+		target := r.targets[event.Retracts]
+		if target.period == "" {
 			void = append(void, event.Retracts)
 		}
-		placed = append(placed, p)
+		rows, err := r.below(p, target)
+		if err != nil {
+			return nil, err
+		}
+		placed = append(placed, rows...)
 	}
 	if len(placed) == 0 {
 		return nil, nil
@@ -182,9 +204,7 @@ func (r *retracting) decide(index int, event *billing.Event) (answer UsageAnswer
 		return reason, p, nil
 	}
 	target := r.targets[event.Retracts]
-	if p.rate, err = r.rateOf(target); err != nil {
-		return answer, p, err
-	}
+	p.window = r.monthOf(target)
 	if target.period != "" {
 		home, open := r.periodNamed(target.period)
 		switch {
@@ -197,16 +217,47 @@ func (r *retracting) decide(index int, event *billing.Event) (answer UsageAnswer
 		default:
 			p.period, p.origin = r.current.ID, target.home()
 		}
-		p.window = r.months[target.home()].Start
 	}
-	below := target.event
-	below.ID, below.Retracts = event.ID, event.Retracts
-	for class := range below.Quantities {
-		below.Quantities[class] = -below.Quantities[class]
-	}
-	p.event, p.tier, p.flags = &below, target.tier, target.flags
+	p.event, p.tier, p.flags = event, target.tier, target.flags
 	r.known[event.ID], r.by[event.Retracts], r.own[event.ID] = p.fingerprint[:], event.ID, true
 	return UsageAnswer{Status: UsageAccepted}, p, nil
+}
+
+// monthOf is the billing month in which an event happened.
+func (in *intake) monthOf(target *retracted) time.Time {
+	if month, known := in.months[target.home()]; known {
+		return month.Start
+	}
+	for _, p := range in.periods {
+		if p.span().Contains(target.event.OccurredAt) {
+			return in.months[p.ID].Start
+		}
+	}
+	return time.Time{} // an event of no period was never taken
+}
+
+// below lists what a retraction counts: each row of its event with its quantities,
+// and what it counted without a price, below zero.
+func (r *retracting) below(p placedEvent, target *retracted) ([]placedEvent, error) {
+	rows := make([]placedEvent, len(target.parts))
+	for i := range target.parts {
+		part := &target.parts[i]
+		rate, err := r.rateOf(part)
+		if err != nil {
+			return nil, err
+		}
+		below := part.event
+		below.ID, below.Retracts = p.event.ID, p.event.Retracts
+		for class := range below.Quantities {
+			below.Quantities[class] = -below.Quantities[class]
+		}
+		rows[i] = p
+		rows[i].event, rows[i].part, rows[i].rate, rows[i].model = &below, part.part, rate, below.Model
+		if !target.void { // who gave it up has taken that back
+			rows[i].provisional = part.provisional.Neg()
+		}
+	}
+	return rows, nil
 }
 
 // refuseRetraction says why a retraction cannot be taken; no status = it can.
@@ -228,7 +279,7 @@ func (r *retracting) refuseRetraction(index int, event *billing.Event) UsageAnsw
 	}
 }
 
-func (r *retracting) rateOf(target *retracted) (*billing.Rate, error) {
+func (r *retracting) rateOf(target *retractedPart) (*billing.Rate, error) {
 	if target.rate == 0 {
 		return nil, nil
 	}
@@ -252,14 +303,14 @@ func (in *intake) periodNamed(id string) (p period, open bool) {
 // zero.
 func (r *retracting) queue(batch *pgx.Batch, event *billing.Event, p *placedEvent) {
 	const statement = `
-INSERT INTO usage_events (org_id, event_id, user_id, occurred_at, product, model,
+INSERT INTO usage_events (org_id, event_id, part, user_id, occurred_at, product, model, sent_model,
                           input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
                           service_tier, speed, inference_geo, labels, period_id, origin_id, rate_id, seat_tier,
-                          flags, fingerprint, parked_reason, unknown_count, retracts, stated_at, void)
-SELECT org_id, @id, user_id, occurred_at, product, model,
+                          flags, fingerprint, parked_reason, unpriceable, retracts, stated_at, void)
+SELECT org_id, @id, part, user_id, occurred_at, product, model, sent_model,
        -input, -output, -cache_write_5m, -cache_write_1h, -cache_read, -web_search, -code_execution,
        service_tier, speed, inference_geo, labels, nullif(@period, ''), nullif(@origin, ''), rate_id, seat_tier,
-       flags, @fingerprint, parked_reason, unknown_count, event_id, @stated_at, rate_id IS NULL
+       flags, @fingerprint, parked_reason, unpriceable, event_id, @stated_at, rate_id IS NULL
   FROM usage_events
  WHERE org_id = @org AND event_id = @retracts`
 	batch.Queue(statement, pgx.NamedArgs{

@@ -66,8 +66,12 @@ DO $$ DECLARE name text; BEGIN
     END LOOP;
 END $$`, table))
 		}
+		others, values := "", "" // what a row needs beside it
+		if table == "usage_events" {
+			others, values = ", parked_reason", ", 'no price'"
+		}
 		try := func(value string) error {
-			_, err := f.pool.Exec(f.ctx, fmt.Sprintf(`INSERT INTO copy_of_%s (%s) VALUES ('%s')`, table, column, value))
+			_, err := f.pool.Exec(f.ctx, fmt.Sprintf(`INSERT INTO copy_of_%s (%s%s) VALUES ('%s'%s)`, table, column, others, value, values))
 			return err
 		}
 		if err := try("1"); err != nil {

@@ -103,8 +103,7 @@ func (s *Store) LimitStandings(ctx context.Context, orgID string) (standings []L
 		for _, l := range limits {
 			standing := LimitStanding{Standing: billing.Standing{Limit: l}, PerMember: l.IsDefault()}
 			if !standing.PerMember {
-				standing.Spent = spent[counterKey{window, l.Scope, l.Subject}]
-				standing.SpentBefore = before[beforeKey{l.ID, l.Subject}]
+				standing.Standing = spent[counterKey{window, l.Scope, l.Subject}].standing(l, before[beforeKey{l.ID, l.Subject}])
 			}
 			standings = append(standings, standing)
 		}

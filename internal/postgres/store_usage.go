@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
 )
@@ -47,19 +48,33 @@ const (
 	flagNoSeat            // the member held no seat
 )
 
-// placedEvent is an event with everything that storing it decides.
+// placedEvent is an event with everything that storing it decides: one row, of one
+// of its samplings where it has several.
 type placedEvent struct {
 	index       int // of its item
 	event       *billing.Event
+	part        int16    // which of its samplings
+	parts       int16    // how many it has, told by the first; 0 = one
 	fingerprint [16]byte // once printed: see print
 	printed     bool
 	period      string
 	origin      string // the earlier period in which it happened; "" = the same
 	window      time.Time
-	rate        *billing.Rate // nil = parked
-	parked      string        // why
+	rate        *billing.Rate   // nil = parked
+	model       string          // the priced one, or the sender's name while it has no price
+	parked      string          // why
+	free        bool            // it costs nothing at any price, so it waits for none
+	provisional decimal.Decimal // what it counts against limits while it is parked
 	tier        string
 	flags       int16
+}
+
+// sentModel is the sender's name of the model, where the price book has another.
+func (p *placedEvent) sentModel() string {
+	if p.model == p.event.Model {
+		return ""
+	}
+	return p.event.Model
 }
 
 // StoreUsage stores events of one organisation, each exactly once by its id, in
@@ -117,6 +132,9 @@ func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []Usag
 		}
 		for i := range retracted {
 			used.add(&retracted[i])
+		}
+		if err := writeSpellings(ctx, tx, orgID, placed); err != nil {
+			return err
 		}
 		return intake.count(ctx, tx, used)
 	})
@@ -301,13 +319,30 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 	return placed, refused
 }
 
-// settle decides the rest that storing an event takes: its rate and its seat.
-func (in *intake) settle(p *placedEvent) {
-	if p.rate, p.parked = in.rater.Rate(p.event); p.rate != nil {
+// settle decides the rest that storing an event takes: the rates of its samplings,
+// which it has for all of them or for none, and its seat.
+func (in *intake) settle(event []placedEvent) {
+	var parked string
+	for i := range event {
+		p := &event[i]
+		in.seat(p)
 		p.print() // of what was sent
+		if p.rate, p.parked = in.rater.Rate(p.event); p.rate == nil && parked == "" {
+			parked = p.parked
+		}
+	}
+	for i := range event {
+		p := &event[i]
+		if parked != "" {
+			p.rate, p.parked, p.model = nil, parked, p.event.Model
+			if p.free = len(event) == 1 && p.event.CostsNothing(); !p.free {
+				p.provisional = in.rater.Provisional(p.event)
+			}
+			continue
+		}
+		p.model = p.rate.Key.Model
 		p.event = p.rate.Metered(p.event)
 	}
-	in.seat(p)
 }
 
 // print returns the fingerprint of the event, taken once: it is read wherever an
@@ -387,10 +422,11 @@ func sortByID(placed []placedEvent) {
 // organisation had some or the copy met one. placed is in order of id, and so go the rows, so
 // that writers of the same ids wait for each other instead of deadlocking.
 func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, usedUp, error) {
-	fresh := answerTwins(placed, answers)
+	fresh := answerRepeated(placed, answers)
 	_, look := s.repeats.Load(in.org.ID)
 	repeated := len(fresh) < len(placed)
 	var sums usedUp
+	var rows []placedEvent
 	for try := 1; ; try++ {
 		if look || try > 1 {
 			before := len(fresh)
@@ -401,7 +437,8 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed 
 			repeated = repeated || len(fresh) < before
 		}
 		var err error
-		sums, err = in.copyEvents(ctx, tx, fresh, items)
+		rows = expand(fresh)
+		sums, err = in.copyEvents(ctx, tx, rows, items)
 		if err == nil {
 			break
 		}
@@ -414,19 +451,49 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed 
 	} else {
 		s.repeats.Delete(in.org.ID)
 	}
-	for i := range fresh {
-		p := &fresh[i]
-		answers[p.index] = UsageAnswer{Status: UsageAccepted}
-		if p.rate == nil {
+	for i := range rows {
+		p := &rows[i]
+		switch {
+		case p.rate == nil && !p.free:
 			answers[p.index] = UsageAnswer{UsageParked, "", p.parked}
+		case p.event.Remark != "":
+			answers[p.index] = UsageAnswer{UsageAccepted, "labels", p.event.Remark}
+		default:
+			answers[p.index] = UsageAnswer{Status: UsageAccepted}
 		}
 	}
-	return fresh, sums, nil
+	return rows, sums, nil
 }
 
-// answerTwins answers events whose id occurs earlier in the same batch, and
+// expand lists the rows of events: one for each sampling.
+func expand(events []placedEvent) []placedEvent {
+	if !slices.ContainsFunc(events, func(p placedEvent) bool { return len(p.event.Samplings) > 0 }) {
+		return events
+	}
+	rows := make([]placedEvent, 0, len(events)+len(events)/4)
+	for i := range events {
+		p := events[i]
+		if len(p.event.Samplings) == 0 {
+			rows = append(rows, p)
+			continue
+		}
+		p.print() // of the whole
+		parts := p.event.Parts()
+		for n := range parts {
+			row := p
+			row.event, row.part, row.parts = &parts[n], int16(n), 0
+			if n == 0 {
+				row.parts = int16(len(parts))
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// answerRepeated answers events whose id occurs earlier in the same batch, and
 // returns the others. placed is in order of id.
-func answerTwins(placed []placedEvent, answers []UsageAnswer) []placedEvent {
+func answerRepeated(placed []placedEvent, answers []UsageAnswer) []placedEvent {
 	fresh := placed[:0]
 	for i := range placed {
 		p := &placed[i]
@@ -446,7 +513,7 @@ func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEv
 	const statement = `
 SELECT e.event_id, e.fingerprint
   FROM unnest($2::text[]) AS u(id)
- CROSS JOIN LATERAL (SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = u.id LIMIT 1) AS e`
+ CROSS JOIN LATERAL (SELECT event_id, fingerprint FROM usage_events WHERE org_id = $1 AND event_id = u.id ORDER BY part LIMIT 1) AS e`
 	ids := make([]string, len(placed))
 	for i := range placed {
 		ids[i] = placed[i].event.ID

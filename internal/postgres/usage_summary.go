@@ -24,6 +24,7 @@ type UsageRow struct {
 
 	// Of the running month, where the summary is by user alone:
 	MonthToDate billing.Money
+	Provisional billing.Money     // of the month, usage without a price at the fallback price
 	Binding     *billing.Standing // the limit that binds the user; nil = none
 }
 
@@ -34,6 +35,7 @@ type UsageSummary struct {
 	Start, End   time.Time
 	AsOf         time.Time
 	Rows         []UsageRow
+	Spellings    map[string][]string // model -> the other names under which its usage arrived, where it is broken down by model
 }
 
 // UsageSummary sums up a period's usage ("" = the running one), broken down by
@@ -56,6 +58,11 @@ func (s *Store) UsageSummary(ctx context.Context, orgID, periodID string, by []s
 		summary = UsageSummary{Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, AsOf: org.Now}
 		if summary.Rows, err = sumUsage(ctx, tx, org, p.ID, by, nil); err != nil {
 			return err
+		}
+		if slices.Contains(by, "model") {
+			if summary.Spellings, err = readSpellings(ctx, tx, orgID, p.ID); err != nil {
+				return err
+			}
 		}
 		if len(by) == 1 && by[0] == "user" {
 			return addStandings(ctx, tx, org, p, &summary, nil)
@@ -207,7 +214,8 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	byUser := indexLimits(limits)
 	for i := range summary.Rows {
 		row := &summary.Rows[i]
-		row.MonthToDate = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}], Currency: org.Currency}
+		row.MonthToDate = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}].priced, Currency: org.Currency}
+		row.Provisional = billing.Money{Amount: spent[counterKey{window, billing.ScopeUser, row.User}].provisional, Currency: org.Currency}
 		row.Binding = billing.Binding(org.LimitRule, byUser.standings(row.User, window, spent, before, chart, org.Now))
 	}
 	return nil
@@ -241,7 +249,7 @@ func (x limitIndex) counting(key counterKey) []billing.Limit {
 }
 
 func (x limitIndex) standings(
-	user string, window time.Time, spent map[counterKey]decimal.Decimal, before map[beforeKey]decimal.Decimal, chart *seatChart, now time.Time,
+	user string, window time.Time, spent map[counterKey]counterValue, before map[beforeKey]decimal.Decimal, chart *seatChart, now time.Time,
 ) []billing.Standing {
 	limits := x.wide
 	if own, ok := x.users[user]; ok && user != "" {
@@ -256,7 +264,7 @@ func (x limitIndex) standings(
 			continue
 		}
 		for _, l := range limitsOn(limits, counter.scope, counter.subject, chart, now) {
-			standings = append(standings, billing.Standing{Limit: l, Spent: spent[counter], SpentBefore: before[beforeKey{l.ID, counter.subject}]})
+			standings = append(standings, spent[counter].standing(l, before[beforeKey{l.ID, counter.subject}]))
 		}
 	}
 	return standings
@@ -264,9 +272,9 @@ func (x limitIndex) standings(
 
 // readWindow reads the counters of a month: the organisation's, its tiers', and
 // those of users; nil = everybody's.
-func readWindow(ctx context.Context, tx pgx.Tx, org string, window time.Time, users []string) (map[counterKey]decimal.Decimal, error) {
+func readWindow(ctx context.Context, tx pgx.Tx, org string, window time.Time, users []string) (map[counterKey]counterValue, error) {
 	const statement = `
-SELECT scope, subject, spend
+SELECT scope, subject, spend, provisional
   FROM spend_counters
  WHERE org_id = $1 AND window_start = $2
    AND (scope <> 'user' OR $3::text[] IS NULL OR subject = ANY($3))`
@@ -274,12 +282,12 @@ SELECT scope, subject, spend
 	if err != nil {
 		return nil, wrap("read the spend counters", err)
 	}
-	spent := map[counterKey]decimal.Decimal{}
+	counters := map[counterKey]counterValue{}
 	key := counterKey{window: window}
-	var amount decimal.Decimal
-	_, err = pgx.ForEachRow(rows, []any{&key.scope, &key.subject, &amount}, func() error {
-		spent[key] = amount
+	var amount counterValue
+	_, err = pgx.ForEachRow(rows, []any{&key.scope, &key.subject, &amount.priced, &amount.provisional}, func() error {
+		counters[key] = amount
 		return nil
 	})
-	return spent, wrap("read the spend counters", err)
+	return counters, wrap("read the spend counters", err)
 }

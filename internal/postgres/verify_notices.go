@@ -30,14 +30,14 @@ WITH months AS (
      GROUP BY 1, 2
     HAVING count(*) = count(e.seat_tier) AND min(e.seat_tier) = max(e.seat_tier)
 ), reached AS (
-    SELECT l.id, l.version, l.threshold, l.amount, l.scope, c.window_start, c.subject, c.spend
+    SELECT l.id, l.version, l.threshold, l.amount, l.scope, c.window_start, c.subject, c.spend + c.provisional AS spend
       FROM thresholds l
       JOIN spend_counters c ON c.org_id = l.org_id
                            AND c.scope = CASE WHEN l.of_members THEN 'user' ELSE l.scope END
                            AND (l.of_members OR c.subject = l.subject)
       JOIN months m ON m.starts_at = c.window_start AND m.ends_at > l.updated_at
-     WHERE c.spend > 0
-       AND c.spend * 100 >= l.amount * l.threshold
+     WHERE c.spend + c.provisional > 0
+       AND (c.spend + c.provisional) * 100 >= l.amount * l.threshold
        AND NOT (l.of_members
                 AND EXISTS (SELECT FROM organizations o WHERE o.id = l.org_id AND o.limit_rule = 'override')
                 AND EXISTS (SELECT FROM limits own
@@ -62,8 +62,9 @@ SELECT concat_ws(' ', r.scope, nullif(r.subject, ''), 'limit', r.id, 'version', 
  ORDER BY 1, r.threshold`
 
 // I28: no notice says what was never so: its spend reaches its threshold, and so
-// does the counter, with what was retracted since and what a recorded correction
-// of prices took away after the notice: spend falls by nothing else.
+// does the counter, with what was retracted since, what a recorded correction of
+// prices took away after the notice, and what usage without a price counted until
+// it had one or was given up: spend falls by nothing else.
 const noticesAreSound = `
 WITH months AS (
     SELECT * FROM unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
@@ -76,7 +77,7 @@ WITH months AS (
      GROUP BY 1, 2, 3
 ), counted AS (
     SELECT n.id, n.scope, n.subject, n.threshold, n.amount, n.spent,
-           coalesce(c.spend, 0)
+           coalesce(c.spend + c.provisional + c.provisional_ended, 0)
                - coalesce((SELECT sum(f.difference)
                              FROM price_change_spend f
                              JOIN price_change_organizations o USING (change_id, org_id)

@@ -9,6 +9,7 @@ func usageChecks() []check {
 		{"spend_recount", spendIsItsEvents},
 		{"reprice", correctionsAreWhole},
 		{"retraction", retractionsCancelTheirEvent},
+		{"event_whole", eventsAreWhole},
 	}
 }
 
@@ -17,11 +18,11 @@ func usageChecks() []check {
 const totalsAreTheirEvents = `
 WITH counted AS (
     SELECT period_id, coalesce(origin_id, '') AS origin_id, user_id, product, model, rate_id,
-           sum(CASE WHEN retracts IS NULL THEN 1 ELSE -1 END) AS events,
+           sum(` + eventsOfRow + `) AS events,
            sum(input) AS input, sum(output) AS output, sum(cache_write_5m) AS cache_write_5m,
            sum(cache_write_1h) AS cache_write_1h, sum(cache_read) AS cache_read, sum(web_search) AS web_search,
            sum(code_execution) AS code_execution
-      FROM usage_events
+      FROM usage_events e
      WHERE org_id = @org AND rate_id IS NOT NULL AND (@period = '' OR period_id = @period)
      GROUP BY 1, 2, 3, 4, 5, 6
 ), kept AS (
@@ -57,7 +58,28 @@ WITH billed AS (
     SELECT DISTINCT revision FROM billed
 )`
 
+// samplingOf names a row of usage_events: its event, and which of the event's
+// samplings it is, where that is not the first.
+func samplingOf(row string) string {
+	return `'event ' || ` + row + `.event_id || CASE WHEN ` + row + `.part > 0 THEN ', sampling ' || ` + row + `.part ELSE '' END`
+}
+
 const heldThen = ` p.book = @book AND p.added_revision <= x.revision AND (p.superseded_revision IS NULL OR p.superseded_revision > x.revision)`
+
+// An event of several samplings is whole: they are numbered from 0 without a gap,
+// say the same of everything that is the event's own, and are all priced or none.
+const eventsAreWhole = `
+SELECT 'event ' || event_id,
+       'samplings from 0 to ' || max(part) || ' of one user, time, product and period, all priced or none',
+       count(*) || ' samplings, from ' || min(part) || ', of which ' || count(rate_id) || ' are priced'
+  FROM usage_events
+ WHERE org_id = @org
+   AND event_id IN (SELECT event_id FROM usage_events WHERE org_id = @org AND part > 0 AND (@period = '' OR period_id = @period))
+ GROUP BY event_id
+HAVING min(part) <> 0 OR count(*) <> max(part) + 1 OR count(rate_id) NOT IN (0, count(*))
+    OR count(DISTINCT (user_id, occurred_at, product, coalesce(period_id, ''), coalesce(origin_id, ''), coalesce(seat_tier, ''), fingerprint,
+                       coalesce(retracts, ''), void)) <> 1
+ ORDER BY 1`
 
 // I06: each event's rate has the prices that were in force when it occurred, as
 // they stood when its period was billed: of the last version before it, in the
@@ -65,7 +87,7 @@ const heldThen = ` p.book = @book AND p.added_revision <= x.revision AND (p.supe
 // counts where the tool was used, and code that ran counts for its minimum at
 // least. Another check holds a retraction to the rate of
 // its event.
-const eventsHaveTheirRate = billedBy + `, held AS (
+var eventsHaveTheirRate = billedBy + `, held AS (
     SELECT x.revision, p.*
       FROM revisions x
       JOIN model_prices p ON` + heldThen + `
@@ -83,9 +105,15 @@ const eventsHaveTheirRate = billedBy + `, held AS (
            lead(effective_from) OVER (PARTITION BY x.revision, tool ORDER BY effective_from) AS until
       FROM revisions x
       JOIN tool_prices p ON` + heldThen + `
+), tiers AS (
+    SELECT x.revision, tier, effective_from, multiplier,
+           lead(effective_from) OVER (PARTITION BY x.revision, tier ORDER BY effective_from) AS until
+      FROM revisions x
+      JOIN service_tier_prices p ON` + heldThen + `
 ), rated AS (
-    SELECT e.event_id, e.model, e.web_search, e.code_execution, e.rate_id,
-           CASE coalesce(e.service_tier, 'standard') WHEN 'standard' THEN 1 WHEN 'batch' THEN p.batch END
+    SELECT e.event_id, e.part, e.model, e.web_search, e.code_execution, e.rate_id,
+           CASE coalesce(e.service_tier, 'standard') WHEN 'standard' THEN 1 WHEN 'batch' THEN p.batch
+                ELSE CASE WHEN coalesce(e.speed, 'standard') = 'standard' THEN m.multiplier END END
                * CASE WHEN e.inference_geo = 'us' THEN coalesce(p.us_only, 1) ELSE 1 END AS times,
            p.input, p.output, p.cache_write_5m, p.cache_write_1h, p.cache_read, t.amount AS search_amount, t.per AS search_per,
            c.amount AS code_amount, c.per AS code_per, coalesce(c.minimum, 0) AS code_minimum
@@ -100,6 +128,10 @@ const eventsHaveTheirRate = billedBy + `, held AS (
                             OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read > p.prompt_tokens_above)
                        AND (p.next_band IS NULL
                             OR e.input + e.cache_write_5m + e.cache_write_1h + e.cache_read <= p.next_band)
+      LEFT JOIN tiers m ON m.revision = b.revision
+                       AND m.tier = e.service_tier
+                       AND e.occurred_at >= m.effective_from
+                       AND (m.until IS NULL OR e.occurred_at < m.until)
       LEFT JOIN tools t ON t.revision = b.revision
                        AND t.tool = 'web_search'
                        AND e.occurred_at >= t.effective_from
@@ -110,7 +142,7 @@ const eventsHaveTheirRate = billedBy + `, held AS (
                        AND (c.until IS NULL OR e.occurred_at < c.until)
      WHERE e.org_id = @org AND e.rate_id IS NOT NULL AND e.retracts IS NULL AND (@period = '' OR e.period_id = @period)
 )
-SELECT 'event ' || e.event_id,
+SELECT ` + samplingOf("e") + `,
        concat_ws(' ', @book::text, e.model, trim_scale(e.input * e.times), trim_scale(e.output * e.times),
                  trim_scale(e.cache_write_5m * e.times), trim_scale(e.cache_write_1h * e.times),
                  trim_scale(e.cache_read * e.times), 'search', trim_scale(e.search_amount),
@@ -131,8 +163,8 @@ SELECT 'event ' || e.event_id,
 
 // I08: an event lies in the period in which it occurred; or, marked with that
 // one, in another, if that one was closed; it may have been opened again.
-const eventsLieInTheirPeriod = `
-SELECT 'event ' || e.event_id,
+var eventsLieInTheirPeriod = `
+SELECT ` + samplingOf("e") + `,
        'the period of ' || e.occurred_at || CASE WHEN e.origin_id IS NULL THEN '' ELSE ', closed, as its origin' END,
        concat_ws(' ', e.period_id, 'origin ' || e.origin_id)
   FROM usage_events e
@@ -179,22 +211,34 @@ WITH months AS (
       FROM used s
       JOIN rates r ON r.id = s.rate_id
      GROUP BY 1, 2, 3
+), unpriced AS (
+    SELECT m.starts_at, e.user_id, e.seat_tier, sum(e.provisional) AS provisional
+      FROM usage_events e
+      JOIN months m ON e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
+     WHERE e.org_id = @org AND e.rate_id IS NULL AND NOT e.void AND e.provisional IS NOT NULL
+     GROUP BY 1, 2, 3
+), counted AS (
+    SELECT starts_at, user_id, seat_tier, spend, 0 AS provisional FROM spent
+     UNION ALL
+    SELECT starts_at, user_id, seat_tier, 0, provisional FROM unpriced
 ), expected AS (
-    SELECT starts_at AS window_start, 'organization' AS scope, '' AS subject, sum(spend) AS spend FROM spent GROUP BY 1
+    SELECT starts_at AS window_start, 'organization' AS scope, '' AS subject, sum(spend) AS spend, sum(provisional) AS provisional
+      FROM counted GROUP BY 1
      UNION ALL
-    SELECT starts_at, 'user', user_id, sum(spend) FROM spent WHERE user_id <> '' GROUP BY 1, 3
+    SELECT starts_at, 'user', user_id, sum(spend), sum(provisional) FROM counted WHERE user_id <> '' GROUP BY 1, 3
      UNION ALL
-    SELECT starts_at, 'seat_tier', seat_tier, sum(spend) FROM spent WHERE seat_tier IS NOT NULL GROUP BY 1, 3
+    SELECT starts_at, 'seat_tier', seat_tier, sum(spend), sum(provisional) FROM counted WHERE seat_tier IS NOT NULL GROUP BY 1, 3
 ), kept AS (
-    SELECT window_start, scope, subject, spend
+    SELECT window_start, scope, subject, spend, provisional
       FROM spend_counters
      WHERE org_id = @org AND (@period = '' OR window_start = ANY(@month_starts))
 )
 SELECT concat_ws(' ', scope, nullif(subject, ''), 'from', window_start),
-       trim_scale(coalesce(e.spend, 0))::text, trim_scale(coalesce(k.spend, 0))::text
+       concat_ws(' ', trim_scale(coalesce(e.spend, 0)), '+ ' || trim_scale(nullif(e.provisional, 0)) || ' without a price'),
+       concat_ws(' ', trim_scale(coalesce(k.spend, 0)), '+ ' || trim_scale(nullif(k.provisional, 0)) || ' without a price')
   FROM expected e
   FULL JOIN kept k USING (window_start, scope, subject)
- WHERE coalesce(e.spend, 0) <> coalesce(k.spend, 0)
+ WHERE coalesce(e.spend, 0) <> coalesce(k.spend, 0) OR coalesce(e.provisional, 0) <> coalesce(k.provisional, 0)
  ORDER BY 1`
 
 // A correction of prices has reached every organisation that it concerns, and
@@ -215,24 +259,30 @@ HAVING coalesce(sum(s.difference), 0) <> c.difference
 // U23: a retraction is its event with everything that is counted below zero, of
 // the same user, at the same rate and in the same month; it cancels no other
 // retraction, and what it cancels while parked waits for nothing.
-const retractionsCancelTheirEvent = `
+var retractionsCancelTheirEvent = `
 WITH pairs AS (
-    SELECT r.event_id, r.retracts, e.event_id AS found, e.void AS event_void, e.rate_id AS event_rate, r.void,
+    SELECT r.event_id, r.part, r.retracts, e.event_id AS found, e.void AS event_void, e.rate_id AS event_rate, r.void,
            concat_ws(' ', e.occurred_at, e.user_id, e.product, e.model, e.seat_tier, 'rate ' || e.rate_id, coalesce(e.origin_id, e.period_id),
                      -e.input, -e.output, -e.cache_write_5m, -e.cache_write_1h, -e.cache_read, -e.web_search, -e.code_execution) AS expected,
            concat_ws(' ', r.occurred_at, r.user_id, r.product, r.model, r.seat_tier, 'rate ' || r.rate_id, coalesce(r.origin_id, r.period_id),
                      r.input, r.output, r.cache_write_5m, r.cache_write_1h, r.cache_read, r.web_search, r.code_execution) AS actual
       FROM usage_events r
-      LEFT JOIN usage_events e ON e.org_id = r.org_id AND e.event_id = r.retracts AND e.retracts IS NULL
+      LEFT JOIN usage_events e ON e.org_id = r.org_id AND e.event_id = r.retracts AND e.part = r.part AND e.retracts IS NULL
      WHERE r.org_id = @org AND r.retracts IS NOT NULL AND (@period = '' OR r.period_id = @period)
 )
-SELECT 'event ' || event_id, 'the whole of ' || retracts || ': ' || expected, CASE WHEN found IS NULL THEN 'no such event' ELSE actual END
+SELECT ` + samplingOf("pairs") + `, 'the whole of ' || retracts || ': ' || expected, CASE WHEN found IS NULL THEN 'no such event' ELSE actual END
   FROM pairs
  WHERE found IS NULL OR expected <> actual
  UNION ALL
-SELECT 'event ' || event_id, 'void, as is ' || retracts, 'one of them waits for a price'
+SELECT ` + samplingOf("pairs") + `, 'void, as is ' || retracts, 'one of them waits for a price'
   FROM pairs
  WHERE found IS NOT NULL AND (void, event_void) IS DISTINCT FROM (event_rate IS NULL, event_rate IS NULL)
+ UNION ALL
+SELECT 'event ' || e.event_id, 'each of its samplings taken back by ' || r.event_id, 'one of them is not'
+  FROM usage_events r
+  JOIN usage_events e ON e.org_id = r.org_id AND e.event_id = r.retracts AND e.part > 0
+ WHERE r.org_id = @org AND r.retracts IS NOT NULL AND r.part = 0 AND (@period = '' OR r.period_id = @period)
+   AND NOT EXISTS (SELECT FROM usage_events s WHERE s.org_id = e.org_id AND s.event_id = r.event_id AND s.part = e.part)
  UNION ALL
 SELECT 'event ' || e.event_id, 'a retraction, or why it was discarded, since it is void', 'none'
   FROM usage_events e

@@ -128,6 +128,11 @@ func deletePrices(ctx context.Context, tx pgx.Tx, left, rows *billing.PriceBook)
 		batch.Queue(`DELETE FROM tool_prices WHERE book = $1 AND superseded_revision IS NULL AND tool = $2 AND effective_from = $3`, rows.Name, p.Tool, p.EffectiveFrom)
 		batch.Queue(`DELETE FROM rates WHERE book = $1 AND tools_from >= $2`, rows.Name, p.EffectiveFrom)
 	}
+	for _, p := range rows.ServiceTiers {
+		batch.Queue(`DELETE FROM service_tier_prices WHERE book = $1 AND superseded_revision IS NULL AND tier = $2 AND effective_from = $3`, rows.Name, p.Tier, p.EffectiveFrom)
+		batch.Queue(`DELETE FROM rates WHERE book = $1 AND service_tier = $2 AND tier_from = $3`, rows.Name, p.Tier, p.EffectiveFrom)
+	}
+	batch.Queue(`DELETE FROM model_aliases a WHERE book = $1 AND NOT EXISTS (SELECT FROM model_prices p WHERE p.book = a.book AND p.model = a.model)`, rows.Name)
 	if len(rows.Tools) > 0 { // those beside the other tool's prices, without this one
 		for _, r := range left.Rates() {
 			queueRate(batch, left.Name, r)
@@ -174,6 +179,19 @@ func priceRows(b *billing.PriceBook) []PriceRow {
 			terms["minimum"], terms["free_per_month"] = strconv.FormatInt(p.Minimum, 10), strconv.FormatInt(p.FreePerMonth, 10)
 		}
 		one("tool "+p.Tool, p.EffectiveFrom, terms)
+	}
+	for _, p := range b.ServiceTiers {
+		one("service tier "+p.Tier, p.EffectiveFrom, map[string]string{"multiplier": p.Multiplier.String()})
+	}
+	for _, a := range b.Aliases {
+		one("alias "+a.Alias, time.Time{}, map[string]string{"model": a.Model})
+	}
+	if p := b.Fallback; p != nil {
+		terms := map[string]string{}
+		for class, amount := range p.PerMillion {
+			terms[billing.Class(class).String()] = amount.String()
+		}
+		one("fallback", time.Time{}, terms)
 	}
 	return rows
 }

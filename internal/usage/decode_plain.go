@@ -68,7 +68,13 @@ const (
 	plainWrite1h
 	plainServerTools
 	plainWebSearch
+	plainWebFetch
 	plainServiceTier
+	plainSpeed
+	plainGeo
+	plainIterations
+	plainDetails
+	plainThinking
 )
 
 func (p *plainLine) space() []byte {
@@ -124,8 +130,11 @@ func (p *plainLine) text() ([]byte, bool) {
 }
 
 // number reads a whole number in digits alone.
-func (p *plainLine) number(n *int64, flag given, which int) int {
-	rest := p.space()
+func (p *plainLine) number(n *int64, to *given, flag given, which int) int {
+	if p.null() {
+		return which
+	}
+	rest := p.rest
 	end := 0
 	for end < len(rest) && isDigit(rest[end]) {
 		end++
@@ -137,15 +146,31 @@ func (p *plainLine) number(n *int64, flag given, which int) int {
 	if *n, ok = parseCount(rest[:end]); !ok {
 		return 0
 	}
-	p.given |= flag
+	*to |= flag
 	p.rest = rest[end:]
 	return which // what follows the digits, if anything but , and }, is not taken
 }
 
+// null takes a value that says nothing.
+func (p *plainLine) null() bool {
+	rest := p.space()
+	if len(rest) < 4 || string(rest[:4]) != "null" {
+		return false
+	}
+	p.rest = rest[4:]
+	return true
+}
+
 func (p *plainLine) shared(to *string, flag given, known *interner, check func([]byte) string, which int) int {
+	if p.null() {
+		return which
+	}
 	text, ok := p.text()
 	if !ok {
 		return 0
+	}
+	if len(text) == 0 {
+		return which
 	}
 	s, wrong := known.take(text, check)
 	if wrong != "" {
@@ -160,7 +185,7 @@ func (p *plainLine) envelope(name []byte) int {
 	switch string(name) {
 	case "id":
 		text, ok := p.text()
-		if !ok || checkID(text) != "" {
+		if !ok || len(text) == 0 || checkID(text) != "" {
 			return 0
 		}
 		p.event.ID = string(text)
@@ -185,7 +210,7 @@ func (p *plainLine) envelope(name []byte) int {
 	case "product":
 		return p.shared(&p.event.Product, givenProduct, p.products, checkName, plainProduct)
 	case "model":
-		return p.shared(&p.event.Model, givenModel, p.models, checkName, plainModel)
+		return p.shared(&p.event.Model, givenModel, p.models, checkModel, plainModel)
 	case "usage":
 		if !p.object(p.counts) {
 			return 0
@@ -197,43 +222,71 @@ func (p *plainLine) envelope(name []byte) int {
 }
 
 func (p *plainLine) counts(name []byte) int {
-	q := &p.event.Quantities
+	u := &p.use
+	q := &u.quantities
 	switch string(name) {
 	case "input_tokens":
-		return p.number(&q[billing.Input], givenInput, plainInput)
+		return p.number(&q[billing.Input], &u.given, givenInput, plainInput)
 	case "output_tokens":
-		return p.number(&q[billing.Output], givenOutput, plainOutput)
+		return p.number(&q[billing.Output], &u.given, givenOutput, plainOutput)
 	case "cache_read_input_tokens":
-		return p.number(&q[billing.CacheRead], 0, plainCacheRead)
+		return p.number(&q[billing.CacheRead], &u.given, 0, plainCacheRead)
 	case "cache_creation_input_tokens":
-		return p.number(&p.writes, givenWrites, plainWrites)
+		return p.number(&u.writes, &u.given, givenWrites, plainWrites)
 	case "cache_creation":
-		if p.object(p.cacheCreationCounts) {
-			return plainCacheCreation
-		}
+		return p.optional(p.cacheCreationCounts, plainCacheCreation)
 	case "server_tool_use":
-		if p.object(p.serverToolCounts) {
-			return plainServerTools
-		}
+		return p.optional(p.serverToolCounts, plainServerTools)
+	case "output_tokens_details":
+		return p.optional(p.details, plainDetails)
 	case "service_tier":
-		return p.shared(&p.event.ServiceTier, 0, p.tiers, checkTier, plainServiceTier)
+		return p.shared(&p.event.ServiceTier, 0, p.tiers, checkWord, plainServiceTier)
+	case "speed":
+		return p.shared(&u.speed, 0, p.tiers, checkWord, plainSpeed)
+	case "inference_geo":
+		return p.shared(&u.geo, 0, p.tiers, checkWord, plainGeo)
+	case "iterations": // whoever sampled more than once takes the longer way
+		if p.null() || p.take('[') && p.take(']') {
+			return plainIterations
+		}
+	}
+	return 0
+}
+
+// optional reads an object, or null.
+func (p *plainLine) optional(field func(name []byte) int, which int) int {
+	if p.null() || p.object(field) {
+		return which
 	}
 	return 0
 }
 
 func (p *plainLine) cacheCreationCounts(name []byte) int {
+	u := &p.use
 	switch string(name) {
 	case "ephemeral_5m_input_tokens":
-		return p.number(&p.event.Quantities[billing.CacheWrite5m], givenSplit, plainWrite5m)
+		return p.number(&u.quantities[billing.CacheWrite5m], &u.given, givenSplit, plainWrite5m)
 	case "ephemeral_1h_input_tokens":
-		return p.number(&p.event.Quantities[billing.CacheWrite1h], givenSplit, plainWrite1h)
+		return p.number(&u.quantities[billing.CacheWrite1h], &u.given, givenSplit, plainWrite1h)
 	}
 	return 0
 }
 
 func (p *plainLine) serverToolCounts(name []byte) int {
-	if string(name) == "web_search_requests" {
-		return p.number(&p.event.Quantities[billing.WebSearch], 0, plainWebSearch)
+	switch string(name) {
+	case "web_search_requests":
+		return p.number(&p.use.quantities[billing.WebSearch], &p.use.given, 0, plainWebSearch)
+	case "web_fetch_requests":
+		return p.number(&p.use.fetches, &p.use.given, 0, plainWebFetch)
+	}
+	return 0
+}
+
+// details reads a breakdown of the output, which is counted already.
+func (p *plainLine) details(name []byte) int {
+	if string(name) == "thinking_tokens" {
+		var thinking int64
+		return p.number(&thinking, new(given), 0, plainThinking)
 	}
 	return 0
 }

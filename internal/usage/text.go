@@ -14,6 +14,7 @@ import (
 const (
 	maxID         = 200
 	maxName       = 100
+	maxModel      = 256 // an ARN
 	maxLabels     = 50
 	maxLabelName  = 40
 	maxLabelValue = 200
@@ -21,17 +22,12 @@ const (
 
 func checkID(text []byte) string { return checkText(text, maxID) }
 
-// checkName is for names that stand in the keys of charge lines, where '/'
-// separates.
-func checkName(text []byte) string {
-	if bytes.IndexByte(text, '/') >= 0 {
-		return "contains '/'; accepted: text without it"
-	}
-	return checkText(text, maxName)
-}
+func checkName(text []byte) string { return checkText(text, maxName) }
 
-// checkTier takes any text: a service tier without a price is parked later.
-func checkTier(text []byte) string { return checkText(text, maxName) }
+func checkModel(text []byte) string { return checkText(text, maxModel) }
+
+// checkWord takes any word of an open set: what has no price is parked later.
+func checkWord(text []byte) string { return checkText(text, maxName) }
 
 func checkSlug(text []byte) string {
 	if !billing.ValidSlug(string(text)) {
@@ -73,115 +69,7 @@ func isControl(r rune) bool {
 	return r < ' ' || r > '~' && (unicode.IsControl(r) || r == '\u2028' || r == '\u2029')
 }
 
-// labels reads flat strings; an empty object is none.
-func (d *decoder) labels() {
-	for name := d.enter("labels"); name != nil; name = d.next() {
-		key, wrong := d.labelNames.take(name, checkLabelName)
-		if wrong != "" {
-			d.refuse(labelField(key), wrong)
-		}
-		value := d.value()
-		switch {
-		case value == nil || d.rejection != nil:
-		case value[0] != '"':
-			d.refuse(labelField(key), "is "+kindName(value[0])+"; accepted: a string")
-		default:
-			text, wrong := d.labelValues.take(d.unquote(value, &d.text), checkLabelValue)
-			if wrong != "" {
-				d.refuse(labelField(key), wrong)
-			}
-			d.label(key, text)
-		}
-	}
-}
-
-func (d *decoder) label(key, value string) {
-	if len(d.event.Labels) == maxLabels {
-		d.refuse("labels", fmt.Sprintf("has too many entries; accepted: at most %d", maxLabels))
-		return
-	}
-	for other := range d.event.Labels {
-		if strings.EqualFold(other, key) {
-			d.refuse(labelField(key), "differs from another label in case alone; accepted: one of the two")
-		}
-	}
-	if d.event.Labels == nil {
-		d.event.Labels = make(map[string]string, 4)
-	}
-	d.event.Labels[key] = value
-}
-
-func labelField(key string) string { return "labels." + printable([]byte(key)) }
-
-func checkLabelName(text []byte) string {
-	if wrong := checkText(text, maxLabelName); wrong != "" {
-		return "has a name that " + wrong
-	}
-	return checkNoCard(text)
-}
-
-func checkLabelValue(text []byte) string {
-	switch {
-	case len(text) > maxLabelValue:
-		return fmt.Sprintf("has %d bytes; accepted: at most %d", len(text), maxLabelValue)
-	case hasControl(text):
-		return "contains a control character; accepted: text without any"
-	default:
-		return checkNoCard(text)
-	}
-}
-
-func checkNoCard(text []byte) string {
-	if holdsCardNumber(text) {
-		return "looks like the number of a payment card, which must not be sent here"
-	}
-	return ""
-}
-
-// holdsCardNumber tells whether text holds 13 to 19 digits, alone or in groups
-// that a space or hyphen separates, with the check digit of payment cards. No
-// card's number begins with 0, nor with 1 but those of airlines; times in
-// milliseconds do, and one in ten of them would have the check digit.
-func holdsCardNumber(text []byte) bool {
-	for start := 0; start < len(text); start++ {
-		if !isDigit(text[start]) || start > 0 && isDigit(text[start-1]) || text[start] < '2' {
-			continue // not where a group begins
-		}
-		var digits []byte
-		for i := start; i < len(text) && len(digits) <= 19; i++ {
-			switch c := text[i]; {
-			case isDigit(c):
-				digits = append(digits, c)
-			case c != ' ' && c != '-' || i+1 == len(text) || !isDigit(text[i+1]):
-				i = len(text)
-				continue
-			default:
-				continue
-			}
-			if endsGroup := i+1 == len(text) || !isDigit(text[i+1]); endsGroup && len(digits) >= 13 && len(digits) <= 19 && luhn(digits) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-// luhn tells whether digits end in their own check digit.
-func luhn(digits []byte) bool {
-	sum := 0
-	for i, c := range digits {
-		n := int(c - '0')
-		if (len(digits)-i)%2 == 0 {
-			if n *= 2; n > 9 {
-				n -= 9
-			}
-		}
-		sum += n
-	}
-	return sum%10 == 0
-}
 
 // longestShown is how much of a sender's text a message repeats.
 const longestShown = 64

@@ -107,8 +107,8 @@ func (d *decoder) unquote(quoted jsontext.Value, scratch *[]byte) []byte {
 	return *scratch
 }
 
-// str reads a string, valid until the next is read; nil for null and for what
-// it refused.
+// str reads a string, valid until the next is read; nil for null and "", which
+// say nothing, and for what it refused.
 func (d *decoder) str(field string) []byte {
 	value := d.value()
 	if value == nil || value[0] == 'n' {
@@ -118,7 +118,10 @@ func (d *decoder) str(field string) []byte {
 		d.refuse(field, "is "+kindName(value[0])+"; accepted: a string")
 		return nil
 	}
-	return d.unquote(value, &d.text)
+	if text := d.unquote(value, &d.text); len(text) > 0 {
+		return text
+	}
+	return nil
 }
 
 func (d *decoder) id() {
@@ -173,55 +176,22 @@ func (d *decoder) occurredAt() {
 	d.event.OccurredAt = at
 }
 
-func (d *decoder) speed(field string) {
-	text := d.str(field)
-	if text == nil {
-		return
-	}
-	switch string(text) {
-	case billing.Standard:
-		d.agree(&d.event.Speed, billing.Standard, field)
-	case billing.Fast:
-		d.agree(&d.event.Speed, billing.Fast, field)
-	default:
-		d.refuse(field, "is "+quote(text)+"; accepted: standard, fast")
-	}
-}
-
-func (d *decoder) inferenceGeo(field string) {
-	text := d.str(field)
-	if text == nil {
-		return
-	}
-	switch string(text) {
-	case billing.GeoGlobal, "not_available": // the API's word for models without a choice
-		d.agree(&d.event.InferenceGeo, billing.GeoGlobal, field)
-	case billing.GeoUS:
-		d.agree(&d.event.InferenceGeo, billing.GeoUS, field)
-	default:
-		d.refuse(field, "is "+quote(text)+"; accepted: global, us")
-	}
-}
-
-// agree sets a value that may stand in two places.
-func (d *decoder) agree(to *string, value, field string) {
-	if *to != "" && *to != value {
-		d.refuse(field, "is "+value+" but "+*to+" beside it; accepted: the same in the event and in its usage")
-		return
-	}
-	*to = value
-}
-
 // count reads a whole number into n; absent and null leave it 0.
-func (d *decoder) count(n *int64, field string, flag given) {
+func (d *decoder) count(n *int64, to *given, flag given, at int, name string) {
 	value := d.value()
 	if value == nil || value[0] == 'n' {
 		return
 	}
-	d.given |= flag
+	*to |= flag
 	var ok bool
+	if text := bytes.Trim(value, `"`); value[0] == '"' && len(text) > 0 && len(text) == len(value)-2 {
+		if *n, ok = parseCount(text); ok {
+			first(&d.use.other, "usage."+place(at)+name+" is a number in quotes")
+			return
+		}
+	}
 	if *n, ok = parseCount(value); !ok {
-		d.refuse(field, "is "+shown(value)+"; accepted: a whole number from 0 to 1000000000000, in digits alone")
+		d.refuse("usage."+place(at)+name, "is "+shown(value)+"; accepted: a whole number from 0 to 1000000000000, in digits alone")
 	}
 }
 
