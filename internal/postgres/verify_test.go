@@ -57,7 +57,7 @@ func TestX05_O07_EverySeededCorruptionIsCaught(t *testing.T) {
 		"I06 an event lost its modifier":        {"event_rate", `UPDATE usage_events SET inference_geo = NULL WHERE event_id = 'first us'`},
 		"I06 a batch event is billed in full":   {"event_rate", `UPDATE usage_events SET service_tier = 'batch' WHERE event_id = 'first us'`},
 		"I06 a tier without a price is billed":  {"event_rate", `UPDATE usage_events SET service_tier = 'priority' WHERE event_id = 'first haiku'`},
-		"I06 a rate is changed":                 {"event_rate", `UPDATE rates SET output = output + 0.01 WHERE model = 'claude-haiku-4-5' AND NOT batch`},
+		"I06 a rate is changed":                 {"event_rate", `UPDATE rates SET output = output + 0.01 WHERE model = 'claude-haiku-4-5' AND service_tier = 'standard'`},
 		"I06 a price is changed":                {"event_rate", `UPDATE model_prices SET cache_read = 1 WHERE model = 'claude-test'`},
 		"I06 a tool's price is changed":         {"event_rate", `UPDATE tool_prices SET amount = 11`},
 		"I06 a price is gone":                   {"event_rate", `DELETE FROM model_prices WHERE model = 'claude-haiku-4-5'`},
