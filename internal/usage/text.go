@@ -19,7 +19,13 @@ const (
 	maxLabelValue = 200
 )
 
+// checkID is for the ids that programs give to events, which are compared byte by
+// byte as they were sent.
 func checkID(text []byte) string { return checkText(text, maxID) }
+
+// checkUser, checkName and checkTier are for text in NFC, as the interner has it:
+// these ids are compared in that form, and every character of them can be seen.
+func checkUser(text []byte) string { return billing.CheckID(text, billing.MaxID) }
 
 // checkName is for names that stand in the keys of charge lines, where '/'
 // separates.
@@ -27,11 +33,11 @@ func checkName(text []byte) string {
 	if bytes.IndexByte(text, '/') >= 0 {
 		return "contains '/'; accepted: text without it"
 	}
-	return checkText(text, maxName)
+	return billing.CheckID(text, maxName)
 }
 
 // checkTier takes any text: a service tier without a price is parked later.
-func checkTier(text []byte) string { return checkText(text, maxName) }
+func checkTier(text []byte) string { return billing.CheckID(text, maxName) }
 
 func checkSlug(text []byte) string {
 	if !billing.ValidSlug(string(text)) {
@@ -40,7 +46,7 @@ func checkSlug(text []byte) string {
 	return ""
 }
 
-// checkText says what is wrong with a text, or nothing.
+// checkText says what is wrong with a text that is kept as it was sent, or nothing.
 func checkText(text []byte, longest int) string {
 	var wrong string
 	switch {
@@ -102,7 +108,7 @@ func (d *decoder) label(key, value string) {
 	}
 	for other := range d.event.Labels {
 		if strings.EqualFold(other, key) {
-			d.refuse(labelField(key), "differs from another label in case alone; accepted: one of the two")
+			d.refuse(labelField(key), "differs from another label in case alone, or not at all; accepted: one of the two")
 		}
 	}
 	if d.event.Labels == nil {
@@ -114,21 +120,20 @@ func (d *decoder) label(key, value string) {
 func labelField(key string) string { return "labels." + printable([]byte(key)) }
 
 func checkLabelName(text []byte) string {
-	if wrong := checkText(text, maxLabelName); wrong != "" {
+	if wrong := billing.CheckID(text, maxLabelName); wrong != "" {
 		return "has a name that " + wrong
 	}
 	return checkNoCard(text)
 }
 
 func checkLabelValue(text []byte) string {
-	switch {
-	case len(text) > maxLabelValue:
+	if len(text) > maxLabelValue {
 		return fmt.Sprintf("has %d bytes; accepted: at most %d", len(text), maxLabelValue)
-	case hasControl(text):
-		return "contains a control character; accepted: text without any"
-	default:
-		return checkNoCard(text)
 	}
+	if wrong := billing.CheckCharacters(text); wrong != "" {
+		return wrong + "; accepted: text without control or invisible characters"
+	}
+	return checkNoCard(text)
 }
 
 func checkNoCard(text []byte) string {
