@@ -77,13 +77,13 @@ func (a *app) by() postgres.By { return postgres.By{Actor: a.actor, Reason: a.re
 // say tells people on stdout what a command does or did; nothing with -o json.
 func (a *app) say(format string, args ...any) {
 	if a.format != formatJSON {
-		fmt.Fprintf(a.stdout, format+"\n", args...)
+		fmt.Fprintf(forPeople{a.stdout}, format+"\n", args...)
 	}
 }
 
 // note tells people something on stderr.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.stderr, format+"\n", args...)
+	fmt.Fprintf(forPeople{a.stderr}, format+"\n", args...)
 }
 
 const environmentHint = `The environment holds the configuration. To have everything on this machine:

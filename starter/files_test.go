@@ -48,7 +48,7 @@ func TestMembersFiles(t *testing.T) {
 		},
 		"before the contract": {file: "user,tier,from\nalice,chat,2026-09-30\n", says: []string{"line 2: from: 2026-09-30 00:00:00 is before the organization's start; accepted: 2026-10-01"}},
 		"no time":             {file: "user,tier,from\nalice,chat,soon\n", says: []string{`line 2: from: "soon"; accepted: a time like`}},
-		"no user":             {file: "user,tier\n,chat\n", says: []string{"line 2: user: \"\"; accepted: 1 to 200 bytes"}},
+		"no user":             {file: "user,tier\n,chat\n", says: []string{"line 2: user: is empty; accepted: 1 to 200 bytes"}},
 		"a user twice":        {file: "user,tier\nalice,chat\nalice,chat_claude_code\n", says: []string{`line 3: user: "alice" stands on line 2 already`}},
 		"every line is named": {
 			file: "user,tier,hipaa\nalice,pro,\nbob,chat,x\n\ncarol,chat,\n" + strings.Repeat("x,pro,\n", 12),

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // flagError says of a flag that cannot be read what it is called, what was given
@@ -15,6 +17,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var missing *pflag.ValueRequiredError
 	switch {
+	case errors.As(err, &invalid) && errors.Is(err, billing.ErrInvalid): // which says what is wrong, too
+		return wrongUsage("--%s %v"+help, invalid.GetFlag().Name, invalid.Unwrap(), cmd.CommandPath())
 	case errors.As(err, &invalid):
 		return wrongUsage("--%s %q; accepted: %s"+help, invalid.GetFlag().Name, invalid.GetValue(), accepted(invalid), cmd.CommandPath())
 	case errors.As(err, &missing):

@@ -31,8 +31,8 @@ type limitSubject struct {
 
 func (s *limitSubject) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.organization, "org", false, "the limit of the whole organisation")
-	cmd.Flags().StringVar(&s.tier, "tier", "", "the limit of a seat tier")
-	cmd.Flags().StringVar(&s.user, "user", "", "the limit of one user")
+	cmd.Flags().Var(identifier{&s.tier}, "tier", "the limit of a seat tier")
+	cmd.Flags().Var(identifier{&s.user}, "user", "the limit of one user")
 }
 
 func (s *limitSubject) read(cmd *cobra.Command) (scope billing.Scope, subject string, err error) {
@@ -43,9 +43,6 @@ func (s *limitSubject) read(cmd *cobra.Command) (scope billing.Scope, subject st
 	case given == "tier":
 		return billing.ScopeSeatTier, s.tier, nil
 	case given == "user":
-		if err := checkUser(s.user); err != nil {
-			return "", "", wrongUsage("--%s", err)
-		}
 		return billing.ScopeUser, s.user, nil
 	}
 	return billing.ScopeOrganization, "", nil
@@ -274,7 +271,7 @@ func newLimitsExplainCmd(a *app) *cobra.Command {
 			return runLimitsExplain(cmd.Context(), a, args[0], user)
 		},
 	}
-	cmd.Flags().StringVar(&user, "user", "", "the user")
+	cmd.Flags().Var(identifier{&user}, "user", "the user")
 	return required(cmd, "user")
 }
 

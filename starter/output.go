@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,12 +43,17 @@ func (f *format) Set(s string) error {
 // in value must be UTC; a nil slice prints as an empty list.
 func (a *app) print(value any, people func(w io.Writer)) error {
 	if a.format == formatJSON {
-		encoder := json.NewEncoder(a.stdout)
+		var text bytes.Buffer
+		encoder := json.NewEncoder(&text)
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
+		if err := encoder.Encode(value); err != nil {
+			return err
+		}
+		_, err := a.stdout.Write(escapeForPeople(text.Bytes()))
+		return err
 	}
-	people(a.stdout)
+	people(forPeople{a.stdout})
 	return nil
 }
 

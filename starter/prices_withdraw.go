@@ -43,8 +43,8 @@ nothing; loading a file that still has the row adds it again.`,
 			return runPricesWithdraw(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.which.Model, "model", "", "the model's token prices")
-	cmd.Flags().StringVar(&o.which.Tier, "tier", "", "the seat tier's price")
+	cmd.Flags().Var(identifier{&o.which.Model}, "model", "the model's token prices")
+	cmd.Flags().Var(identifier{&o.which.Tier}, "tier", "the seat tier's price")
 	cmd.Flags().StringVar(&o.which.Surcharge, "surcharge", "", "the surcharge's price, on all tiers or on --tier")
 	cmd.Flags().StringVar(&o.which.Tool, "tool", "", "the server tool's price")
 	cmd.Flags().Var(&o.from, "from", "when the price would have started, as prices show has it")

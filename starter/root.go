@@ -48,9 +48,9 @@ var errReported = errors.New("reported")
 
 // complain says on stderr what was wrong, and what to do where that is known.
 func (a *app) complain(err error) {
-	fmt.Fprintf(a.stderr, "Error: %v\n", err)
+	a.note("Error: %v", err)
 	if hint := hintFor(err); hint != "" {
-		fmt.Fprintf(a.stderr, "%s\n", hint)
+		a.note("%s", hint)
 	}
 }
 

@@ -35,12 +35,15 @@ func newSeatsAssignCmd(a *app) *cobra.Command {
 		Example: `  starter seats assign acme user_00007 --tier chat_claude_code
   starter seats assign acme user_00031 --tier chat --hipaa --as ops --reason "BAA signed"`,
 		Args: arguments("ORG", "USER"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.org, o.change.User = args[0], args[1]
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.change.User, err = userArgument(args[1]); err != nil {
+				return err
+			}
+			o.org = args[0]
 			return runSeatsAssign(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.change.Tier, "tier", "", "seat tier of the organisation's price book, like chat or chat_claude_code")
+	cmd.Flags().Var(identifier{&o.change.Tier}, "tier", "seat tier of the organisation's price book, like chat or chat_claude_code")
 	cmd.Flags().BoolVar(&o.change.HIPAA, "hipaa", false, "a HIPAA-ready seat, with its surcharge")
 	cmd.Flags().Var(&o.at, "at", "from when on (default the organisation's now)")
 	return required(cmd, "tier")
@@ -58,9 +61,6 @@ type assignedSeat struct {
 }
 
 func runSeatsAssign(ctx context.Context, o *seatsAssignOptions) error {
-	if err := checkUser(o.change.User); err != nil {
-		return wrongUsage("%s", err)
-	}
 	store, err := o.Store(ctx)
 	if err != nil {
 		return err
@@ -112,8 +112,11 @@ func newSeatsRemoveCmd(a *app) *cobra.Command {
 		Short:   "Take a user's seat away",
 		Example: "  starter seats remove acme user_00039",
 		Args:    arguments("ORG", "USER"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.org, o.user = args[0], args[1]
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.user, err = userArgument(args[1]); err != nil {
+				return err
+			}
+			o.org = args[0]
 			return runSeatsRemove(cmd.Context(), o)
 		},
 	}

@@ -241,7 +241,7 @@ func newUsageReleaseCmd(a *app) *cobra.Command {
 			return runUsageRelease(cmd.Context(), a, args[0], model)
 		},
 	}
-	cmd.Flags().StringVar(&model, "model", "", "of this model only (default all)")
+	cmd.Flags().Var(identifier{&model}, "model", "of this model only (default all)")
 	return cmd
 }
 
@@ -277,7 +277,7 @@ back by an event that retracts it instead.`,
 			return runUsageDiscard(cmd.Context(), a, args[0], which)
 		},
 	}
-	cmd.Flags().StringVar(&which.Model, "model", "", "all parked events of this model")
+	cmd.Flags().Var(identifier{&which.Model}, "model", "all parked events of this model")
 	cmd.Flags().StringVar(&which.Event, "event", "", "the parked event with this id")
 	return required(cmd, "reason")
 }

@@ -229,16 +229,14 @@ func readCheck(w http.ResponseWriter, r *http.Request) (asked checkRequest, refu
 		switch {
 		case field.value == nil && field.required:
 			return asked, &refusal{http.StatusBadRequest, field.name + " is missing", field.name}
-		case field.value != nil && !isName(*field.value):
-			return asked, &refusal{http.StatusBadRequest, field.name + ": accepted: 1 to 200 bytes of text without control characters", field.name}
+		case field.value == nil:
+			continue
+		}
+		if *field.value, err = billing.NormalizeID(*field.value, billing.MaxID); err != nil {
+			return asked, &refusal{http.StatusBadRequest, field.name + ": " + err.Error(), field.name}
 		}
 	}
 	return asked, nil
-}
-
-// isName tells whether a text may name a user, product or model.
-func isName(text string) bool {
-	return len(text) > 0 && len(text) <= 200 && isPlain(text)
 }
 
 func isPlain(text string) bool {

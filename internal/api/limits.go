@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -65,7 +66,7 @@ func (s *server) changing(read func(w http.ResponseWriter, r *http.Request) (Lim
 		}
 		asked, err := read(w, r)
 		if err == nil {
-			err = checkSubject(asked)
+			err = checkSubject(&asked)
 		}
 		if err != nil {
 			s.refuse(w, r, err)
@@ -134,15 +135,18 @@ func readLimitRemoval(_ http.ResponseWriter, r *http.Request) (LimitChange, erro
 	return LimitChange{Scope: billing.Scope(query.Get("scope")), Subject: query.Get("subject"), Reason: query.Get("reason")}, nil
 }
 
-func checkSubject(c LimitChange) error {
+// checkSubject checks whose limit is asked for, and normalizes the id of who it is.
+func checkSubject(c *LimitChange) (err error) {
 	if !slices.Contains([]billing.Scope{billing.ScopeOrganization, billing.ScopeSeatTier, billing.ScopeUser}, c.Scope) {
 		return billing.Invalid("scope: %q; accepted: organization, seat_tier, user", c.Scope)
 	}
 	if c.Scope == billing.ScopeOrganization && c.Subject != "" {
 		return billing.Invalid("subject: accepted: none, for the limit of the organization")
 	}
-	if c.Scope != billing.ScopeOrganization && (!isName(c.Subject) || strings.TrimSpace(c.Subject) != c.Subject) {
-		return billing.Invalid("subject: accepted: the user or the seat tier, 1 to 200 bytes of text")
+	if c.Scope != billing.ScopeOrganization {
+		if c.Subject, err = billing.NormalizeID(c.Subject, billing.MaxID); err != nil {
+			return fmt.Errorf("subject: the user or the seat tier %w", err)
+		}
 	}
 	if c.Reason != "" && (len(c.Reason) > 500 || !isPlain(c.Reason)) {
 		return billing.Invalid("reason: accepted: up to 500 bytes of text without control characters")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -41,7 +42,15 @@ func (s *server) invoices(ctx context.Context, organization string, _ *http.Requ
 }
 
 func (s *server) spend(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
-	return s.Reads.Spend(ctx, organization, r.URL.Query().Get("user"), page)
+	user := r.URL.Query().Get("user")
+	if user == "" {
+		return s.Reads.Spend(ctx, organization, "", page)
+	}
+	user, err := billing.NormalizeID(user, billing.MaxID)
+	if err != nil {
+		return nil, "", fmt.Errorf("user: %w", err)
+	}
+	return s.Reads.Spend(ctx, organization, user, page)
 }
 
 func (s *server) limits(ctx context.Context, organization string, _ *http.Request, page Page) (any, string, error) {

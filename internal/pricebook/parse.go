@@ -101,7 +101,7 @@ func readProducts(list field) []string {
 	}
 	seen := firsts{}
 	for _, item := range items {
-		product := item.text("a product like chat")
+		product := item.id("a product like chat")
 		seen.once(item, "product", product)
 		products = append(products, product)
 	}
@@ -188,7 +188,7 @@ func readModels(list field) []billing.ModelPrice {
 		model := item.mapping("model", "batch", "us_only", "prices")
 		name := model.field("model")
 		common := billing.ModelPrice{
-			Model:  name.text("the model's name as usage events give it, like claude-sonnet-4-5"),
+			Model:  name.id("the model's name as usage events give it, like claude-sonnet-4-5"),
 			Batch:  model.field("batch").multiplier("0.5", maxBatch),
 			USOnly: model.field("us_only").multiplier("1.1", maxUSOnly),
 		}

@@ -179,7 +179,7 @@ func (d *decoder) envelope() {
 		case "organization":
 			d.event.Organization = d.interned("organization", givenOrganization, d.organizations, checkSlug)
 		case "user":
-			d.event.User = d.interned("user", 0, d.users, checkID)
+			d.event.User = d.interned("user", 0, d.users, checkUser)
 		case "occurred_at":
 			d.occurredAt()
 		case "product":

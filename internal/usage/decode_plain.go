@@ -194,7 +194,7 @@ func (p *plainLine) envelope(name []byte) int {
 	case "organization":
 		return p.shared(&p.event.Organization, givenOrganization, p.organizations, checkSlug, plainOrganization)
 	case "user":
-		return p.shared(&p.event.User, 0, p.users, checkID, plainUser)
+		return p.shared(&p.event.User, 0, p.users, checkUser, plainUser)
 	case "occurred_at":
 		text, ok := p.text()
 		if !ok {

@@ -11,10 +11,12 @@
 // One JSON object by RFC 8259: valid UTF-8, no name twice in any object, no
 // name that differs from a known one in case alone, no NUL, nothing behind it.
 //
-//   - id, user: 1 to 200 bytes of text; product, model: 1 to 100 bytes without
-//     '/'; organization: a slug. Text has no control characters and no space at
-//     its ends, and is kept and compared byte by byte, never normalised. A user
-//     that is absent or null is a service; "" is refused.
+//   - id: 1 to 200 bytes of text without control characters and without a space at
+//     its ends; kept and compared byte by byte, since programs make it.
+//   - user: 1 to 200 bytes; product, model: 1 to 100 bytes without '/';
+//     organization: a slug. People type these, so they are kept and compared in
+//     Unicode NFC (billing.NormalizeID), and characters that cannot be seen are
+//     refused by name. A user that is absent or null is a service; "" is refused.
 //   - occurred_at: an RFC 3339 time with its zone, at most 14 hours off UTC, in
 //     the years 2000 to 2100; "t" and "z" may be small. What is finer than a
 //     microsecond is cut off. Leap seconds and hour 24 are refused, because
@@ -30,7 +32,7 @@
 //     global) may stand beside usage or in it; if in both, they must agree. A
 //     batch has no fast speed.
 //   - labels: at most 50 strings, names of 1 to 40 bytes, values of up to 200
-//     bytes without control characters; none may hold a payment card's number.
+//     bytes, both as user is; none may hold a payment card's number.
 //   - Any other name beside usage is refused. In usage, a name that ends in
 //     _tokens and is not known makes the event unpriceable (UnknownCount) unless
 //     it is 0, null, an object or an array; any other is left unread.

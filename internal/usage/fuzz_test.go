@@ -23,6 +23,7 @@ func FuzzDecode(f *testing.F) {
 		full,
 		with("labels", `{"team":"a\u0062c"}`),
 		with("user", "null"),
+		with("user", "\"rene\u0301e\""),
 		withUsage(`"thinking_tokens":7`),
 		withUsage(`"server_tool_use":{"web_fetch_requests":1,"code_execution_seconds":7}`),
 		withUsage(`"server_tool_use":{"web_search_requests":0,"code_execution_seconds":7}`),
@@ -72,13 +73,18 @@ func FuzzDecode(f *testing.F) {
 }
 
 func requireWithinBounds(t *testing.T, e *billing.Event) {
-	texts := []string{e.ID, e.Retracts, e.User, e.Product, e.Model, e.ServiceTier}
+	texts := []string{e.ID, e.Retracts}
+	typed := []string{e.User, e.Product, e.Model, e.ServiceTier}
 	for name, value := range e.Labels {
-		texts = append(texts, name, value)
+		typed = append(typed, name, value)
 		require.LessOrEqual(t, len(name), maxLabelName)
 		require.NotEmpty(t, name)
 	}
-	for _, text := range texts {
+	for _, text := range typed {
+		require.Equal(t, text, string(billing.ComposeID([]byte(text))))
+		require.Empty(t, billing.CheckCharacters(text))
+	}
+	for _, text := range append(texts, typed...) {
 		require.LessOrEqual(t, len(text), max(maxID, maxModel))
 		require.True(t, utf8.ValidString(text))
 		require.False(t, strings.ContainsFunc(text, isControl))

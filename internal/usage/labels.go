@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // labels reads the event's labels. They are notes for people and never a reason to
@@ -48,6 +50,10 @@ func (d *decoder) label(key, value string) {
 	}
 	if d.event.Labels == nil {
 		d.event.Labels = make(map[string]string, 4)
+	}
+	if other, twice := d.event.Labels[key]; twice && other != value { // one name in two spellings
+		d.changed(key)
+		value = min(value, other)
 	}
 	d.event.Labels[key] = value
 }
@@ -97,22 +103,22 @@ func withLabels(line []byte, labels map[string]string) []byte {
 	return kept
 }
 
+// checkLabelName and checkLabelValue say why a text in NFC cannot be taken as it is.
 func checkLabelName(text []byte) string {
-	if wrong := checkText(text, maxLabelName); wrong != "" {
+	if wrong := billing.CheckID(text, maxLabelName); wrong != "" {
 		return wrong
 	}
 	return checkNoCard(text)
 }
 
 func checkLabelValue(text []byte) string {
-	switch {
-	case len(text) > maxLabelValue:
+	if len(text) > maxLabelValue {
 		return "is too long"
-	case hasControl(text):
-		return "contains a control character"
-	default:
-		return checkNoCard(text)
 	}
+	if wrong := billing.CheckCharacters(text); wrong != "" {
+		return wrong
+	}
+	return checkNoCard(text)
 }
 
 func checkNoCard(text []byte) string {
@@ -123,11 +129,15 @@ func checkNoCard(text []byte) string {
 }
 
 // cleaned is a label's text without what it may not have: control characters
-// become spaces, card numbers are masked, and what is too long is cut.
+// become spaces, invisible ones fall away, card numbers are masked, and what is too
+// long is cut.
 func cleaned(text string, longest int) string {
 	kept := []byte(strings.TrimSpace(strings.Map(func(r rune) rune {
-		if isControl(r) {
+		switch {
+		case isControl(r):
 			return ' '
+		case billing.CheckCharacters(string(r)) != "":
+			return -1
 		}
 		return r
 	}, text)))

@@ -20,14 +20,21 @@ const (
 	maxLabelValue = 200
 )
 
+// checkID is for the ids that programs give to events, which are compared byte by
+// byte as they were sent.
 func checkID(text []byte) string { return checkText(text, maxID) }
 
-func checkName(text []byte) string { return checkText(text, maxName) }
+// checkUser, checkName, checkModel and checkWord are for text in NFC, as the
+// interner has it: these ids are compared in that form, and every character of them
+// can be seen.
+func checkUser(text []byte) string { return billing.CheckID(text, billing.MaxID) }
 
-func checkModel(text []byte) string { return checkText(text, maxModel) }
+func checkName(text []byte) string { return billing.CheckID(text, maxName) }
+
+func checkModel(text []byte) string { return billing.CheckID(text, maxModel) }
 
 // checkWord takes any word of an open set: what has no price is parked later.
-func checkWord(text []byte) string { return checkText(text, maxName) }
+func checkWord(text []byte) string { return billing.CheckID(text, maxName) }
 
 func checkSlug(text []byte) string {
 	if !billing.ValidSlug(string(text)) {
@@ -36,7 +43,7 @@ func checkSlug(text []byte) string {
 	return ""
 }
 
-// checkText says what is wrong with a text, or nothing.
+// checkText says what is wrong with a text that is kept as it was sent, or nothing.
 func checkText(text []byte, longest int) string {
 	var wrong string
 	switch {
