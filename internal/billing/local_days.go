@@ -21,7 +21,7 @@ func ParseMoment(text string) (Moment, error) {
 	if date, err := time.Parse(time.DateOnly, text); err == nil {
 		return Moment{at: date, isDate: true}, nil
 	}
-	return Moment{}, Invalid("accepted: a time with its zone like 2026-10-01T00:00:00Z, or a date like 2026-10-01 for the first instant of that day")
+	return Moment{}, Invalid("accepted: a time like 2026-10-01T00:00:00Z, or a date like 2026-10-01 for the first instant of that day")
 }
 
 // IsZero reports whether no point in time was given.
