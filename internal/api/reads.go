@@ -41,7 +41,15 @@ func (s *server) invoices(ctx context.Context, organization string, _ *http.Requ
 }
 
 func (s *server) spend(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
-	return s.Reads.Spend(ctx, organization, r.URL.Query().Get("user"), page)
+	query := r.URL.Query()
+	asked := SpendQuery{User: query.Get("user"), Period: query.Get("period")}
+	switch {
+	case asked.User != "" && !isName(asked.User):
+		return nil, "", billing.Invalid("user: accepted: 1 to 200 bytes of text without control characters")
+	case asked.User != "" && asked.Period != "":
+		return nil, "", billing.Invalid("period: accepted: without user, whose spend is the running month's; spend.csv has a period's by user")
+	}
+	return s.Reads.Spend(ctx, organization, asked, page)
 }
 
 func (s *server) limits(ctx context.Context, organization string, _ *http.Request, page Page) (any, string, error) {
@@ -49,5 +57,21 @@ func (s *server) limits(ctx context.Context, organization string, _ *http.Reques
 }
 
 func (s *server) notices(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
-	return s.Reads.Notices(ctx, organization, r.URL.Query().Get("all") == "true", page)
+	all, err := flag(r, "all")
+	if err != nil {
+		return nil, "", err
+	}
+	return s.Reads.Notices(ctx, organization, all, page)
+}
+
+// flag reads a parameter that is true or false; absent is false.
+func flag(r *http.Request, name string) (bool, error) {
+	switch value := r.URL.Query().Get(name); value {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, billing.Invalid("%s: %q; accepted: true, false", name, value)
+	}
 }
