@@ -219,7 +219,6 @@ type ProviderInvoiceState struct {
 	AmountPaid      Money
 	AmountRemaining Money
 	AttemptCount    int64
-	DueAt           time.Time
 	PaidAt          time.Time
 	PaymentIntentID string
 	PaymentStatus   PaymentStatus // of its payment intent; "" = none yet
