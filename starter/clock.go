@@ -21,7 +21,7 @@ func newClockCmd(a *app) *cobra.Command {
 type clockAdvanceOptions struct {
 	*app
 	orgs    []string // nil = all on a test clock
-	to      instant
+	to      moment
 	usage   string
 	timeout time.Duration
 }
@@ -35,7 +35,8 @@ func newClockAdvanceCmd(a *app) *cobra.Command {
 		Long: `Move an organisation's test clock, or those of all. Everything that would have
 happened by then happens, in order, on the real system: notices, period ends,
 invoices, payments. The command returns when everything is at rest, and says what
-happened. A clock only moves forward.
+happened. A clock only moves forward. A date is its first instant where the
+organisation is: with --all, each clock is moved to the midnight of its own zone.
 
 With --usage, the events of a file are stored while time passes, each just after
 it happened; the file may be in any order.`,
@@ -51,7 +52,7 @@ it happened; the file may be in any order.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&all, "all", false, "the clocks of all organisations that are on one, together")
-	f.Var(&o.to, "to", "the time to move to")
+	f.Var(&o.to, "to", "the time to move to, or a date")
 	f.StringVar(&o.usage, "usage", "", "usage file to play while time passes; - is stdin")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long an organisation may take to come to a rest before this gives up")
 	return required(cmd, "to")
@@ -59,7 +60,7 @@ it happened; the file may be in any order.`,
 
 // advancedView is what moving clocks did.
 type advancedView struct {
-	To            time.Time         `json:"to"`
+	To            time.Time         `json:"to"` // where the last clock stands
 	Organizations []advancedOrgView `json:"organizations"`
 	Events        []happening       `json:"events"`
 	Usage         *playedView       `json:"usage"` // null without --usage
@@ -82,7 +83,7 @@ func runClockAdvance(ctx context.Context, o *clockAdvanceOptions) error {
 	if err != nil {
 		return err
 	}
-	clocks, err := testClocks(ctx, store, o.orgs, o.to.Time)
+	clocks, err := testClocks(ctx, store, o.orgs, o.to)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func runClockAdvance(ctx context.Context, o *clockAdvanceOptions) error {
 	if err != nil {
 		return err
 	}
-	bar := o.timeBar(p.from(), o.to.Time)
+	bar := o.timeBar(p.from(), p.until())
 	p.moved = bar.moved
 	moveErr := p.advance(ctx)
 	bar.done()
@@ -142,8 +143,9 @@ func untilLevel(ctx context.Context, store *postgres.Store) error {
 // billed, and a slip of the finger should not bill a thousand years.
 const farthest = 10
 
-// testClocks reads the organisations whose clocks are to be moved.
-func testClocks(ctx context.Context, store *postgres.Store, ids []string, to time.Time) ([]billing.Organization, error) {
+// testClocks reads the organisations whose clocks are to be moved, each to what the
+// given moment means to it.
+func testClocks(ctx context.Context, store *postgres.Store, ids []string, given moment) ([]*testClock, error) {
 	all := ids == nil
 	if all {
 		var err error
@@ -151,9 +153,13 @@ func testClocks(ctx context.Context, store *postgres.Store, ids []string, to tim
 			return nil, err
 		}
 	}
-	var clocks []billing.Organization
+	var clocks []*testClock
 	for _, id := range ids {
 		org, err := store.Organization(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		to, err := given.in(&org)
 		switch {
 		case err != nil:
 			return nil, err
@@ -168,7 +174,7 @@ func testClocks(ctx context.Context, store *postgres.Store, ids []string, to tim
 			return nil, fmt.Errorf("--to %s is more than %d years after the time of %s, %s; move it in steps",
 				to.Format(time.RFC3339), farthest, id, org.Now.Format(time.RFC3339))
 		default:
-			clocks = append(clocks, org)
+			clocks = append(clocks, &testClock{org: org, from: org.Now, to: to})
 		}
 	}
 	if len(clocks) == 0 {
@@ -191,7 +197,7 @@ func (v advancedView) write(w io.Writer) {
 		fmt.Fprintln(w)
 		v.Usage.write(w)
 		if v.Usage.Later > 0 {
-			fmt.Fprintf(w, "%s after %s were not played.\n", plural(v.Usage.Later, "event"), showTime(v.To))
+			fmt.Fprintf(w, "%s after that were not played.\n", plural(v.Usage.Later, "event"))
 		}
 	}
 	fmt.Fprintln(w)

@@ -35,6 +35,7 @@ type player struct {
 type testClock struct {
 	org    billing.Organization // its Now is where the clock stands
 	from   time.Time
+	to     time.Time
 	wake   time.Time // the next time that something waits for; zero = nothing does
 	events []playedEvent
 	later  int64 // events after the end
@@ -46,12 +47,8 @@ type playedEvent struct {
 	item postgres.UsageItem
 }
 
-func newPlayer(o *clockAdvanceOptions, store *postgres.Store, orgs []billing.Organization) *player {
-	p := &player{clockAdvanceOptions: o, store: store, tally: &tally{}, moved: func(time.Time) {}}
-	for _, org := range orgs {
-		p.clocks = append(p.clocks, &testClock{org: org, from: org.Now})
-	}
-	return p
+func newPlayer(o *clockAdvanceOptions, store *postgres.Store, clocks []*testClock) *player {
+	return &player{clockAdvanceOptions: o, store: store, clocks: clocks, tally: &tally{}, moved: func(time.Time) {}}
 }
 
 // from is where the first clock stands.
@@ -63,6 +60,17 @@ func (p *player) from() time.Time {
 		}
 	}
 	return first
+}
+
+// until is where the last clock is moved to.
+func (p *player) until() time.Time {
+	last := p.clocks[0].to
+	for _, c := range p.clocks {
+		if c.to.After(last) {
+			last = c.to
+		}
+	}
+	return last
 }
 
 // load reads a usage file and deals its events to their organisations, each in
@@ -90,7 +98,7 @@ func (p *player) load(ctx context.Context, a *app, path string) error {
 	}
 	for _, c := range p.clocks {
 		slices.SortStableFunc(c.events, func(a, z playedEvent) int { return a.item.Event.OccurredAt.Compare(z.item.Event.OccurredAt) })
-		played := c.before(p.to.Time.Add(time.Microsecond))
+		played := c.before(c.to.Add(time.Microsecond))
 		c.later = int64(len(c.events) - played)
 		c.events = c.events[:played]
 	}
@@ -150,12 +158,12 @@ func (p *player) advance(ctx context.Context) error {
 		if err := p.play(ctx, c, len(c.events)); err != nil {
 			return err
 		}
-		if err := p.move(ctx, c, p.to.Time); err != nil {
+		if err := p.move(ctx, c, c.to); err != nil {
 			return err
 		}
 		return p.rest(ctx, c)
 	})
-	p.moved(p.to.Time)
+	p.moved(p.until())
 	return err
 }
 
@@ -185,7 +193,7 @@ func (p *player) rest(ctx context.Context, c *testClock) error {
 // lies within the way.
 func (p *player) next() (step time.Time, due bool) {
 	for _, c := range p.clocks {
-		if c.wake.IsZero() || c.wake.After(p.to.Time) {
+		if c.wake.IsZero() || c.wake.After(c.to) {
 			continue
 		}
 		if !due || c.wake.Before(step) {
@@ -252,7 +260,7 @@ func (p *player) move(ctx context.Context, c *testClock, to time.Time) error {
 
 // view says what has happened since the snapshots.
 func (p *player) view(ctx context.Context, before map[string]snapshot) (advancedView, error) {
-	view := advancedView{To: p.to.Time, Organizations: []advancedOrgView{}, Events: []happening{}}
+	view := advancedView{To: p.until(), Organizations: []advancedOrgView{}, Events: []happening{}}
 	var later int64
 	for _, c := range p.clocks {
 		cycle, err := p.store.Cycle(ctx, c.org.ID)

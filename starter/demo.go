@@ -225,7 +225,7 @@ func (d *demo) usageOf(name string, from, to time.Time) (string, error) {
 
 func (d *demo) firstHalf(ctx context.Context) error {
 	d.chapter("The first half of October, each event just after it happened")
-	second, err := parseInstant(demoSecond)
+	second, err := time.Parse(time.RFC3339, demoSecond)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (d *demo) unknownModel(ctx context.Context) error {
 
 func (d *demo) secondHalf(ctx context.Context) error {
 	d.chapter("The rest of October; the month closes and is invoiced and charged")
-	second, err := parseInstant(demoSecond)
+	second, err := time.Parse(time.RFC3339, demoSecond)
 	if err != nil {
 		return err
 	}

@@ -353,7 +353,7 @@ func showAnswer(d localstripe.Delivery) string {
 }
 
 func newStripeRedeliverCmd(a *app) *cobra.Command {
-	var since instant
+	var since moment
 	var wanted localstripe.Redelivery
 	cmd := &cobra.Command{
 		Use:   "redeliver [EVENT]",
@@ -368,7 +368,7 @@ func newStripeRedeliverCmd(a *app) *cobra.Command {
 				return err
 			}
 			if wanted.Events = args; !since.IsZero() {
-				wanted.Since = since.Unix()
+				wanted.Since = since.inUTC().Unix()
 			}
 			begun, err := stripe.Redeliver(cmd.Context(), wanted)
 			if err != nil {
@@ -379,7 +379,7 @@ func newStripeRedeliverCmd(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().Var(&since, "since", "only events of then or later")
+	cmd.Flags().Var(&since, "since", "only events of then or later; a date: its first instant in UTC")
 	cmd.Flags().BoolVar(&wanted.All, "all", false, "what was taken already, too")
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 func TestMembersFiles(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 10, 5, 0, 0, 0, 0, time.UTC)
-	org := billing.Organization{ID: "acme", StartsAt: now.AddDate(0, 0, -4), Now: now}
+	org := billing.Organization{ID: "acme", Timezone: "UTC", AnchorDay: 1, StartsAt: now.AddDate(0, 0, -4), Now: now}
 	for name, c := range map[string]struct {
 		file string
 		want []postgres.SeatChange
@@ -81,7 +81,9 @@ func TestContractFiles(t *testing.T) {
 		`{"id":"acme","anchor_day":"1"}`:                                            "line 1: anchor_day: is a string; accepted: a whole number",
 		`{"id":"acme","anchorday":1}`:                                               `line 1: "anchorday" is not a field`,
 		`{"id":"acme","plan":"team"}`:                                               "line 1: plan",
-		`{"id":"acme","start":"yesterday"}`:                                         "line 1: \"yesterday\" is not a time",
+		`{"id":"acme","start":"yesterday"}`:                                         `line 1: start: "yesterday"; accepted: a time like 2026-10-01T00:00:00Z, or a date like 2026-10-01`,
+		`{"id":"acme","start":1790812800}`:                                          "line 1: start: is a number; accepted: text",
+		`{"id":"acme","timezone":"Mars/Olympus","test_clock":"2026-10-01"}`:         "line 1: timezone: ",
 		`{"id":"acme","draft_window":"a day"}`:                                      `line 1: draft_window: "a day"; accepted: a duration like 24h`,
 		`{"id":"acme","draft_window":86400}`:                                        "line 1: draft_window: is a number; accepted: text",
 		`{"id":"acme","prices":"another"}`:                                          `line 1: prices: there is no price book "another"`,

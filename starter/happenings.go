@@ -39,14 +39,14 @@ type snapshot struct {
 	issued map[string]bool      // invoices, by id
 }
 
-func snapshots(ctx context.Context, store *postgres.Store, orgs []billing.Organization) (map[string]snapshot, error) {
+func snapshots(ctx context.Context, store *postgres.Store, clocks []*testClock) (map[string]snapshot, error) {
 	all := map[string]snapshot{}
-	for _, org := range orgs {
-		s, err := takeSnapshot(ctx, store, org.ID)
+	for _, c := range clocks {
+		s, err := takeSnapshot(ctx, store, c.org.ID)
 		if err != nil {
 			return nil, err
 		}
-		all[org.ID] = s
+		all[c.org.ID] = s
 	}
 	return all, nil
 }

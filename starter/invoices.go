@@ -235,7 +235,7 @@ func writeInvoice(w io.Writer, i billing.Invoice) {
 	writeFacts(w, fact{"invoice", i.ID}, fact{"number", i.Number}, fact{"organization", i.Organization},
 		fact{"from", showTime(i.PeriodStart)}, fact{"to", showTime(i.PeriodEnd)},
 		fact{"status", string(i.Status)}, fact{"parked because", i.ParkedReason},
-		fact{"finalized", showOptional(i.FinalizedAt)}, fact{"due", showOptional(i.DueAt)}, fact{"past due", showOptional(i.PastDueAt)},
+		fact{"finalized", showOptional(i.FinalizedAt)}, fact{"due", deref(i.DueDate)}, fact{"past due", showOptional(i.PastDueAt)},
 		fact{"collection", i.Collection}, fact{"because", i.CollectionReason}, fact{"stripe", i.StripeInvoiceID}, fact{"content hash", i.ContentHash})
 	for _, refund := range i.Refunds {
 		writeFacts(w, fact{"refund", fmt.Sprintf("%s %s, %s (%s)", refund.Amount, refund.Status, showTime(refund.MadeAt), refund.ID)})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,8 +125,8 @@ type orgCreateOptions struct {
 	*app
 	org         billing.Organization
 	terms       collectionTerms
-	start       instant
-	testClock   instant
+	start       moment
+	testClock   moment
 	anchorDay   int
 	draftWindow time.Duration
 	lateWindow  time.Duration
@@ -157,8 +158,8 @@ happens, on the real system.`,
 	f.StringVar(&o.org.Timezone, "timezone", "UTC", "IANA time zone of its days and months")
 	f.IntVar(&o.anchorDay, "anchor-day", 1, "day on which its billing months begin, 1 to 31")
 	f.StringVar(&o.org.PriceBook, "prices", "", "price book (default the one loaded last)")
-	f.Var(&o.start, "start", "when the contract starts (default now)")
-	f.Var(&o.testClock, "test-clock", "put it on a test clock that stands at this time")
+	f.Var(&o.start, "start", "when the contract starts; a date: its first instant in --timezone (default now)")
+	f.Var(&o.testClock, "test-clock", "put it on a test clock that stands at this time; a date: its first instant in --timezone")
 	o.terms.flags(f)
 	f.StringVar(&o.org.PaymentMethod, "payment-method", "", "the provider's id of its payment method")
 	f.DurationVar(&o.draftWindow, "draft-window", billing.DefaultDraftWindow, "how long an invoice stays a draft after the period's end")
@@ -175,14 +176,28 @@ func (o *orgCreateOptions) contract() (billing.Organization, error) {
 	o.terms.into(&org)
 	org.Currency, org.AnchorDay = billing.Currency(o.currency), o.anchorDay
 	org.Discount = o.discount.Decimal
-	org.StartsAt, org.DraftWindow, org.LateWindow = o.start.Time, o.draftWindow, o.lateWindow
-	if !o.testClock.IsZero() {
-		org.TestClock, org.Now = true, o.testClock.Time
+	org.DraftWindow, org.LateWindow = o.draftWindow, o.lateWindow
+	if err := startContract(&org, o.start, o.testClock); err != nil {
+		return org, wrongUsage("%s", err)
 	}
 	if err := checkContract(org); err != nil {
 		return org, wrongUsage("%s", err)
 	}
 	return org, nil
+}
+
+// startContract sets when a contract starts and where its test clock stands, if it
+// has one, in the contract's own zone.
+func startContract(org *billing.Organization, start, testClock moment) error {
+	calendar, err := billing.NewCalendar(cmp.Or(org.Timezone, "UTC"), 1)
+	if err != nil {
+		return err
+	}
+	org.StartsAt = calendar.Instant(start.Moment)
+	if !testClock.IsZero() {
+		org.TestClock, org.Now = true, calendar.Instant(testClock.Moment)
+	}
+	return nil
 }
 
 // checkContract says what is wrong with terms that were all given, where zero

@@ -26,13 +26,13 @@ func newOrgImportCmd(a *app) *cobra.Command {
 names each line and field at fault.
 
 The file has one JSON object a line, with the fields of "starter org create":
-id (required), plan, currency, timezone, anchor_day, prices, start, test_clock,
-collection, net_days, payment_method, draft_window, late_window, limit_rule,
-discount (percent), email, dunning (days after the first attempt), reminders (days
-after the due date), suspend_after (days past due), card_ceiling (an amount as text,
-or "none"), approval (true), and bound_growth, bound_floor, bound_total, bound_credit
-("10", or "none"). What is absent has the default of "starter org create". Blank lines
-are skipped.`,
+id (required), plan, currency, timezone, anchor_day, prices, start and test_clock (a
+time, or a date for its first instant in the timezone), collection, net_days,
+payment_method, draft_window, late_window, limit_rule, discount (percent), email,
+dunning (days after the first attempt), reminders (days after the due date),
+suspend_after (days past due), card_ceiling (an amount as text, or "none"), approval
+(true), and bound_growth, bound_floor, bound_total, bound_credit ("10", or "none").
+What is absent has the default of "starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
 		Args: arguments("FILE"),
@@ -42,30 +42,30 @@ are skipped.`,
 
 // contractLine is one line of the file.
 type contractLine struct {
-	ID            string     `json:"id"`
-	Plan          string     `json:"plan"`
-	Currency      string     `json:"currency"`
-	Timezone      string     `json:"timezone"`
-	AnchorDay     *int       `json:"anchor_day"`
-	Prices        string     `json:"prices"`
-	Start         *time.Time `json:"start"`
-	TestClock     *time.Time `json:"test_clock"`
-	Collection    string     `json:"collection"`
-	NetDays       *int       `json:"net_days"`
-	PaymentMethod string     `json:"payment_method"`
-	DraftWindow   *string    `json:"draft_window"`
-	LateWindow    *string    `json:"late_window"`
-	LimitRule     string     `json:"limit_rule"`
-	Email         string     `json:"email"`
-	Dunning       []int      `json:"dunning"`
-	Reminders     []int      `json:"reminders"`
-	SuspendAfter  *int       `json:"suspend_after"`
-	CardCeiling   string     `json:"card_ceiling"`
-	Approval      bool       `json:"approval"`
-	BoundGrowth   *string    `json:"bound_growth"`
-	BoundFloor    *string    `json:"bound_floor"`
-	BoundTotal    *string    `json:"bound_total"`
-	BoundCredit   *string    `json:"bound_credit"`
+	ID            string  `json:"id"`
+	Plan          string  `json:"plan"`
+	Currency      string  `json:"currency"`
+	Timezone      string  `json:"timezone"`
+	AnchorDay     *int    `json:"anchor_day"`
+	Prices        string  `json:"prices"`
+	Start         *string `json:"start"`
+	TestClock     *string `json:"test_clock"`
+	Collection    string  `json:"collection"`
+	NetDays       *int    `json:"net_days"`
+	PaymentMethod string  `json:"payment_method"`
+	DraftWindow   *string `json:"draft_window"`
+	LateWindow    *string `json:"late_window"`
+	LimitRule     string  `json:"limit_rule"`
+	Email         string  `json:"email"`
+	Dunning       []int   `json:"dunning"`
+	Reminders     []int   `json:"reminders"`
+	SuspendAfter  *int    `json:"suspend_after"`
+	CardCeiling   string  `json:"card_ceiling"`
+	Approval      bool    `json:"approval"`
+	BoundGrowth   *string `json:"bound_growth"`
+	BoundFloor    *string `json:"bound_floor"`
+	BoundTotal    *string `json:"bound_total"`
+	BoundCredit   *string `json:"bound_credit"`
 
 	Discount json.RawMessage `json:"discount"` // a number, or text with one
 }
@@ -183,11 +183,8 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 		}
 		org.Discount = percent.Decimal
 	}
-	if l.Start != nil {
-		org.StartsAt = l.Start.UTC()
-	}
-	if l.TestClock != nil {
-		org.TestClock, org.Now = true, l.TestClock.UTC()
+	if err := l.startContract(&org); err != nil {
+		return org, err
 	}
 	for _, window := range []struct {
 		field string
@@ -223,17 +220,33 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 	return org, nil
 }
 
+// startContract sets when the line's contract starts, and where its test clock
+// stands.
+func (l contractLine) startContract(org *billing.Organization) error {
+	var start, testClock moment
+	for _, given := range []struct {
+		field string
+		text  *string
+		set   *moment
+	}{{"start", l.Start, &start}, {"test_clock", l.TestClock, &testClock}} {
+		if given.text == nil || *given.text == "" {
+			continue
+		}
+		if err := given.set.Set(*given.text); err != nil {
+			return fmt.Errorf("%s: %q; %w", given.field, *given.text, err)
+		}
+	}
+	return startContract(org, start, testClock)
+}
+
 // jsonProblem names the field of a JSON object that could not be read.
 func jsonProblem(err error) error {
 	var kind *json.UnmarshalTypeError
-	var layout *time.ParseError
 	switch {
 	case errors.As(err, &kind) && kind.Field == "":
 		return fmt.Errorf("is a JSON %s; accepted: one JSON object", kind.Value)
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s: is a %s; accepted: %s", kind.Field, kind.Value, jsonKind(kind.Type.String()))
-	case errors.As(err, &layout):
-		return fmt.Errorf("%q is not a time; accepted for start and test_clock: like \"2026-10-01T00:00:00Z\"", layout.Value)
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
 		return fmt.Errorf("%s is not a field; see starter org import --help for those accepted", strings.TrimPrefix(err.Error(), "json: unknown field "))
 	case errors.Is(err, io.ErrUnexpectedEOF):

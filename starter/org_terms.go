@@ -33,11 +33,11 @@ type collectionTerms struct {
 
 func (t *collectionTerms) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.collection, "collection", billing.ChargeAutomatically, "charge_automatically or send_invoice")
-	f.IntVar(&t.netDays, "net-days", billing.DefaultNetDays, "days until a sent invoice is due")
+	f.IntVar(&t.netDays, "net-days", billing.DefaultNetDays, "local days after a sent invoice's date through which it can be paid in time")
 	f.StringVar(&t.email, "email", "", "billing contact")
-	f.Var(&t.dunning, "dunning", fmt.Sprintf("days after the first attempt on which a declined invoice is charged again (default %s)", joinInts(billing.DefaultDunning())))
-	f.Var(&t.reminders, "reminders", fmt.Sprintf("days after the due date of a sent invoice on which to remind, below 0 before it, or none (default %s)", joinInts(billing.DefaultReminders())))
-	f.Var(&t.suspendAfter, "suspend-after", "days past due after which limit checks block every request, or never (default never)")
+	f.Var(&t.dunning, "dunning", fmt.Sprintf("days of 24 hours after the first attempt on which a declined invoice is charged again (default %s)", joinInts(billing.DefaultDunning())))
+	f.Var(&t.reminders, "reminders", fmt.Sprintf("local days after the due date of a sent invoice on which to remind, below 0 before it, or none (default %s)", joinInts(billing.DefaultReminders())))
+	f.Var(&t.suspendAfter, "suspend-after", "local days past due after which limit checks block every request, or never (default never)")
 	f.Var(&t.cardCeiling, "card-ceiling", fmt.Sprintf("total from which a card is not charged and the invoice sent instead, or none (default %s)", billing.DefaultCardCeiling()))
 	f.BoolVar(&t.approval, "approval", false, "a person approves each invoice that is to be collected")
 	f.Var(&t.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")

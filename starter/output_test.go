@@ -50,20 +50,26 @@ func TestNumbersForPeople(t *testing.T) {
 	require.Equal(t, "2 days", plural(2, "day"))
 }
 
-func TestInstants(t *testing.T) {
+func TestMomentsAreInstantsOrDatesOfTheirOrganization(t *testing.T) {
 	t.Parallel()
+	org := billing.Organization{Timezone: "Asia/Tokyo", AnchorDay: 15}
 	for given, want := range map[string]string{
-		"2026-10-01":                          "2026-10-01T00:00:00Z",
+		"2026-10-01":                          "2026-09-30T15:00:00Z",
 		"2026-10-01T02:00:00+02:00":           "2026-10-01T00:00:00Z",
 		"2026-10-01T00:00:00.123456789Z":      "2026-10-01T00:00:00.123456Z",
 		"2026-10-01T00:00:00.000000000-00:00": "2026-10-01T00:00:00Z",
 	} {
-		var i instant
-		require.NoError(t, i.Set(given))
-		require.Equal(t, want, i.String())
+		var m moment
+		require.NoError(t, m.Set(given))
+		at, err := m.in(&org)
+		require.NoError(t, err)
+		require.Equal(t, want, at.Format(time.RFC3339Nano))
 	}
+	var m moment
+	require.NoError(t, m.Set("2026-10-01"))
+	require.Equal(t, "2026-10-01T00:00:00Z", m.inUTC().Format(time.RFC3339), "of a price, which is no organization's")
 	for _, given := range []string{"", "now", "2026-13-01", "2026-10-01 00:00:00", "01.10.2026"} {
-		require.ErrorContains(t, (&instant{}).Set(given), "accepted: a time like", given)
+		require.ErrorContains(t, (&moment{}).Set(given), "accepted: a time like", given)
 	}
 }
 

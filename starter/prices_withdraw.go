@@ -15,7 +15,7 @@ type pricesWithdrawOptions struct {
 	*app
 	book  string
 	which billing.PriceSelection
-	from  instant
+	from  moment
 }
 
 func newPricesWithdrawCmd(a *app) *cobra.Command {
@@ -39,7 +39,7 @@ nothing; loading a file that still has the row adds it again.`,
 			if _, err := exactlyOne(cmd, what...); err != nil {
 				return err
 			}
-			o.book, o.which.From = args[0], o.from.Time
+			o.book, o.which.From = args[0], o.from.inUTC()
 			return runPricesWithdraw(cmd.Context(), o)
 		},
 	}
@@ -47,7 +47,7 @@ nothing; loading a file that still has the row adds it again.`,
 	cmd.Flags().Var(identifier{&o.which.Tier}, "tier", "the seat tier's price")
 	cmd.Flags().StringVar(&o.which.Surcharge, "surcharge", "", "the surcharge's price, on all tiers or on --tier")
 	cmd.Flags().StringVar(&o.which.Tool, "tool", "", "the server tool's price")
-	cmd.Flags().Var(&o.from, "from", "when the price would have started, as prices show has it")
+	cmd.Flags().Var(&o.from, "from", "when the price would have started, as prices show has it; a date: its first instant in UTC")
 	return required(cmd, "from")
 }
 

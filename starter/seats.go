@@ -24,7 +24,7 @@ type seatsAssignOptions struct {
 	*app
 	org    string
 	change postgres.SeatChange
-	at     instant
+	at     moment
 }
 
 func newSeatsAssignCmd(a *app) *cobra.Command {
@@ -45,7 +45,7 @@ func newSeatsAssignCmd(a *app) *cobra.Command {
 	}
 	cmd.Flags().Var(identifier{&o.change.Tier}, "tier", "seat tier of the organisation's price book, like chat or chat_claude_code")
 	cmd.Flags().BoolVar(&o.change.HIPAA, "hipaa", false, "a HIPAA-ready seat, with its surcharge")
-	cmd.Flags().Var(&o.at, "at", "from when on (default the organisation's now)")
+	cmd.Flags().Var(&o.at, "at", "from when on; a date: its first instant in the organisation's zone (default its now)")
 	return required(cmd, "tier")
 }
 
@@ -69,14 +69,16 @@ func runSeatsAssign(ctx context.Context, o *seatsAssignOptions) error {
 	if err != nil {
 		return err
 	}
-	from := org.Now
-	if org.StartsAt.After(from) {
-		from = org.StartsAt
+	if o.change.From, err = o.at.in(&org); err != nil {
+		return err
 	}
-	if !o.at.IsZero() {
-		from = o.at.Time
+	from := o.change.From
+	if o.at.IsZero() {
+		from = org.Now
+		if org.StartsAt.After(from) {
+			from = org.StartsAt
+		}
 	}
-	o.change.From = o.at.Time
 	result, err := store.AssignSeats(ctx, o.org, []postgres.SeatChange{o.change}, o.by())
 	if err != nil {
 		return err
@@ -102,7 +104,7 @@ func (v assignedSeat) write(w io.Writer) {
 type seatsRemoveOptions struct {
 	*app
 	org, user string
-	at        instant
+	at        moment
 }
 
 func newSeatsRemoveCmd(a *app) *cobra.Command {
@@ -120,7 +122,7 @@ func newSeatsRemoveCmd(a *app) *cobra.Command {
 			return runSeatsRemove(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().Var(&o.at, "at", "from when on (default the organisation's now)")
+	cmd.Flags().Var(&o.at, "at", "from when on; a date: its first instant in the organisation's zone (default its now)")
 	return cmd
 }
 
@@ -139,13 +141,17 @@ func runSeatsRemove(ctx context.Context, o *seatsRemoveOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := store.RemoveSeat(ctx, o.org, o.user, o.at.Time, o.by()); err != nil {
+	at, err := o.at.in(&org)
+	if err != nil {
 		return err
 	}
-	return o.print(removedSeat{o.org, o.user, optional(o.at.Time)}, func(w io.Writer) {
+	if err := store.RemoveSeat(ctx, o.org, o.user, at, o.by()); err != nil {
+		return err
+	}
+	return o.print(removedSeat{o.org, o.user, optional(at)}, func(w io.Writer) {
 		since := "any more"
-		if o.at.After(org.Now) {
-			since = "from " + showTime(o.at.Time) + " on"
+		if at.After(org.Now) {
+			since = "from " + showTime(at) + " on"
 		}
 		fmt.Fprintf(w, "%s of %s holds no seat %s.\n", o.user, o.org, since)
 	})
@@ -154,7 +160,7 @@ func runSeatsRemove(ctx context.Context, o *seatsRemoveOptions) error {
 type seatsListOptions struct {
 	*app
 	org string
-	at  instant
+	at  moment
 }
 
 func newSeatsListCmd(a *app) *cobra.Command {
@@ -172,7 +178,7 @@ such, beside the one that is held until then. With --at, the seats held at that 
 			return runSeatsList(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().Var(&o.at, "at", "held at this time only (default the organisation's now, and what begins later)")
+	cmd.Flags().Var(&o.at, "at", "held at this time only; a date: its first instant in the organisation's zone (default its now, and what begins later)")
 	return cmd
 }
 
@@ -201,7 +207,11 @@ func runSeatsList(ctx context.Context, o *seatsListOptions) error {
 	if err != nil {
 		return err
 	}
-	seats, err := store.Seats(ctx, o.org, o.at.Time)
+	at, err := o.at.in(&org)
+	if err != nil {
+		return err
+	}
+	seats, err := store.Seats(ctx, o.org, at)
 	if err != nil {
 		return err
 	}

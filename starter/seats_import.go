@@ -25,9 +25,10 @@ func newSeatsImportCmd(a *app) *cobra.Command {
 and field at fault. Users that the file does not name keep what they have.
 
 The file is CSV. Its first line names the columns: user and tier, and if wanted
-hipaa (true or false) and from (a time, or a date for its first instant in UTC;
-empty = the organisation's now). A user may come again with a later from. An id that
-a spreadsheet has rewritten, such as 9.9E+15, is refused: format its column as text.`,
+hipaa (true or false) and from (a time, or a date for its first instant in the
+organisation's zone; empty = the organisation's now). A user may come again with a
+later from. An id that a spreadsheet has rewritten, such as 9.9E+15, is refused:
+format its column as text.`,
 		Example: `  printf 'user,tier,hipaa\nuser_00100,chat,true\nuser_00101,chat_claude_code,\n' | starter seats import acme -`,
 		Args:    arguments("ORG", "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -163,8 +164,12 @@ func readMember(record, columns []string, org billing.Organization, book *billin
 				return change, fmt.Errorf("hipaa: %q; accepted: true or false", value)
 			}
 		default:
-			if change.From, err = parseInstant(value); err != nil {
+			var from moment
+			if err = from.Set(value); err != nil {
 				return change, fmt.Errorf("from: %q; %w", value, err)
+			}
+			if change.From, err = from.in(&org); err != nil {
+				return change, err
 			}
 		}
 	}

@@ -32,7 +32,8 @@ func (g gatewayReads) Invoices(ctx context.Context, organization string, page ap
 	return part, last, addLines(ctx, g.store, part)
 }
 
-// spendView is what an organisation has spent in its running billing month.
+// spendView is what an organisation has spent in the billing month of a period, and
+// its members' usage of that period.
 type spendView struct {
 	Organization string         `json:"organization"`
 	Period       string         `json:"period"`
@@ -44,34 +45,30 @@ type spendView struct {
 }
 
 // Spend implements api.Reads: the members page by page, in the order of their ids.
-func (g gatewayReads) Spend(ctx context.Context, organization, user string, page api.Page) (any, string, error) {
-	if user != "" {
-		view, err := explain(ctx, g.store, organization, user)
+func (g gatewayReads) Spend(ctx context.Context, organization string, asked api.SpendQuery, page api.Page) (any, string, error) {
+	if asked.User != "" {
+		view, err := explain(ctx, g.store, organization, asked.User)
 		return view, "", err
-	}
-	cycle, err := g.store.Cycle(ctx, organization)
-	if err != nil {
-		return nil, "", err
 	}
 	var after *string
 	if page.After != "" {
 		user := strings.TrimPrefix(page.After, memberMark)
 		after = &user
 	}
-	summary, err := g.store.MembersAfter(ctx, organization, after, page.Limit+1)
+	summary, err := g.store.MembersAfter(ctx, organization, asked.Period, after, page.Limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	month, err := g.store.MonthSpend(ctx, organization, summary.Period)
 	if err != nil {
 		return nil, "", err
 	}
 	view := spendView{
-		Organization: organization, Period: summary.Period, AsOf: summary.AsOf.UTC(),
-		Spend: cycle.Spend, Limit: cycle.Limit, Members: []usageRowView{},
+		Organization: organization, Period: summary.Period, AsOf: summary.AsOf.UTC(), Spend: month.Spend, Members: []usageRowView{},
 	}
-	service, err := explain(ctx, g.store, organization, "") // under the organisation's limit alone
-	if err != nil {
-		return nil, "", err
-	}
-	for _, standing := range service.Limits {
-		view.SpentBefore = &standing.SpentBefore
+	if month.Standing != nil {
+		standing := viewStanding(*month.Standing, month.Spend.Currency)
+		view.Limit, view.SpentBefore = standing.Amount, &standing.SpentBefore
 	}
 	rows, last := api.Cut(summary.Rows, page, func(r postgres.UsageRow) string { return memberMark + r.User })
 	for _, row := range rows {

@@ -289,3 +289,40 @@ func TestS28_TheGatewayDoesNotStartWithAKeyOfTheOtherMode(t *testing.T) {
 	require.NotContains(t, said, "sk_live_1")
 	require.Contains(t, s.ok("org", "list"), "acme", "what needs no Stripe works")
 }
+
+func TestSpendOverHTTPIsOfThePeriodAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	relayToNobody(t, s)
+	server := newTestGateway(t, s)
+	s.ok("usage", "import", s.file("october.ndjson", at("1", "acme", "2026-10-09T12:00:00Z")))
+	s.ok("clock", "advance", "acme", "--to", "2026-11-05")
+	s.ok("usage", "import", s.file("november.ndjson", at("2", "acme", "2026-11-03T12:00:00Z")+at("3", "acme", "2026-11-04T12:00:00Z")))
+	ask := func(query string) (int, string) {
+		return call(t, http.MethodGet, server.URL+"/v1/organizations/acme/spend"+query, "", "Authorization", "Bearer "+gatewayKey)
+	}
+	read := func(query string) (view spendView) {
+		status, answer := ask(query)
+		require.Equal(t, http.StatusOK, status, answer)
+		require.NoError(t, json.Unmarshal([]byte(answer), &view))
+		return view
+	}
+	october, november := read("?period=2026-10-01"), read("?period=2026-11-01")
+	require.Equal(t, november, read(""), "the running one")
+	require.Equal(t, []string{"2026-10-01", "0.3015 USD"}, []string{october.Period, october.Spend.String()})
+	require.Equal(t, []string{"2026-11-01", "0.603 USD"}, []string{november.Period, november.Spend.String()})
+	require.Equal(t, "10.00 USD", october.Limit.String())
+	for query, command := range map[string]string{"?period=2026-10-01": "--period 2026-10-01", "": "--period 2026-11-01"} {
+		printed := into[[]usageRowView](s, append([]string{"usage", "summary", "acme", "--by", "user"}, strings.Fields(command)...)...)
+		require.Equal(t, printed, read(query).Members, "as the command prints them")
+	}
+
+	first := read("?period=2026-10-01&limit=1")
+	require.Equal(t, october.Members[:1], first.Members)
+	status, answer := ask("?period=2020-01-01")
+	require.Equal(t, http.StatusNotFound, status)
+	require.Contains(t, answer, `has no period \"2020-01-01\"`)
+	status, answer = ask("?user=%00")
+	require.Equal(t, http.StatusBadRequest, status, answer)
+	require.Contains(t, answer, `"field":"user"`)
+}

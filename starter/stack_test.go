@@ -87,6 +87,7 @@ func TestOperatingARealStack(t *testing.T) {
 	t.Run("a declined card is dunned to the end, and a new one pays", s.duns)
 	t.Run("an issued invoice is voided, credited and paid by bank", s.corrects)
 	t.Run("what awaits approval is released", s.releases)
+	t.Run("dates and days are the organisation's own", s.countsLocalDays)
 	s.ok("verify")
 
 	require.NoError(t, dev.Process.Signal(syscall.SIGINT))

@@ -13,35 +13,32 @@ import (
 // What flags take. Each implements pflag.Value, so that a value that cannot be
 // read is refused with its flag's name and what is accepted.
 
-// instant is a point in time.
-type instant struct{ time.Time }
-
-const acceptedInstant = "accepted: a time like 2026-10-01T00:00:00Z, or a date like 2026-10-01 for its first instant in UTC"
-
-// String implements pflag.Value.
-func (i *instant) String() string {
-	if i.IsZero() {
-		return ""
-	}
-	return i.UTC().Format(time.RFC3339Nano)
-}
+// moment is a point in time: an instant with its zone, or a date, which means its
+// first instant where the organisation is; so it is resolved by its calendar.
+type moment struct{ billing.Moment }
 
 // Type implements pflag.Value.
-func (i *instant) Type() string { return "time" }
+func (m *moment) Type() string { return "time|date" }
 
 // Set implements pflag.Value.
-func (i *instant) Set(s string) (err error) {
-	i.Time, err = parseInstant(s)
+func (m *moment) Set(s string) (err error) {
+	m.Moment, err = billing.ParseMoment(s)
 	return err
 }
 
-func parseInstant(s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC().Truncate(time.Microsecond), nil
-		}
+// inUTC is the instant that the moment means where no organisation is concerned.
+func (m *moment) inUTC() time.Time {
+	return billing.Calendar{Location: time.UTC, AnchorDay: 1}.Instant(m.Moment)
+}
+
+// in is the instant that the moment means to an organisation; of none it is the
+// zero time.
+func (m *moment) in(org *billing.Organization) (time.Time, error) {
+	calendar, err := org.Calendar()
+	if err != nil {
+		return time.Time{}, err
 	}
-	return time.Time{}, fmt.Errorf("%s", acceptedInstant)
+	return calendar.Instant(m.Moment), nil
 }
 
 // limitAmount is a limit's amount, or none.

@@ -86,8 +86,8 @@ func (n *notifier) Payment(ctx context.Context, notice billing.PaymentNotice) er
 	news := notify.PaymentNotice{
 		Event: eventOf(notice.Kind), Organization: notice.Organization, Invoice: notice.Invoice, Number: notice.Number,
 		Amount: notice.Amount, Attempt: notice.Attempt, FailureCode: notice.FailureCode, At: n.now().UTC(), URL: notice.URL,
-		Day: notice.Day,
-		To:  recipients(notice.Email),
+		Day: notice.Day, DueDate: notice.DueDate,
+		To: recipients(notice.Email),
 	}
 	switch {
 	case notice.NextAt.IsZero():

@@ -118,12 +118,13 @@ func TestNotices(t *testing.T) {
 
 	for kind, says := range map[billing.PaymentNoticeKind]string{
 		billing.NoticeReminder: "have been due for 7 days", billing.NoticeNoMethod: "no payment method",
-		billing.NoticeSuspended: "blocked from now on", billing.NoticeActionRequired: "confirmed by the payer",
+		billing.NoticeInvoiceSent: "Please pay it by 2 November 2026. ",
+		billing.NoticeSuspended:   "blocked from now on", billing.NoticeActionRequired: "confirmed by the payer",
 	} {
 		mail.messages = nil
 		require.NoError(t, n.Payment(t.Context(), billing.PaymentNotice{
 			ID: 2, Organization: "acme", Invoice: "acme/2026-10-01", Number: "INV-000001", Kind: kind,
-			Amount: usd("184.66"), NextAt: next, Day: 7, Email: "billing@acme.example",
+			Amount: usd("184.66"), NextAt: next, Day: 7, DueDate: "2026-11-02", Email: "billing@acme.example",
 		}))
 		require.Contains(t, strings.Join(strings.Fields(mail.messages[0].Text), " "), says)
 	}

@@ -68,9 +68,15 @@ type Inbox interface {
 // billing.ErrNotFound is an organisation that does not exist.
 type Reads interface {
 	Invoices(ctx context.Context, organization string, page Page) (rows any, last string, err error)
-	Spend(ctx context.Context, organization, user string, page Page) (rows any, last string, err error) // user "" = all
+	Spend(ctx context.Context, organization string, asked SpendQuery, page Page) (rows any, last string, err error)
 	Limits(ctx context.Context, organization string, page Page) (rows any, last string, err error)
 	Notices(ctx context.Context, organization string, all bool, page Page) (rows any, last string, err error)
+}
+
+// SpendQuery is whose spend of when is asked for; at most one of the two is given.
+type SpendQuery struct {
+	User   string // "" = everybody's
+	Period string // "" = the running one's
 }
 
 // Options are what the gateway works with.
@@ -109,6 +115,8 @@ type server struct {
 	routes []string            // METHOD PATH of each
 	allow  map[string][]string // methods by path
 
+	parameters map[string][]string // those that a route's query may have, by METHOD PATH
+
 	inboxRate *knownKey // of all webhooks together
 }
 
@@ -125,6 +133,7 @@ func newServer(o Options) *server {
 	s := &server{
 		Options: o, mux: http.NewServeMux(), door: newDoor(o), room: newRoom(o.MaxBody),
 		posts: newGatherer(o.Usage, o.Writers, o.Log), allow: map[string][]string{},
+		parameters: map[string][]string{},
 	}
 	s.inboxRate = &knownKey{limiter: rate.NewLimiter(deliveriesPerSecond, deliveriesPerSecond)}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -135,21 +144,23 @@ func newServer(o Options) *server {
 	s.route(http.MethodPost, "/v1/webhooks/stripe", s.webhook)
 	s.route(http.MethodPost, "/v1/usage", s.guard(ScopeUsageWrite, s.usage))
 	s.route(http.MethodPost, "/v1/limits/check", s.guard(ScopeLimitsRead, s.check))
-	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}", s.guard(ScopeSpendRead, s.document))
-	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}/{revision}", s.guard(ScopeSpendRead, s.document))
-	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)))
-	s.route(http.MethodGet, "/v1/organizations/{org}/spend.csv", s.guard(ScopeSpendRead, s.spendCSV))
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)), "limit", "cursor")
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}", s.guard(ScopeSpendRead, s.document), "members")
+	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}/{revision}", s.guard(ScopeSpendRead, s.document), "members")
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend", s.guard(ScopeSpendRead, s.read(s.spend)), "user", "period", "limit", "cursor")
+	s.route(http.MethodGet, "/v1/organizations/{org}/limits", s.guard(ScopeLimitsRead, s.read(s.limits)), "limit", "cursor")
+	s.route(http.MethodGet, "/v1/organizations/{org}/spend.csv", s.guard(ScopeSpendRead, s.spendCSV), "period", "from", "to", "by")
 	s.route(http.MethodPut, "/v1/organizations/{org}/limits", s.changing(readLimitChange, s.setLimit))
-	s.route(http.MethodDelete, "/v1/organizations/{org}/limits", s.changing(readLimitRemoval, s.removeLimit))
-	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.guard(ScopeSpendRead, s.read(s.notices)))
+	s.route(http.MethodDelete, "/v1/organizations/{org}/limits", s.changing(readLimitRemoval, s.removeLimit), "scope", "subject", "reason")
+	s.route(http.MethodGet, "/v1/organizations/{org}/notices", s.guard(ScopeSpendRead, s.read(s.notices)), "all", "limit", "cursor")
 	return s
 }
 
 // route serves a method at a path; those who try another are told which there are.
-func (s *server) route(method, path string, handle http.HandlerFunc) {
+// Of a guarded route, the query may have the parameters named here and no others.
+func (s *server) route(method, path string, handle http.HandlerFunc, parameters ...string) {
 	s.routes = append(s.routes, method+" "+path)
+	s.parameters[method+" "+path] = parameters
 	s.mux.HandleFunc(method+" "+path, handle)
 	s.allow[path] = append(s.allow[path], method)
 	if len(s.allow[path]) > 1 {

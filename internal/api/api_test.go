@@ -63,11 +63,11 @@ func (f *fakeStore) Invoices(context.Context, string, Page) (any, string, error)
 	return []string{}, "", f.broken
 }
 
-func (f *fakeStore) Spend(_ context.Context, org, user string, _ Page) (any, string, error) {
+func (f *fakeStore) Spend(_ context.Context, org string, asked SpendQuery, _ Page) (any, string, error) {
 	if org == "nobody" {
 		return nil, "", billing.NotFound("organization %q does not exist", org)
 	}
-	return map[string]string{"organization": org, "user": user}, "", f.broken
+	return map[string]string{"organization": org, "user": asked.User, "period": asked.Period}, "", f.broken
 }
 
 // Limits lists ten numbers, page by page.
@@ -304,17 +304,18 @@ func TestReads(t *testing.T) {
 		status int
 		body   string
 	}{
-		"/v1/organizations/acme/invoices":           {200, `[]`},
-		"/v1/organizations/acme/limits?limit=2":     {200, `["0","1"]`},
-		"/v1/organizations/acme/notices?all=true":   {200, `{"all":true,"rows":"9876543210"}`},
-		"/v1/organizations/acme/limits?limit=0":     {400, ""},
-		"/v1/organizations/acme/limits?limit=x":     {400, ""},
-		"/v1/organizations/acme/limits?cursor=x":    {400, ""},
-		"/v1/organizations/acme/limits?cursor=":     {400, ""},
-		"/v1/organizations/acme/spend?user=user_01": {200, `{"organization":"acme","user":"user_01"}`},
-		"/v1/organizations/nobody/spend":            {404, ""},
-		"/v1/organizations/NOBODY/spend":            {404, ""},
-		"/v1/organizations/%2e%2e%2fx/spend":        {404, ""},
+		"/v1/organizations/acme/invoices":                {200, `[]`},
+		"/v1/organizations/acme/limits?limit=2":          {200, `["0","1"]`},
+		"/v1/organizations/acme/notices?all=true":        {200, `{"all":true,"rows":"9876543210"}`},
+		"/v1/organizations/acme/limits?limit=0":          {400, ""},
+		"/v1/organizations/acme/limits?limit=x":          {400, ""},
+		"/v1/organizations/acme/limits?cursor=x":         {400, ""},
+		"/v1/organizations/acme/limits?cursor=":          {400, ""},
+		"/v1/organizations/acme/spend?user=user_01":      {200, `{"organization":"acme","user":"user_01","period":""}`},
+		"/v1/organizations/acme/spend?period=2026-10-01": {200, `{"organization":"acme","user":"","period":"2026-10-01"}`},
+		"/v1/organizations/nobody/spend":                 {404, ""},
+		"/v1/organizations/NOBODY/spend":                 {404, ""},
+		"/v1/organizations/%2e%2e%2fx/spend":             {404, ""},
 	} {
 		status, _, body := send(t, server, request{method: http.MethodGet, path: path, key: key})
 		require.Equal(t, want.status, status, path)

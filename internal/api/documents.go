@@ -40,7 +40,11 @@ func (s *server) document(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 	}
-	members, err := wantsMembers(r)
+	if !isShort(invoice) {
+		s.refuse(w, r, billing.NotFound("invoice %q does not exist", organization+"/"+invoice))
+		return
+	}
+	members, err := flag(r, "members")
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -65,16 +69,4 @@ func (s *server) document(w http.ResponseWriter, r *http.Request) {
 		s.Log.Error("document broke off", "request_id", requestID(r), "path", r.URL.Path, "error", err)
 		panic(http.ErrAbortHandler) // half an invoice must not look like a whole one
 	}
-}
-
-func wantsMembers(r *http.Request) (bool, error) {
-	for name, values := range r.URL.Query() {
-		if name != "members" {
-			return false, billing.Invalid("%s: accepted: members", name)
-		}
-		if values[0] != "true" && values[0] != "false" {
-			return false, billing.Invalid("members: %q; accepted: true, false", values[0])
-		}
-	}
-	return r.URL.Query().Get("members") == "true", nil
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // guard lets only those requests in whose key is known, was made for the scope,
-// opens the organisation of the path, and has not sent too many.
+// opens the organisation of the path, and has not sent too many; and whose query
+// the route takes.
 func (s *server) guard(scope string, handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		key, refused := s.door.open(r)
@@ -32,6 +33,10 @@ func (s *server) guard(scope string, handle http.HandlerFunc) http.HandlerFunc {
 			s.Log.Warn("key refused", "request_id", requestID(r), "key", key.ID, "organization", organization)
 			s.refuse(w, r, noOrganization(organization))
 		default:
+			if refused := s.checkQuery(r); refused != nil {
+				s.fail(w, r, refused.status, refused.message, refused.field)
+				return
+			}
 			handle(w, r.WithContext(context.WithValue(r.Context(), keyOfRequest{}, key)))
 		}
 	}

@@ -127,11 +127,6 @@ func readAmount(value jsontext.Value) (decimal.NullDecimal, error) {
 
 func readLimitRemoval(_ http.ResponseWriter, r *http.Request) (LimitChange, error) {
 	query := r.URL.Query()
-	for name := range query {
-		if !slices.Contains([]string{"scope", "subject", "reason"}, name) {
-			return LimitChange{}, billing.Invalid("%s: accepted: scope, subject, reason", name)
-		}
-	}
 	return LimitChange{Scope: billing.Scope(query.Get("scope")), Subject: query.Get("subject"), Reason: query.Get("reason")}, nil
 }
 

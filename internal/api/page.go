@@ -50,7 +50,9 @@ func pageOf(r *http.Request) (Page, error) {
 	if err != nil || len(cursor) <= filterBytes || string(cursor[:filterBytes]) != string(filters[:filterBytes]) {
 		return page, billing.Invalid("cursor: it is not one of this list with these filters; accepted: the one of its answer before, with nothing else changed")
 	}
-	page.After = string(cursor[filterBytes:])
+	if page.After = string(cursor[filterBytes:]); !isPlain(page.After) {
+		return page, billing.Invalid("cursor: it is not one of this list; accepted: the one of its answer before")
+	}
 	return page, nil
 }
 

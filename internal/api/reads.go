@@ -42,15 +42,18 @@ func (s *server) invoices(ctx context.Context, organization string, _ *http.Requ
 }
 
 func (s *server) spend(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
-	user := r.URL.Query().Get("user")
-	if user == "" {
-		return s.Reads.Spend(ctx, organization, "", page)
+	query := r.URL.Query()
+	asked := SpendQuery{Period: query.Get("period")}
+	if user := query.Get("user"); user != "" {
+		var err error
+		if asked.User, err = billing.NormalizeID(user, billing.MaxID); err != nil {
+			return nil, "", fmt.Errorf("user: %w", err)
+		}
+		if asked.Period != "" {
+			return nil, "", billing.Invalid("period: accepted: without user, whose spend is the running month's; spend.csv has a period's by user")
+		}
 	}
-	user, err := billing.NormalizeID(user, billing.MaxID)
-	if err != nil {
-		return nil, "", fmt.Errorf("user: %w", err)
-	}
-	return s.Reads.Spend(ctx, organization, user, page)
+	return s.Reads.Spend(ctx, organization, asked, page)
 }
 
 func (s *server) limits(ctx context.Context, organization string, _ *http.Request, page Page) (any, string, error) {
@@ -58,5 +61,21 @@ func (s *server) limits(ctx context.Context, organization string, _ *http.Reques
 }
 
 func (s *server) notices(ctx context.Context, organization string, r *http.Request, page Page) (any, string, error) {
-	return s.Reads.Notices(ctx, organization, r.URL.Query().Get("all") == "true", page)
+	all, err := flag(r, "all")
+	if err != nil {
+		return nil, "", err
+	}
+	return s.Reads.Notices(ctx, organization, all, page)
+}
+
+// flag reads a parameter that is true or false; absent is false.
+func flag(r *http.Request, name string) (bool, error) {
+	switch value := r.URL.Query().Get(name); value {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, billing.Invalid("%s: %q; accepted: true, false", name, value)
+	}
 }

@@ -146,7 +146,8 @@ type PaymentNotice struct {
 	Amount       Money
 	FailureCode  string
 	NextAt       time.Time
-	Day          int // of a reminder: days after the due date, below zero before it
+	DueDate      string // of a notice that asks for a sent invoice: the last local date on which it can be paid in time, as 2026-10-31; "" = of another
+	Day          int    // of a reminder: days after the due date, below zero before it
 	Email        string
 	URL          string // the provider's page on which the invoice is seen and paid; "" = none
 }
@@ -218,7 +219,6 @@ type ProviderInvoiceState struct {
 	AmountPaid      Money
 	AmountRemaining Money
 	AttemptCount    int64
-	DueAt           time.Time
 	PaidAt          time.Time
 	PaymentIntentID string
 	PaymentStatus   PaymentStatus // of its payment intent; "" = none yet

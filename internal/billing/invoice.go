@@ -58,7 +58,8 @@ type Invoice struct {
 	Total           Money         `json:"total"`    // with what was carried forward
 	AmountDue       Money         `json:"amount_due"`
 	AmountPaid      Money         `json:"amount_paid"`
-	DueAt           *time.Time    `json:"due_at"`
+	DueAt           *time.Time    `json:"due_at"`   // a sent one is past due from then on: the end of its due date
+	DueDate         *string       `json:"due_date"` // the last local date on which it can be paid in time, as 2026-10-31
 	FinalizedAt     *time.Time    `json:"finalized_at"`
 	PastDueAt       *time.Time    `json:"past_due_at"` // when it first was
 	StripeInvoiceID string        `json:"stripe_invoice_id"`

@@ -53,7 +53,8 @@ func (c Calendar) Month(t time.Time) Period {
 // period is named by that of its start.
 func (c Calendar) LocalDate(t time.Time) string { return t.In(c.Location).Format(time.DateOnly) }
 
-// Days lists the starts of the local days that begin within p, in order.
+// Days lists the starts of the local days that begin within p, in order. A date
+// that a zone left out is no day.
 func (c Calendar) Days(p Period) []time.Time {
 	var days []time.Time
 	year, month, day := p.Start.In(c.Location).Date()
@@ -62,7 +63,7 @@ func (c Calendar) Days(p Period) []time.Time {
 		if !start.Before(p.End) {
 			return days
 		}
-		if !start.Before(p.Start) {
+		if n := len(days); !start.Before(p.Start) && (n == 0 || start.After(days[n-1])) {
 			days = append(days, start)
 		}
 	}
@@ -77,6 +78,8 @@ func (c Calendar) boundary(year int, month time.Month) time.Time {
 // startOfDay is the first instant of a local day. Midnight may not exist or
 // exist twice where clocks change at 00:00, and time.Date then picks a side by
 // itself, for Santiago the day before; so the day's first minute is looked for.
+// Of a date that a zone left out, as Apia's 30 December 2011, it is that of the
+// day after.
 func (c Calendar) startOfDay(year int, month time.Month, day int) time.Time {
 	date := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 	year, month, day = date.Date()

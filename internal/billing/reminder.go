@@ -13,8 +13,7 @@ func DefaultReminders() []int { return []int{-3, 7, 14} }
 const maxReminderDays = 365
 
 // CheckReminders says what is wrong with a table of reminders, or nil. An empty
-// one reminds nobody. The due date itself is told by the notice that the invoice
-// is past due.
+// one reminds nobody.
 func CheckReminders(days []int) error {
 	wrong := len(days) > 10 || slices.Contains(days, 0) ||
 		slices.ContainsFunc(days, func(day int) bool { return day < -maxReminderDays || day > maxReminderDays })
@@ -25,30 +24,42 @@ func CheckReminders(days []int) error {
 	return nil
 }
 
-// DueReminder returns the reminder of an invoice that is to be told at now: the
-// last of those before the due date while that lies ahead, of those after it
-// once it has passed. What was missed is not made up for. Days are of 24 hours.
-func DueReminder(days []int, issued, due, now time.Time) (day int, ok bool) {
-	for _, candidate := range days {
-		at := reminderAt(due, candidate)
-		if (candidate < 0) == now.Before(due) && !at.After(now) && at.After(issued) {
+// Reminders are the reminders of one sent invoice. Each is told at the first
+// instant of a local day: that of the due date plus the table's days. None is told
+// on the day on which the invoice was sent or before, and none at the instant from
+// which it is past due, which has a notice of its own.
+type Reminders struct {
+	Calendar Calendar
+	Days     []int // the table: ascending days after the due date
+	NetDays  int   // between the date of sending and the due date
+	DueAt    time.Time
+}
+
+// Due returns the reminder that is to be told at now: the last of those before the
+// due date while the invoice can be paid in time, of those after it then. What was
+// missed is not made up for.
+func (r *Reminders) Due(now time.Time) (day int, ok bool) {
+	for _, candidate := range r.Days {
+		at, told := r.at(candidate)
+		if told && (candidate < 0) == now.Before(r.DueAt) && !at.After(now) {
 			day, ok = candidate, true
 		}
 	}
 	return day, ok
 }
 
-// NextReminder returns when the next reminder after now is due; the zero time is
-// never.
-func NextReminder(days []int, issued, due, now time.Time) time.Time {
-	for _, day := range days {
-		if at := reminderAt(due, day); at.After(now) && at.After(issued) {
+// Next returns when the next reminder after now is due; the zero time is never.
+func (r *Reminders) Next(now time.Time) time.Time {
+	for _, day := range r.Days {
+		if at, told := r.at(day); told && at.After(now) {
 			return at
 		}
 	}
 	return time.Time{}
 }
 
-func reminderAt(due time.Time, day int) time.Time {
-	return due.Add(time.Duration(day) * 24 * time.Hour)
+// at returns when the reminder of a day of the table is told, if it is.
+func (r *Reminders) at(day int) (at time.Time, told bool) {
+	at = r.Calendar.StartOfDay(beforeDue(r.DueAt), day)
+	return at, day > -r.NetDays && !at.Equal(r.DueAt)
 }

@@ -168,12 +168,20 @@ func origin(id string) string {
 func (p *Page) due() string {
 	i := &p.Invoice
 	switch {
-	case i.DueAt == nil || i.Status == billing.StatusVoid:
+	case i.DueDate == nil || i.Status == billing.StatusVoid:
 		return ""
 	case i.Collection == billing.ChargeAutomatically:
 		return "On issue, charged automatically"
 	}
-	return p.day(*i.DueAt)
+	return p.dueDate()
+}
+
+// dueDate is the last day on which the invoice can be paid in time.
+func (p *Page) dueDate() string {
+	if p.Invoice.DueDate == nil {
+		return ""
+	}
+	return origin(*p.Invoice.DueDate)
 }
 
 func (p *Page) headline() headline {
@@ -277,8 +285,8 @@ func (p *Page) howToPayDue() (sentence, link string) {
 		return "This invoice is past due: please pay it now." + reference, i.HostedURL
 	case i.Collection == billing.ChargeAutomatically:
 		return "The amount due is charged to the payment method on file; nothing is left for you to do.", i.HostedURL
-	case i.DueAt != nil:
-		return "Please pay by " + p.day(*i.DueAt) + "." + reference, i.HostedURL
+	case i.DueDate != nil:
+		return "Please pay by " + p.dueDate() + "." + reference, i.HostedURL
 	}
 	return "Please pay the amount due." + reference, i.HostedURL
 }

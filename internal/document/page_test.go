@@ -61,11 +61,12 @@ func billed(t *testing.T, change func(*billing.Statement), uses ...use) *documen
 	lines, err := s.Lines()
 	require.NoError(t, err)
 	issued := month.End.AddDate(0, 0, 1)
-	due := issued.AddDate(0, 0, 30)
+	due := calendar.DueAt(issued, 30)
+	dueDate := calendar.DueDate(due)
 	page := &document.Page{Seller: seller, Email: "finance@acme.example", Calendar: calendar, Members: true}
 	page.Invoice = billing.Invoice{
 		ID: "acme/2026-04-01", Number: "INV-000042", Organization: "acme", PeriodID: s.PeriodID, Revision: 1,
-		PeriodStart: month.Start, PeriodEnd: month.End, FinalizedAt: &issued, DueAt: &due, Currency: "USD", Lines: lines,
+		PeriodStart: month.Start, PeriodEnd: month.End, FinalizedAt: &issued, DueAt: &due, DueDate: &dueDate, Currency: "USD", Lines: lines,
 		Collection: billing.SendInvoice, HostedURL: "https://invoice.stripe.com/i/acct_1/test_abc?s=ap",
 	}
 	page.Invoice.AddUp()

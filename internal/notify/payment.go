@@ -33,9 +33,10 @@ type PaymentNotice struct {
 	Attempt      int           `json:"attempt"`                // from 1; 0 = none was made
 	FailureCode  string        `json:"failure_code,omitempty"` // the provider's
 	NextAttempt  *time.Time    `json:"next_attempt_at"`        // nil = none
-	DueAt        *time.Time    `json:"due_at"`
-	Day          int           `json:"day,omitempty"` // of a reminder: days after the due date, below zero before it
-	URL          string        `json:"url,omitempty"` // where to see, confirm or pay the invoice
+	DueAt        *time.Time    `json:"due_at"`                 // past due from then on
+	DueDate      string        `json:"due_date,omitempty"`     // of a sent invoice: the last local date on which it can be paid in time
+	Day          int           `json:"day,omitempty"`          // of a reminder: days after the due date, below zero before it
+	URL          string        `json:"url,omitempty"`          // where to see, confirm or pay the invoice
 	At           time.Time     `json:"at"`
 
 	To []string `json:"-"`
@@ -55,7 +56,7 @@ func Payment(n PaymentNotice) Message {
 		[2]string{"Organisation", n.Organization},
 		[2]string{"Invoice", number},
 		[2]string{"Amount", n.Amount.String()},
-		[2]string{"Due", optional(n.DueAt)},
+		[2]string{"Due", n.due()},
 		[2]string{"Next attempt", optional(n.NextAttempt)},
 		[2]string{"See", n.URL},
 	)
@@ -100,8 +101,8 @@ func (n *PaymentNotice) story(number string) (subject string, sentences []string
 	case InvoiceSent:
 		subject = "invoice " + number + " over " + amount
 		sentences = []string{"Invoice " + number + " over " + amount + " is ready to be paid."}
-		if n.DueAt != nil {
-			sentences = append(sentences, "Please pay it by "+moment(*n.DueAt)+".")
+		if due := n.due(); due != "" {
+			sentences = append(sentences, "Please pay it by "+due+".")
 		}
 	case PaymentReminder:
 		subject, sentences = n.reminder(number)
@@ -124,14 +125,22 @@ func (n *PaymentNotice) story(number string) (subject string, sentences []string
 	return subject, sentences
 }
 
+// due is until when to pay: through a day, or until an instant; "" = nothing says.
+func (n *PaymentNotice) due() string {
+	if day, err := time.Parse(time.DateOnly, n.DueDate); err == nil {
+		return day.Format("2 January 2006")
+	}
+	return optional(n.DueAt)
+}
+
 // reminder says that a sent invoice is due soon, or has been for some days.
 func (n *PaymentNotice) reminder(number string) (subject string, sentences []string) {
 	amount := n.Amount.String()
 	if n.Day < 0 {
 		subject = "invoice " + number + " is due soon"
 		sentences = []string{"This is a reminder: " + amount + " of invoice " + number + " are not paid yet."}
-		if n.DueAt != nil {
-			sentences = append(sentences, "Please pay by "+moment(*n.DueAt)+".")
+		if due := n.due(); due != "" {
+			sentences = append(sentences, "Please pay by "+due+".")
 		}
 		return subject, sentences
 	}

@@ -52,6 +52,15 @@ func paymentNotice(change func(*PaymentNotice)) PaymentNotice {
 	return n
 }
 
+// sentNotice is a notice that asks for a sent invoice, which has a whole day as
+// its due date.
+func sentNotice(event PaymentEvent, day int) PaymentNotice {
+	return paymentNotice(func(n *PaymentNotice) {
+		n.Event, n.Day, n.Attempt, n.NextAttempt, n.FailureCode = event, day, 0, nil, ""
+		n.DueDate = "2026-11-01"
+	})
+}
+
 func TestR59_TextsAreTheGoldenOnes(t *testing.T) {
 	t.Parallel()
 	for name, message := range map[string]Message{
@@ -78,19 +87,15 @@ func TestR59_TextsAreTheGoldenOnes(t *testing.T) {
 		"spend/tier-pooled-100": Spend(spendNotice(func(n *SpendNotice) {
 			n.Scope, n.Subject, n.Tier, n.Threshold, n.Percent, n.Limit, n.Spent = billing.ScopeSeatTier, "chat", "chat", 100, "100.4", usd("1000"), usd("1004")
 		})),
-		"payment/declined":         Payment(paymentNotice(func(*PaymentNotice) {})),
-		"payment/declined-third":   Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode = 3, "stolen_card" })),
-		"payment/declined-last":    Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode, n.NextAttempt = 8, "expired_card", nil })),
-		"payment/action-required":  Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt = PaymentActionRequired, nil })),
-		"payment/invoice-sent":     Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.FailureCode = InvoiceSent, 0, nil, "" })),
-		"payment/past-due":         Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt = PaymentPastDue, 8, nil })),
-		"payment/past-due-invoice": Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.URL = PaymentPastDue, 0, nil, "" })),
-		"payment/reminder-before": Payment(paymentNotice(func(n *PaymentNotice) {
-			n.Event, n.Day, n.Attempt, n.NextAttempt, n.FailureCode = PaymentReminder, -3, 0, nil, ""
-		})),
-		"payment/reminder-after": Payment(paymentNotice(func(n *PaymentNotice) {
-			n.Event, n.Day, n.Attempt, n.NextAttempt, n.FailureCode = PaymentReminder, 7, 0, nil, ""
-		})),
+		"payment/declined":          Payment(paymentNotice(func(*PaymentNotice) {})),
+		"payment/declined-third":    Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode = 3, "stolen_card" })),
+		"payment/declined-last":     Payment(paymentNotice(func(n *PaymentNotice) { n.Attempt, n.FailureCode, n.NextAttempt = 8, "expired_card", nil })),
+		"payment/action-required":   Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.NextAttempt = PaymentActionRequired, nil })),
+		"payment/invoice-sent":      Payment(sentNotice(InvoiceSent, 0)),
+		"payment/past-due":          Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt = PaymentPastDue, 8, nil })),
+		"payment/past-due-invoice":  Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.Attempt, n.NextAttempt, n.URL = PaymentPastDue, 0, nil, "" })),
+		"payment/reminder-before":   Payment(sentNotice(PaymentReminder, -3)),
+		"payment/reminder-after":    Payment(sentNotice(PaymentReminder, 7)),
 		"payment/no-payment-method": Payment(paymentNotice(func(n *PaymentNotice) { n.Event, n.FailureCode = PaymentMethodMissing, "no_payment_method" })),
 		"payment/suspended": Payment(paymentNotice(func(n *PaymentNotice) {
 			n.Event, n.Attempt, n.NextAttempt, n.FailureCode = OrganizationSuspended, 0, nil, ""

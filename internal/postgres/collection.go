@@ -57,7 +57,8 @@ type collecting struct {
 	Collection        string
 	NetDays           int
 	FinalizedAt       time.Time
-	DueAt             *time.Time
+	DueAt             *time.Time // a sent one: past due from then on
+	Calendar          billing.Calendar
 	PaidAt            *time.Time
 	StripeInvoiceID   string
 	Published         bool
@@ -125,7 +126,7 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
        EXISTS (SELECT FROM stripe_events e WHERE e.invoice_id = i.id AND e.processed_at IS NULL AND e.type ~ '` + returnTypes + `'),
        EXISTS (SELECT FROM suspensions s WHERE s.invoice_id = i.id),
        o.payment_method, o.dunning, o.reminders, o.suspend_after, o.card_ceiling, o.clock_at IS NOT NULL, coalesce(o.clock_at, now()), (SELECT id::text FROM installation),
-       coalesce(o.stripe_customer_id, ''), i.part, i.parts,
+       coalesce(o.stripe_customer_id, ''), o.timezone, o.anchor_day, i.part, i.parts,
        CASE WHEN i.parts > 1 THEN (SELECT coalesce(sum(p.amount), 0) FROM provider_items p WHERE p.invoice_id = i.id AND p.n > i.part) ELSE 0 END, ` + withdrawnTwins + `
   FROM invoices i
   JOIN organizations o ON o.id = i.org_id
@@ -142,16 +143,21 @@ SELECT i.id, i.org_id, i.status, i.currency, i.total, i.amount_paid, i.amount_se
 	if err != nil {
 		return nil, err
 	}
+	var timezone string
+	var anchorDay int
 	err = tx.QueryRow(ctx, facts, invoice).Scan(&c.ID, &c.Org, &c.Status, &c.Currency, &c.Total, &c.AmountPaid,
 		&c.AmountSettled, &c.AmountCredited, &c.Collection, &c.NetDays, &c.FinalizedAt, &c.DueAt, &c.PaidAt, &c.StripeInvoiceID, &c.Published,
 		&c.StripeAttempts, &c.FirstAttemptAt, &c.NextAttemptAt, &c.ScheduledAttempts, &c.RetryRequested,
 		&c.PastDueAt, &c.FollowUpAt, &c.Reason, &c.News, &c.ReturnNews, &c.Suspended,
 		&c.PaymentMethod, &c.Dunning, &c.Reminders, &c.SuspendAfter, &c.CardCeiling, &c.TestClock, &c.Now, &c.Installation, &c.Customer,
-		&c.Part, &c.Parts, &c.Later, &c.Withdrawn)
+		&timezone, &anchorDay, &c.Part, &c.Parts, &c.Later, &c.Withdrawn)
 	if err != nil {
 		return nil, err
 	}
 	c.Now = c.Now.UTC()
+	if c.Calendar, err = billing.NewCalendar(timezone, anchorDay); err != nil {
+		return nil, err
+	}
 	if c.last, _, err = c.payment(ctx, 0); err != nil {
 		return nil, err
 	}
@@ -470,11 +476,9 @@ func (c *collecting) nextAttemptOfTable() string {
 // nextOfSent is what comes next of an invoice that was sent and is not due yet,
 // or whose money is on its way.
 func (c *collecting) nextOfSent() (at time.Time, what string) {
-	at, what = instant(c.DueAt), "the invoice is due"
-	if c.DueAt != nil {
-		if reminder := billing.NextReminder(c.Reminders, c.FinalizedAt, *c.DueAt, c.Now); !reminder.IsZero() && reminder.Before(at) {
-			at, what = reminder.UTC(), "the payer is reminded"
-		}
+	at, what = instant(c.DueAt), "the invoice is past due"
+	if reminder := c.nextReminder(); !reminder.IsZero() && reminder.Before(at) {
+		at, what = reminder, "the payer is reminded"
 	}
 	if c.NextAttemptAt != nil && c.NextAttemptAt.After(at) {
 		at, what = instant(c.NextAttemptAt), "the payment on its way is asked for again"
@@ -488,10 +492,7 @@ func (c *collecting) planFollowUp() *time.Time {
 	if c.Status != billing.StatusPastDue || !c.Published {
 		return nil
 	}
-	var first time.Time
-	if c.sent() && c.DueAt != nil {
-		first = billing.NextReminder(c.Reminders, c.FinalizedAt, *c.DueAt, c.Now)
-	}
+	first := c.nextReminder()
 	if at, waits := c.suspension(); waits && (first.IsZero() || at.Before(first)) {
 		first = at
 	}
@@ -499,14 +500,6 @@ func (c *collecting) planFollowUp() *time.Time {
 		first = *c.NextAttemptAt // money is on its way
 	}
 	return nullable(first)
-}
-
-// suspension is when this invoice suspends its organisation, if it is to.
-func (c *collecting) suspension() (at time.Time, waits bool) {
-	if c.SuspendAfter == nil || c.Suspended || c.PastDueAt == nil {
-		return time.Time{}, false
-	}
-	return c.PastDueAt.Add(time.Duration(*c.SuspendAfter) * 24 * time.Hour), true
 }
 
 func (c *collecting) followUpDue() bool {

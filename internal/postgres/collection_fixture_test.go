@@ -76,9 +76,6 @@ func (f *fixture) publish(invoice, stripeID string) {
 	_, err = f.BeginProviderFinalize(f.ctx, invoice)
 	require.NoError(f.t, err)
 	state := billing.ProviderInvoiceState{StripeID: stripeID, Status: "open", Total: draft.Total, AmountDue: draft.Total}
-	if draft.Collection == billing.SendInvoice {
-		state.DueAt = f.now().AddDate(0, 0, draft.NetDays)
-	}
 	require.NoError(f.t, f.RecordProviderFinalized(f.ctx, invoice, state))
 }
 

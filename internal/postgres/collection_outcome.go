@@ -244,13 +244,12 @@ func openStanding(ctx context.Context, tx pgx.Tx, invoice string, state billing.
 	return openCollection(ctx, tx, invoice)
 }
 
-// published notes what the provider says when its invoice becomes final.
+// published notes what the provider says when its invoice becomes final. The days
+// to pay a sent invoice count from now, in local days: whoever gets it late has as
+// long. The provider's own due date counts 24 hours each, and moves nothing.
 func (c *collecting) published(ctx context.Context, state billing.ProviderInvoiceState) error {
 	if c.sent() {
-		due := state.DueAt
-		if due.IsZero() {
-			due = c.Now.AddDate(0, 0, c.NetDays)
-		}
+		due := c.Calendar.DueAt(c.Now, c.NetDays)
 		c.DueAt = &due
 		sent := paymentNews{kind: billing.NoticeInvoiceSent, amount: c.Total, nextAt: c.DueAt}
 		if err := c.notice(ctx, sent); err != nil {
@@ -461,11 +460,10 @@ func (c *collecting) stillUnpaid(ctx context.Context) error {
 
 // remind tells the payer of a sent invoice what the table says for today, once.
 func (c *collecting) remind(ctx context.Context) error {
-	unpaid := c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue
-	if !unpaid || c.DueAt == nil {
+	if c.Status != billing.StatusOpen && c.Status != billing.StatusPastDue {
 		return nil
 	}
-	day, due := billing.DueReminder(c.Reminders, c.FinalizedAt, *c.DueAt, c.Now)
+	day, due := c.reminders().Due(c.Now)
 	if !due {
 		return nil
 	}

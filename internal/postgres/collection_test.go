@@ -520,11 +520,11 @@ func TestASentInvoiceWaitsForItsDueDateAndTheProvidersWord(t *testing.T) {
 	require.Equal(t, due.AddDate(0, 0, -3), state.NextAt)
 	require.Equal(t, "the payer is reminded", state.NextWhat)
 
-	f.clock(due)
+	f.clock(due.AddDate(0, 0, 1))
 	require.Equal(t, billing.StepLook, f.begin().Do)
 	state = f.provider(open)
 	require.Equal(t, billing.StatusPastDue, state.Status)
-	require.Equal(t, []string{"0 invoice_sent next day 14", "0 past_due"}, f.paymentNotices(), "no reminder of what has passed")
+	require.Equal(t, []string{"0 invoice_sent next day 15", "0 past_due"}, f.paymentNotices(), "no reminder of what has passed")
 	require.Equal(t, billing.StepNone, f.begin().Do)
 	f.clean()
 

@@ -92,7 +92,7 @@ func findSpan(ctx context.Context, tx pgx.Tx, org billing.Organization, span Spe
 	if p.End, err = readBound("to", span.To, calendar); err != nil {
 		return p, false, err
 	}
-	if !p.Start.Before(p.End) || p.End.After(p.Start.In(calendar.Location).AddDate(0, 0, maxSpanDays)) {
+	if !p.Start.Before(p.End) || p.End.After(calendar.AddDays(p.Start, maxSpanDays)) {
 		return p, false, billing.Invalid("to: accepted: after from, and at most %d days later", maxSpanDays)
 	}
 	periods, err := readPeriods(ctx, tx, org.ID)
@@ -105,14 +105,11 @@ func findSpan(ctx context.Context, tx pgx.Tx, org billing.Organization, span Spe
 }
 
 func readBound(name, text string, calendar billing.Calendar) (time.Time, error) {
-	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return at.UTC().Truncate(time.Microsecond), nil
-	}
-	at, err := time.ParseInLocation(time.DateOnly, text, calendar.Location)
+	moment, err := billing.ParseMoment(text)
 	if err != nil {
-		return at, billing.Invalid("%s: %q; accepted: a date like 2026-10-01, or a time like 2026-10-01T00:00:00Z", name, text)
+		return time.Time{}, billing.Invalid("%s: %q; %v", name, text, err)
 	}
-	return at.UTC(), nil
+	return calendar.Instant(moment), nil
 }
 
 // usageStatement is the usage of a span as an invoice would charge it, with

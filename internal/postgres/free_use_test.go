@@ -262,7 +262,7 @@ func TestAMemberOfWhomOnlyCodeIsLeftIsListed(t *testing.T) {
 	f.endOctober()
 	f.issueOctober()
 	f.use(run("late", "u1", october.AddDate(0, 0, 20), 700), retract("undo", "a", f.now())) // as many events came as went
-	summary, err := f.MembersAfter(f.ctx, "acme", nil, 10)
+	summary, err := f.MembersAfter(f.ctx, "acme", "", nil, 10)
 	require.NoError(t, err)
 	require.Len(t, summary.Rows, 1)
 	require.Equal(t, "u1", summary.Rows[0].User)

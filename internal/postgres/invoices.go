@@ -15,13 +15,15 @@ import (
 const invoiceColumns = `
        id, number, org_id, period_id, revision, period_start, period_end, status, currency, subtotal, discount, total,
        CASE WHEN status IN ('open', 'past_due') THEN total - amount_paid - amount_credited ELSE 0 END, amount_paid,
-       due_at, finalized_at, coalesce(stripe_invoice_id, ''), stripe_hosted_url, collection, content_hash, collection_reason, past_due_at`
+       due_at, finalized_at, coalesce(stripe_invoice_id, ''), stripe_hosted_url, collection, content_hash, collection_reason, past_due_at,
+       (SELECT timezone FROM organizations o WHERE o.id = org_id)`
 
 func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
+	var timezone string
 	err = row.Scan(&i.ID, &i.Number, &i.Organization, &i.PeriodID, &i.Revision, &i.PeriodStart, &i.PeriodEnd, &i.Status, &i.Currency,
 		&i.Subtotal.Amount, &i.Discount.Amount, &i.Total.Amount, &i.AmountDue.Amount, &i.AmountPaid.Amount,
 		&i.DueAt, &i.FinalizedAt, &i.StripeInvoiceID, &i.HostedURL, &i.Collection, &i.ContentHash,
-		&i.CollectionReason, &i.PastDueAt)
+		&i.CollectionReason, &i.PastDueAt, &timezone)
 	i.Net.Amount = i.Subtotal.Amount.Add(i.Discount.Amount)
 	i.PeriodStart, i.PeriodEnd = i.PeriodStart.UTC(), i.PeriodEnd.UTC()
 	for _, money := range []*billing.Money{&i.Subtotal, &i.Discount, &i.Net, &i.Total, &i.AmountDue, &i.AmountPaid} {
@@ -32,6 +34,10 @@ func scanInvoice(row pgx.CollectableRow) (i billing.Invoice, err error) {
 			*at = at.UTC()
 		}
 	}
+	if err != nil || i.DueAt == nil {
+		return i, err
+	}
+	i.DueDate, err = dueDate(&i, timezone)
 	return i, err
 }
 

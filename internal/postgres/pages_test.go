@@ -33,7 +33,7 @@ func TestR85_MembersComePageByPageAsInTheWholeList(t *testing.T) {
 		var rows []postgres.UsageRow
 		var after *string
 		for {
-			page, err := f.MembersAfter(f.ctx, "acme", after, size)
+			page, err := f.MembersAfter(f.ctx, "acme", "", after, size)
 			require.NoError(t, err)
 			require.LessOrEqual(t, len(page.Rows), size)
 			require.LessOrEqual(t, len(rows), len(whole.Rows), "the list comes to its end")
@@ -45,7 +45,7 @@ func TestR85_MembersComePageByPageAsInTheWholeList(t *testing.T) {
 		}
 		require.Equal(t, whole.Rows, rows, "pages of %d", size)
 	}
-	_, err = f.MembersAfter(f.ctx, "nobody", nil, 1)
+	_, err = f.MembersAfter(f.ctx, "nobody", "", nil, 1)
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
 

@@ -60,7 +60,7 @@ func (c *collecting) noticeIfWritten(ctx context.Context, news paymentNews) erro
 func (s *Store) PendingPaymentNotices(ctx context.Context, invoice string) ([]billing.PaymentNotice, error) {
 	const statement = `
 SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.currency, n.failure_code, n.next_at, n.day, o.email,
-       i.stripe_hosted_url
+       i.stripe_hosted_url, o.timezone
   FROM payment_notices n
   JOIN invoices i ON i.id = n.invoice_id
   JOIN organizations o ON o.id = n.org_id
@@ -74,9 +74,13 @@ SELECT n.id, n.org_id, n.invoice_id, i.number, n.kind, n.attempt, n.amount, i.cu
 	}
 	notices, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n billing.PaymentNotice, err error) {
 		var next *time.Time
+		var timezone string
 		err = row.Scan(&n.ID, &n.Organization, &n.Invoice, &n.Number, &n.Kind, &n.Attempt, &n.Amount.Amount,
-			&n.Amount.Currency, &n.FailureCode, &next, &n.Day, &n.Email, &n.URL)
+			&n.Amount.Currency, &n.FailureCode, &next, &n.Day, &n.Email, &n.URL, &timezone)
 		n.NextAt = instant(next)
+		if err == nil && next != nil && (n.Kind == billing.NoticeInvoiceSent || n.Kind == billing.NoticeReminder) {
+			n.DueDate, err = dueDateIn(timezone, n.NextAt)
+		}
 		return n, err
 	})
 	return notices, wrap("list the payment notices of "+invoice, err)

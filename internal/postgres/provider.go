@@ -119,13 +119,17 @@ SELECT i.id, i.number, i.org_id, (SELECT id::text FROM installation), coalesce(o
 func (s *Store) SendInstead(ctx context.Context, invoice, reason string) error {
 	const statement = `
 UPDATE invoices i
-   SET collection = 'send_invoice', collection_reason = @reason, due_at = i.finalized_at + make_interval(days => i.net_days)
+   SET collection = 'send_invoice', collection_reason = @reason
   FROM organizations o
  WHERE i.id = @invoice AND o.id = i.org_id AND i.collection = 'charge_automatically' AND i.stripe_invoice_id IS NULL
-RETURNING o.id, o.email`
+RETURNING o.id, o.email, o.timezone, o.anchor_day, i.finalized_at, i.net_days`
+	const setDue = `UPDATE invoices SET due_at = $2 WHERE id = $1`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		var org, email string
-		err := tx.QueryRow(ctx, statement, pgx.NamedArgs{"invoice": invoice, "reason": reason}).Scan(&org, &email)
+		var org, email, timezone string
+		var anchorDay, netDays int
+		var issued time.Time
+		err := tx.QueryRow(ctx, statement, pgx.NamedArgs{"invoice": invoice, "reason": reason}).
+			Scan(&org, &email, &timezone, &anchorDay, &issued, &netDays)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return nil
@@ -133,6 +137,13 @@ RETURNING o.id, o.email`
 			return err
 		case email == "":
 			return billing.Conflict("%s, and organization %q has no address that the invoice could be sent to: starter org set %s --email ADDRESS", reason, org, org)
+		}
+		calendar, err := billing.NewCalendar(timezone, anchorDay)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, setDue, invoice, calendar.DueAt(issued, netDays)); err != nil {
+			return err
 		}
 		before := map[string]any{"collection": billing.ChargeAutomatically}
 		_, err = audit(ctx, tx, org, itself(reason), "invoices.send_instead", invoice, before, map[string]any{"collection": billing.SendInvoice})

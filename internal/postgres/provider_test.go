@@ -112,22 +112,25 @@ func TestK08_FinalisingRecordsWhatTheProviderSays(t *testing.T) {
 		require.NoError(t, f.RecordProviderInvoice(f.ctx, octoberInvoice, "in_1"))
 		return f
 	}
-	due := issuedAt.AddDate(0, 0, 14).Add(3 * time.Hour)
+	due := issuedAt.AddDate(0, 0, 15) // the end of the due date
 
-	t.Run("a sent invoice is due when the provider says", func(t *testing.T) {
+	t.Run("a sent invoice is due after its net days", func(t *testing.T) {
 		t.Parallel()
 		f := begin(t, bySend(14))
-		state := billing.ProviderInvoiceState{StripeID: "in_1", Status: "open", DueAt: due, HostedURL: "https://pay.example/1"}
+		state := billing.ProviderInvoiceState{StripeID: "in_1", Status: "open", HostedURL: "https://pay.example/1"}
 		require.NoError(t, f.RecordProviderFinalized(f.ctx, octoberInvoice, state))
 		require.NoError(t, f.RecordProviderFinalized(f.ctx, octoberInvoice, state), "again changes nothing")
 		require.Equal(t, due, *f.invoice().DueAt)
-		require.Equal(t, []string{"0 invoice_sent next day 14.13"}, f.paymentNotices())
+		require.Equal(t, []string{"0 invoice_sent next day 15"}, f.paymentNotices())
 	})
-	t.Run("or, where it does not, after the net days", func(t *testing.T) {
+	t.Run("one that could be sent only days later leaves as long to pay it", func(t *testing.T) {
 		t.Parallel()
 		f := begin(t, bySend(14))
+		require.Equal(t, due, *f.invoice().DueAt)
+		f.clock(issuedAt.AddDate(0, 0, 20).Add(time.Hour))
 		require.NoError(t, f.RecordProviderFinalized(f.ctx, octoberInvoice, billing.ProviderInvoiceState{StripeID: "in_1", Status: "open"}))
-		require.Equal(t, issuedAt.AddDate(0, 0, 14), *f.invoice().DueAt)
+		require.Equal(t, due.AddDate(0, 0, 20), *f.invoice().DueAt)
+		require.Equal(t, "2026-12-06", *f.invoice().DueDate)
 	})
 	t.Run("one that is paid already is paid", func(t *testing.T) {
 		t.Parallel()

@@ -40,10 +40,10 @@ func TestR76_ASentInvoiceIsRemindedOfByItsTableOnceEach(t *testing.T) {
 		at   time.Time
 		want string // the newest notice
 	}{
-		{due.AddDate(0, 0, -3), "0 reminder next day 14"},
-		{due, "0 past_due"},
-		{due.AddDate(0, 0, 2), "0 reminder next day 14"},
-		{due.AddDate(0, 0, 9), "0 reminder next day 14"},
+		{due.AddDate(0, 0, -3), "0 reminder next day 15"},
+		{due.AddDate(0, 0, 1), "0 past_due"},
+		{due.AddDate(0, 0, 2), "0 reminder next day 15"},
+		{due.AddDate(0, 0, 9), "0 reminder next day 15"},
 	} {
 		require.Equal(t, step.at, state.NextAt)
 		require.False(t, state.Over())
@@ -80,7 +80,9 @@ func TestR79_PartOfATransferIsRecordedAndTheRestStaysDue(t *testing.T) {
 	require.Equal(t, []string{"provider invoices.paid_in_part " + octoberInvoice}, f.trail(1))
 	f.clean()
 
-	state = f.lookAt(due, received("10.00"))
+	state = f.lookAt(due.Add(day-time.Microsecond), received("7.50"))
+	require.Equal(t, billing.StatusOpen, state.Status, "the whole of the due date is for paying")
+	state = f.lookAt(due.Add(day), received("10.00"))
 	require.Equal(t, billing.StatusPastDue, state.Status)
 	require.Equal(t, "10.00 USD", state.Due.String())
 	rows, err := f.PaymentNotices(f.ctx, "acme")
@@ -211,7 +213,8 @@ func TestR76_AnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
 	invoice := f.invoice()
 	require.Equal(t, billing.SendInvoice, invoice.Collection)
 	require.Equal(t, "too high for a card", invoice.CollectionReason, "why is to be seen")
-	require.Equal(t, issuedAt.AddDate(0, 0, 10), *invoice.DueAt)
+	require.Equal(t, issuedAt.AddDate(0, 0, 11), *invoice.DueAt)
+	require.Equal(t, "2026-11-12", *invoice.DueDate)
 	step := f.begin()
 	require.Equal(t, billing.StepLook, step.Do, "and never charged")
 	require.Equal(t, "too high for a card", step.State.Reason)

@@ -72,16 +72,16 @@ func (s *Store) UsageSummary(ctx context.Context, orgID, periodID string, by []s
 	return summary, wrap("sum up the usage of "+orgID, err)
 }
 
-// MembersAfter sums up the running period's usage by user as UsageSummary does,
+// MembersAfter sums up a period's usage ("" = the running one) by user as UsageSummary does,
 // of those who follow a user in the order of their ids (nil = from the start), at
 // most limit of them. It reads nobody else's usage.
-func (s *Store) MembersAfter(ctx context.Context, orgID string, after *string, limit int) (summary UsageSummary, err error) {
+func (s *Store) MembersAfter(ctx context.Context, orgID, periodID string, after *string, limit int) (summary UsageSummary, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
 		if err != nil {
 			return err
 		}
-		p, err := periodOrCurrent(ctx, tx, org, "")
+		p, err := periodOrCurrent(ctx, tx, org, periodID)
 		if err != nil {
 			return err
 		}

@@ -94,7 +94,9 @@ VALUES (@id, @org, @period, @revision, @number, @status, @currency, @subtotal, @
 		args["reason"] = fmt.Sprintf("released to be charged in %d parts", len(invoice.Parts))
 	}
 	if invoice.Status == billing.StatusOpen {
-		args["due_at"] = dueAt(org)
+		if args["due_at"], err = dueAt(org); err != nil {
+			return err
+		}
 	}
 	_, err = tx.Exec(ctx, statement, args)
 	return wrap("write invoice "+invoice.ID, err)
@@ -128,13 +130,14 @@ RETURNING 'INV-' || lpad(last_invoice_number::text, greatest(6, length(last_invo
 	}
 }
 
-// dueAt is when an invoice issued now is due: at once by card, else after the
-// net days.
-func dueAt(org billing.Organization) time.Time {
-	if org.Collection == billing.SendInvoice {
-		return org.Now.AddDate(0, 0, org.NetDays)
+// dueAt is when an invoice issued now is due: at once if it is charged, else at the
+// end of its due date.
+func dueAt(org billing.Organization) (time.Time, error) {
+	if org.Collection != billing.SendInvoice {
+		return org.Now, nil
 	}
-	return org.Now
+	calendar, err := org.Calendar()
+	return calendar.DueAt(org.Now, org.NetDays), err
 }
 
 func copyLines(ctx context.Context, tx pgx.Tx, invoice *billing.Invoice) error {

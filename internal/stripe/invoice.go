@@ -204,7 +204,6 @@ func stateOf(have *sdk.Invoice) billing.ProviderInvoiceState {
 		AmountPaid:      billing.FromMinor(have.AmountPaid, c),
 		AmountRemaining: billing.FromMinor(have.AmountRemaining, c),
 		Charged:         billing.FromMinor(0, c),
-		DueAt:           instant(have.DueDate),
 		HostedURL:       have.HostedInvoiceURL,
 	}
 	if have.StatusTransitions != nil {

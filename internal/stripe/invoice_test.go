@@ -57,11 +57,11 @@ func TestAnInvoiceFromDraftToPaid(t *testing.T) {
 	require.Equal(t, "open", state.Status)
 	require.NotEmpty(t, state.Number)
 	require.NotEmpty(t, state.HostedURL)
-	require.Zero(t, state.DueAt)
 	final, err := l.api.Invoices.Get(draft.StripeID, nil)
 	require.NoError(t, err)
 	require.False(t, final.AutoAdvance, "Stripe must not collect by itself")
 	require.Zero(t, final.NextPaymentAttempt)
+	require.Zero(t, final.DueDate)
 
 	result, err := l.Pay(ctx, attempt(draft, 1, 0))
 	require.NoError(t, err)
@@ -97,7 +97,9 @@ func TestASentInvoiceIsDueDaysAfterItWasMade(t *testing.T) {
 	state, err := l.FinalizeInvoice(ctx, draft)
 	require.NoError(t, err)
 	require.Equal(t, "open", state.Status)
-	require.Equal(t, at.Add(30*24*time.Hour), state.DueAt)
+	final, err := l.api.Invoices.Get(draft.StripeID, nil)
+	require.NoError(t, err)
+	require.Equal(t, at.Add(30*24*time.Hour).Unix(), final.DueDate, "days of 24 hours; ours is a local date, and decides")
 }
 
 func TestS25_OnlyOurItemsAreOnOurInvoice(t *testing.T) {
