@@ -177,7 +177,7 @@ func (r *UsageReconciliation) AddStored(s *StoredUsage) {
 			cell.parked, cell.parkedReason = cell.parked.Add(quantity), s.Reason
 			continue
 		}
-		cost := s.Rate.Unit[class].Times(quantity)
+		cost := s.Rate.Unit[class].charge(quantity, exactPlaces)
 		cell.storedCost = cell.storedCost.Add(cost)
 		if r.report.Measure == MeasureCost {
 			quantity = cost
@@ -330,7 +330,7 @@ func (r *UsageReconciliation) price(row *ReportedUsage, model string, value Repo
 	if reason != "" {
 		return decimal.Zero, reason
 	}
-	return unit.Times(value.Value), ""
+	return unit.charge(value.Value, exactPlaces), ""
 }
 
 func (r *UsageReconciliation) unit(row *ReportedUsage, model string, class Class, at time.Time) (UnitPrice, string) {
