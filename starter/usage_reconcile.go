@@ -281,7 +281,9 @@ type reconciledCellView struct {
 }
 
 func viewReconciled(report *billing.UsageReport, r *billing.ReconciledUsage, org billing.Organization, all bool) reconciledView {
-	money := func(amount decimal.Decimal) billing.Money { return billing.Money{Amount: amount, Currency: org.Currency} }
+	money := func(amount decimal.Decimal) billing.Money {
+		return billing.Money{Amount: amount, Currency: org.Currency}
+	}
 	view := reconciledView{
 		Summary: reconciledSummary{
 			Organization: org.ID, Compares: report.Measure, By: r.By.Names(),
@@ -330,7 +332,7 @@ func (o *reconcileOptions) show(v reconciledView) error {
 			strings.Join(s.By, ", "), showCount(s.Differing), showCount(s.Cells))
 		fmt.Fprintf(w, "Stored %s, reported %s: a difference of %s at list price", showCents(s.StoredCost), showCents(s.ReportedCost), showCents(s.DifferenceCost))
 		if s.Unpriced > 0 {
-			fmt.Fprintf(w, ", without %s of unknown price", showCount(s.Unpriced))
+			fmt.Fprintf(w, ", and %s of unknown cost", showCount(s.Unpriced))
 		}
 		fmt.Fprintln(w, ".")
 		if s.StatedCost != nil {

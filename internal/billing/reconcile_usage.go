@@ -262,10 +262,10 @@ func (r *UsageReconciliation) addReported(row *ReportedUsage) {
 	}
 	used := false
 	for _, value := range row.Values {
-		if value.Value.IsZero() {
+		if value.Value.IsZero() && value.Rounding.IsZero() {
 			continue
 		}
-		used = true
+		used = used || !value.Value.IsZero()
 		cell := r.cell(row.Day, member, row.Product, model, value.Class)
 		cell.reported, cell.rounding = cell.reported.Add(value.Value), cell.rounding.Add(value.Rounding)
 		if r.report.Measure == MeasureCost || !cell.stored.IsZero() {

@@ -126,7 +126,6 @@ func TestCostsAreComparedAtListPriceAndWithinTheirRounding(t *testing.T) {
 		cost("2026-04-02", "ana", "", "code_execution", "0.04"),
 		cost("2026-04-02", "ana", "", "session_usage", "7"),
 	}
-	w.report.Rows[1].Values[0].Rounding = dec("0.005")
 	result := w.reconcile()
 	require.Equal(t, []string{
 		"2026-04-02 ana// session_usage: 0-7=-7 costs -7",
@@ -136,6 +135,12 @@ func TestCostsAreComparedAtListPriceAndWithinTheirRounding(t *testing.T) {
 	require.Equal(t, "1.45", result.StoredCost.String())
 	require.Equal(t, "8.382", result.ReportedCost.String())
 	require.Equal(t, "-6.932", result.DifferenceCost.String())
+
+	w.report.Rows = append(w.report.Rows, cost("2026-04-02", "ana", "small", "tokens", "0.00"))
+	small := w.use("2026-04-02", "ana", "small", 4_000, 0)
+	require.Len(t, differences(w.reconcile()), 3, "0.004 is rounded to 0.00")
+	small.Counts[billing.Input] = dec("6000")
+	require.Contains(t, differences(w.reconcile()), "2026-04-02 ana//small tokens: 0.006-0=0.006 costs 0.006")
 
 	w.report.Rows[1].Values[0].Value = dec("0.5199")
 	require.Contains(t, differences(w.reconcile()), "2026-04-02 ana//large tokens: 1.05-1.0399=0.0101 costs 0.0101", "more than two roundings")
