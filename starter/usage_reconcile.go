@@ -105,7 +105,7 @@ func runUsageReconcile(ctx context.Context, o *reconcileOptions) error {
 	if err != nil {
 		return err
 	}
-	report, names, err := o.read()
+	report, members, err := o.read()
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,8 @@ func runUsageReconcile(ctx context.Context, o *reconcileOptions) error {
 	if err != nil {
 		return err
 	}
-	comparison := billing.NewUsageReconciliation(report, billing.NewRater(book, book.Rates()), names, by)
+	comparison := billing.NewUsageReconciliation(report, billing.NewRater(book, book.Rates()),
+		billing.ReconcileOptions{Members: members, By: by, All: o.all})
 	if err := store.UsageByDay(ctx, o.org, report.Spans, comparison.AddStored); err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func runUsageReconcile(ctx context.Context, o *reconcileOptions) error {
 	if warning := notFinal(report, org.Now); warning != "" {
 		result.Warnings = append(result.Warnings, warning)
 	}
-	if err := o.show(viewReconciled(report, &result, org, o.all)); err != nil {
+	if err := o.show(viewReconciled(report, &result, org)); err != nil {
 		return err
 	}
 	if o.strict && result.Differing > 0 {
@@ -143,34 +144,34 @@ func runUsageReconcile(ctx context.Context, o *reconcileOptions) error {
 }
 
 // read reads the report and who is who in it.
-func (o *reconcileOptions) read() (report *billing.UsageReport, names billing.UsageNames, err error) {
+func (o *reconcileOptions) read() (report *billing.UsageReport, members map[string]string, err error) {
 	if o.members != "" {
 		if o.members == "-" && o.path == "-" {
-			return nil, names, wrongUsage("FILE and --members are both stdin; accepted: one of them")
+			return nil, nil, wrongUsage("FILE and --members are both stdin; accepted: one of them")
 		}
 		data, err := o.readAll(o.members)
 		if err != nil {
-			return nil, names, err
+			return nil, nil, err
 		}
-		if names.Members, err = readVendorMembers(data); err != nil {
-			return nil, names, fmt.Errorf("%s:\n%w", o.members, err)
+		if members, err = readVendorMembers(data); err != nil {
+			return nil, nil, fmt.Errorf("%s:\n%w", o.members, err)
 		}
 	}
 	file, _, err := o.open(o.path)
 	if err != nil {
-		return nil, names, err
+		return nil, nil, err
 	}
 	defer func() { _ = file.Close() }()
 	if report, err = vendorreport.Parse(file); err != nil {
-		return nil, names, fmt.Errorf("%s: %w", o.path, err)
+		return nil, nil, fmt.Errorf("%s: %w", o.path, err)
 	}
-	if names.Members != nil {
+	if members != nil {
 		report.MembersByKey()
 	}
 	if err := report.Between(o.from.Time, o.to.Time); err != nil {
-		return nil, names, withHint(fmt.Errorf("%s: %w", o.path, err), "The days are said by --from and --to, like --from 2026-10-01 --to 2026-11-01")
+		return nil, nil, withHint(fmt.Errorf("%s: %w", o.path, err), "The days are said by --from and --to, like --from 2026-10-01 --to 2026-11-01")
 	}
-	return report, names, nil
+	return report, members, nil
 }
 
 func usageDimensions(names []string) (by billing.UsageDimensions, err error) {
@@ -280,7 +281,7 @@ type reconciledCellView struct {
 	Reason     *string        `json:"reason"`
 }
 
-func viewReconciled(report *billing.UsageReport, r *billing.ReconciledUsage, org billing.Organization, all bool) reconciledView {
+func viewReconciled(report *billing.UsageReport, r *billing.ReconciledUsage, org billing.Organization) reconciledView {
 	money := func(amount decimal.Decimal) billing.Money {
 		return billing.Money{Amount: amount, Currency: org.Currency}
 	}
@@ -288,7 +289,7 @@ func viewReconciled(report *billing.UsageReport, r *billing.ReconciledUsage, org
 		Summary: reconciledSummary{
 			Organization: org.ID, Compares: report.Measure, By: r.By.Names(),
 			ComparedFrom: report.Spans[0].Start, ComparedTo: report.Spans[len(report.Spans)-1].End,
-			Cells: len(r.Cells), Differing: r.Differing, Unpriced: r.Unpriced,
+			Cells: r.Compared, Differing: r.Differing, Unpriced: r.Unpriced,
 			DifferenceCost: money(r.DifferenceCost), StoredCost: money(r.StoredCost), ReportedCost: money(r.ReportedCost),
 			ParkedEvents: r.ParkedEvents, Warnings: append([]string{}, r.Warnings...),
 		},
@@ -305,9 +306,6 @@ func viewReconciled(report *billing.UsageReport, r *billing.ReconciledUsage, org
 	}
 	number := func(d decimal.Decimal) json.Number { return json.Number(d.String()) }
 	for _, cell := range r.Cells {
-		if cell.Agrees && !all {
-			continue
-		}
 		row := reconciledCellView{
 			Member: named(cell.Member), Product: named(cell.Product), Model: named(cell.Model), Class: cell.Class,
 			Stored: number(cell.Stored), Reported: number(cell.Reported), Difference: number(cell.Difference),

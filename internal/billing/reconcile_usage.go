@@ -74,7 +74,8 @@ type UsageDifference struct {
 // prices; DifferenceCost is StoredCost less ReportedCost.
 type ReconciledUsage struct {
 	By             UsageDimensions
-	Cells          []UsageDifference // the costliest difference first, those without a price last
+	Cells          []UsageDifference // the costliest difference first, those of unknown cost last
+	Compared       int
 	Differing      int
 	Unpriced       int // those that differ by an unknown cost; they are in no cost
 	StoredCost     decimal.Decimal
@@ -84,21 +85,24 @@ type ReconciledUsage struct {
 	Warnings       []string
 }
 
-// UsageNames says how the vendor's names and ours belong together.
-type UsageNames struct {
+// ReconcileOptions say what is compared, and how the vendor's names and ours
+// belong together.
+type ReconcileOptions struct {
 	Members map[string]string   // the vendor's name of a member to our user, "" = no member
 	Model   func(string) string // a model's name in the price book; nil = as it is
+	By      UsageDimensions     // as far as the report has them
+	All     bool                // also list what agrees
 }
 
 // UsageReconciliation compares stored usage with a report: by what the report
 // tells apart of what was asked for. All stored usage of the report's spans is
 // added before the result is asked for.
 type UsageReconciliation struct {
-	report *UsageReport
-	rater  *Rater
-	names  UsageNames
-	by     map[string]UsageDimensions // by class
-	cells  map[usageKey]*usageCell
+	report  *UsageReport
+	rater   *Rater
+	options ReconcileOptions
+	by      map[string]UsageDimensions // by class
+	cells   map[usageKey]*[]usageCell  // of each class that is there
 
 	result      ReconciledUsage
 	users       map[string]bool
@@ -110,24 +114,25 @@ type UsageReconciliation struct {
 }
 
 type usageKey struct {
-	day                           int64 // Unix
-	member, product, model, class string
+	day                    int64 // Unix
+	member, product, model string
 }
 
 type usageCell struct {
+	class                              string
 	stored, reported, rounding, parked decimal.Decimal
 	storedCost, reportedCost           decimal.Decimal
 	unpriced, parkedReason             string
 }
 
-// NewUsageReconciliation begins a comparison by the given dimensions, as far as
-// the report has them.
-func NewUsageReconciliation(report *UsageReport, rater *Rater, names UsageNames, by UsageDimensions) *UsageReconciliation {
-	if names.Model == nil {
-		names.Model = func(name string) string { return name }
+// NewUsageReconciliation begins a comparison. What is reported and not stored is
+// priced by the rater.
+func NewUsageReconciliation(report *UsageReport, rater *Rater, options ReconcileOptions) *UsageReconciliation {
+	if options.Model == nil {
+		options.Model = func(name string) string { return name }
 	}
 	r := &UsageReconciliation{
-		report: report, rater: rater, names: names, by: map[string]UsageDimensions{}, cells: map[usageKey]*usageCell{},
+		report: report, rater: rater, options: options, by: map[string]UsageDimensions{}, cells: map[usageKey]*[]usageCell{},
 		users: map[string]bool{}, products: map[string]bool{}, strangers: map[string]bool{}, onlyProduct: map[string]bool{},
 	}
 	has := UsageDimensions{Day: report.ByDay}
@@ -145,7 +150,7 @@ func NewUsageReconciliation(report *UsageReport, rater *Rater, names UsageNames,
 	if len(report.Rows) == 0 { // nothing was used, of anything by anybody
 		has.Member, has.Product, has.Model = true, true, true
 	}
-	r.result.By = has.and(by)
+	r.result.By = has.and(options.By)
 	for class, of := range classHas { // code execution has no model in reports that have models
 		r.by[class] = r.result.By.and(UsageDimensions{true, true, of.Product, of.Model})
 	}
@@ -172,7 +177,7 @@ func (r *UsageReconciliation) AddStored(s *StoredUsage) {
 			r.uncompared[class] = true
 			continue
 		}
-		cell := r.cell(s.Day, s.User, s.Product, r.names.Model(s.Model), name)
+		cell := r.cell(s.Day, s.User, s.Product, r.options.Model(s.Model), name)
 		if s.Rate == nil {
 			cell.parked, cell.parkedReason = cell.parked.Add(quantity), s.Reason
 			continue
@@ -191,7 +196,7 @@ func (r *UsageReconciliation) cell(day time.Time, member, product, model, class 
 	if !reported {
 		by = r.result.By
 	}
-	key := usageKey{class: class}
+	key := usageKey{}
 	if by.Day {
 		key.day = day.Unix()
 	}
@@ -204,10 +209,17 @@ func (r *UsageReconciliation) cell(day time.Time, member, product, model, class 
 	if by.Model {
 		key.model = model
 	}
-	if r.cells[key] == nil {
-		r.cells[key] = &usageCell{}
+	cells := r.cells[key]
+	if cells == nil {
+		cells = &[]usageCell{}
+		r.cells[key] = cells
 	}
-	return r.cells[key]
+	at := slices.IndexFunc(*cells, func(c usageCell) bool { return c.class == class })
+	if at < 0 {
+		at = len(*cells)
+		*cells = append(*cells, usageCell{class: class})
+	}
+	return &(*cells)[at]
 }
 
 // Result compares.
@@ -215,11 +227,12 @@ func (r *UsageReconciliation) Result() ReconciledUsage {
 	for i := range r.report.Rows {
 		r.addReported(&r.report.Rows[i])
 	}
-	for key, cell := range r.cells {
-		if cell.stored.IsZero() && cell.reported.IsZero() {
-			continue
+	for key, cells := range r.cells {
+		for i := range *cells {
+			if cell := &(*cells)[i]; !cell.stored.IsZero() || !cell.reported.IsZero() {
+				r.add(r.compare(key, cell), cell)
+			}
 		}
-		r.add(r.compare(key, cell), cell)
 	}
 	r.result.DifferenceCost = r.result.StoredCost.Sub(r.result.ReportedCost)
 	slices.SortFunc(r.result.Cells, compareDifferences)
@@ -228,6 +241,7 @@ func (r *UsageReconciliation) Result() ReconciledUsage {
 }
 
 func (r *UsageReconciliation) add(d UsageDifference, cell *usageCell) {
+	r.result.Compared++
 	if !d.Agrees {
 		r.result.Differing++
 	}
@@ -237,7 +251,9 @@ func (r *UsageReconciliation) add(d UsageDifference, cell *usageCell) {
 	} else {
 		r.result.Unpriced++
 	}
-	r.result.Cells = append(r.result.Cells, d)
+	if !d.Agrees || r.options.All {
+		r.result.Cells = append(r.result.Cells, d)
+	}
 }
 
 // compareDifferences orders by cost, then by day and names.
@@ -258,7 +274,7 @@ func (r *UsageReconciliation) addReported(row *ReportedUsage) {
 	member := r.member(row.Members)
 	model := row.Model
 	if model != "" {
-		model = r.names.Model(model)
+		model = r.options.Model(model)
 	}
 	used := false
 	for _, value := range row.Values {
@@ -288,7 +304,7 @@ func (r *UsageReconciliation) addReported(row *ReportedUsage) {
 // vendor's name that is known here, else the vendor's first.
 func (r *UsageReconciliation) member(names []string) string {
 	for _, name := range names {
-		if user, mapped := r.names.Members[name]; mapped {
+		if user, mapped := r.options.Members[name]; mapped {
 			return user
 		}
 	}
@@ -352,7 +368,7 @@ func (r *UsageReconciliation) unit(row *ReportedUsage, model string, class Class
 // compare decides what a cell differs by.
 func (r *UsageReconciliation) compare(key usageKey, cell *usageCell) UsageDifference {
 	d := UsageDifference{
-		Member: key.member, Product: key.product, Model: key.model, Class: key.class,
+		Member: key.member, Product: key.product, Model: key.model, Class: cell.class,
 		Stored: cell.stored, Reported: cell.reported, Difference: cell.stored.Sub(cell.reported), Parked: cell.parked,
 	}
 	if r.result.By.Day {

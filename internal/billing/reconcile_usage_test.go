@@ -38,8 +38,7 @@ type reconciledWorld struct {
 	rater  *billing.Rater
 	stored []billing.StoredUsage
 	report billing.UsageReport
-	names  billing.UsageNames
-	by     billing.UsageDimensions
+	billing.ReconcileOptions
 }
 
 // use stores input and output of a member on a day, of the price then in force.
@@ -64,7 +63,8 @@ func quantities(counts billing.Totals) (values []billing.ReportedValue) {
 // newReconciledWorld is a world whose report has each stored row.
 func newReconciledWorld() *reconciledWorld {
 	book := reconciledBook()
-	w := &reconciledWorld{rater: billing.NewRater(book, book.Rates()), by: billing.AllUsageDimensions()}
+	w := &reconciledWorld{rater: billing.NewRater(book, book.Rates())}
+	w.By = billing.AllUsageDimensions()
 	w.use("2026-04-01", "ana", "small", 1_000_000, 100_000)
 	w.use("2026-04-01", "ben", "small", 2_000_000, 200_000)
 	w.use("2026-04-02", "ana", "large", 300_000, 10_000)
@@ -89,7 +89,7 @@ func reportedRow(s *billing.StoredUsage) billing.ReportedUsage {
 }
 
 func (w *reconciledWorld) reconcile() billing.ReconciledUsage {
-	r := billing.NewUsageReconciliation(&w.report, w.rater, w.names, w.by)
+	r := billing.NewUsageReconciliation(&w.report, w.rater, w.ReconcileOptions)
 	for i := range w.stored {
 		r.AddStored(&w.stored[i])
 	}
@@ -157,7 +157,7 @@ func TestReconciliationNamesExactlyWhatDiffers(t *testing.T) {
 		}},
 		"a model under a dated name": {func(w *reconciledWorld) {
 			w.report.Rows[0].Model = "small-20260101"
-			w.names.Model = func(name string) string { return strings.TrimSuffix(name, "-20260101") }
+			w.ReconcileOptions.Model = func(name string) string { return strings.TrimSuffix(name, "-20260101") }
 		}, nil},
 		"usage that is parked here": {func(w *reconciledWorld) { w.stored[0].Rate, w.stored[0].Reason = nil, "model small had no price yet" }, []string{
 			"2026-04-01 ana/chat/small input: 0-1000000=-1000000 costs -1; 1000000 parked here: model small had no price yet",
@@ -191,11 +191,11 @@ func TestReconciliationNamesExactlyWhatDiffers(t *testing.T) {
 		}},
 		"a member under a name that is mapped": {func(w *reconciledWorld) {
 			w.report.Rows[0].Members = []string{"a.n@example.com"}
-			w.names.Members = map[string]string{"a.n@example.com": "ana"}
+			w.Members = map[string]string{"a.n@example.com": "ana"}
 		}, nil},
 		"an API key that is nobody's": {func(w *reconciledWorld) {
 			w.report.Rows[3].Members = []string{"apikey_1"}
-			w.names.Members = map[string]string{"apikey_1": ""}
+			w.Members = map[string]string{"apikey_1": ""}
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,6 +204,10 @@ func TestReconciliationNamesExactlyWhatDiffers(t *testing.T) {
 			c.change(w)
 			result := w.reconcile()
 			require.Equal(t, c.want, differences(result))
+			require.Len(t, result.Cells, result.Differing)
+			w.All = true
+			result = w.reconcile()
+			require.Len(t, result.Cells, result.Compared)
 			require.Len(t, c.want, result.Differing)
 			require.Equal(t, result.StoredCost.Sub(result.ReportedCost).String(), result.DifferenceCost.String())
 			added := decimal.Zero

@@ -77,7 +77,7 @@ func TestAReportOfWhatIsStoredHasNoDifference(t *testing.T) {
 		stored := storedOf(rater, drawEvents(t, rater, "events"))
 		report := drawReport(t, stored)
 		reconcile := func() billing.ReconciledUsage {
-			r := billing.NewUsageReconciliation(&report, rater, billing.UsageNames{}, billing.AllUsageDimensions())
+			r := billing.NewUsageReconciliation(&report, rater, billing.ReconcileOptions{By: billing.AllUsageDimensions()})
 			for i := range stored {
 				r.AddStored(&stored[i])
 			}
@@ -158,7 +158,7 @@ func TestAReportIsComparedByWhatItTellsApart(t *testing.T) {
 	require.Equal(t, []string{"member", "model", "class"}, result.By.Names())
 	require.Equal(t, []string{"ana//large input: 300000-0=300000 costs 0.9"}, differences(result))
 
-	w.by = billing.UsageDimensions{Model: true, Day: true}
+	w.By = billing.UsageDimensions{Model: true, Day: true}
 	result = w.reconcile()
 	require.Equal(t, []string{"model", "class"}, result.By.Names(), "what was asked for, as far as the report has it")
 	require.Equal(t, []string{"//large input: 300000-0=300000 costs 0.9"}, differences(result))
@@ -167,7 +167,7 @@ func TestAReportIsComparedByWhatItTellsApart(t *testing.T) {
 	w = newReconciledWorld()
 	w.report.ByDay, w.stored, w.report.Rows = false, nil, w.report.Rows[1:3]
 	w.report.Spans[0].End = date("2026-04-16")
-	w.by = billing.UsageDimensions{Model: true}
+	w.By = billing.UsageDimensions{Model: true}
 	require.Equal(t, []string{
 		"//small input: 0-2000000=-2000000 costs -2",
 		"//small output: 0-200000=-200000 costs -1",
@@ -203,8 +203,10 @@ func TestAReconciliationSaysWhatItLeavesOut(t *testing.T) {
 	parked := w.use("2026-04-02", "ana", "huge", 0, 0)
 	parked.Counts[billing.Output], parked.Events = decimal.NewFromInt(60), 3
 	for _, name := range []string{"f", "e", "d", "c", "b", "a"} {
-		w.report.Rows = append(w.report.Rows, billing.ReportedUsage{Day: date("2026-04-01"), Members: []string{name}, Product: "cowork", Model: "small",
-			Values: []billing.ReportedValue{{Class: "output", Value: dec("1")}}})
+		w.report.Rows = append(w.report.Rows, billing.ReportedUsage{
+			Day: date("2026-04-01"), Members: []string{name}, Product: "cowork", Model: "small",
+			Values: []billing.ReportedValue{{Class: "output", Value: dec("1")}},
+		})
 	}
 	result := w.reconcile()
 	require.Equal(t, int64(3), result.ParkedEvents)
@@ -278,8 +280,10 @@ func TestTheDaysOfAReport(t *testing.T) {
 		})
 	}
 	merged := billing.MergeSpans([]billing.Period{
-		{Start: date("2026-04-05"), End: date("2026-04-06")}, {Start: date("2026-04-01"), End: date("2026-04-03")},
-		{Start: date("2026-04-02"), End: date("2026-04-02")}, {Start: date("2026-04-03"), End: date("2026-04-04")},
+		{Start: date("2026-04-05"), End: date("2026-04-06")},
+		{Start: date("2026-04-01"), End: date("2026-04-03")},
+		{Start: date("2026-04-02"), End: date("2026-04-02")},
+		{Start: date("2026-04-03"), End: date("2026-04-04")},
 	})
 	require.Equal(t, []billing.Period{{Start: date("2026-04-01"), End: date("2026-04-04")}, {Start: date("2026-04-05"), End: date("2026-04-06")}}, merged)
 }

@@ -243,8 +243,10 @@ func (r *csvReport) spendUsage() error {
 	columns := []struct{ class, column string }{{billing.Output.String(), "total_completion_tokens"}}
 	if r.Classes = quantityClasses(); split {
 		columns = append(columns, []struct{ class, column string }{
-			{billing.Input.String(), "total_uncached_input_tokens"}, {billing.CacheRead.String(), "total_cache_read_tokens"},
-			{billing.CacheWrite5m.String(), "total_cache_write_5m_tokens"}, {billing.CacheWrite1h.String(), "total_cache_write_1h_tokens"},
+			{billing.Input.String(), "total_uncached_input_tokens"},
+			{billing.CacheRead.String(), "total_cache_read_tokens"},
+			{billing.CacheWrite5m.String(), "total_cache_write_5m_tokens"},
+			{billing.CacheWrite1h.String(), "total_cache_write_1h_tokens"},
 		}...)
 	} else {
 		columns = append(columns, struct{ class, column string }{prompts, "total_prompt_tokens"})

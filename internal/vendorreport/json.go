@@ -1,6 +1,7 @@
 package vendorreport
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,12 +53,12 @@ type jsonReport struct {
 	last      bool // a page that no other follows was read
 	cursors   map[string]bool
 	buckets   map[time.Time]bool
-	rows      map[string]bool
+	rows      map[[sha256.Size]byte]bool // by their JSON
 	refreshed *time.Time
 }
 
 func readJSON(input io.Reader) (*billing.UsageReport, error) {
-	r := &jsonReport{report: newReport(), cursors: map[string]bool{}, buckets: map[time.Time]bool{}, rows: map[string]bool{}}
+	r := &jsonReport{report: newReport(), cursors: map[string]bool{}, buckets: map[time.Time]bool{}, rows: map[[sha256.Size]byte]bool{}}
 	decoder := json.NewDecoder(input)
 	for {
 		var value json.RawMessage
@@ -172,10 +173,11 @@ func (r *jsonReport) item(value json.RawMessage) error {
 		r.MembersOnly = true
 	}
 	if it.Actor != nil {
-		if r.rows[string(value)] {
+		sum := sha256.Sum256(value)
+		if r.rows[sum] {
 			return errors.New("stands in the file already; accepted: each page once")
 		}
-		r.rows[string(value)] = true
+		r.rows[sum] = true
 	}
 	if !start.IsZero() {
 		r.spans = append(r.spans, billing.Period{Start: start, End: end})

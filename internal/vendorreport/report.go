@@ -46,6 +46,7 @@ package vendorreport
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -67,7 +68,7 @@ func Parse(r io.Reader) (*billing.UsageReport, error) {
 	for {
 		c, _, err := input.ReadRune()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil, billing.Invalid("the report is empty; accepted: JSON or CSV of the vendor's usage or cost")
 		case err != nil:
 			return nil, fmt.Errorf("read the report: %w", err)
@@ -91,10 +92,20 @@ type report struct {
 	longer  bool // a row covers more than a day
 	spans   []billing.Period
 	classes map[string]bool
+	names   map[string]string // each once in memory
 }
 
 func newReport() *report {
-	return &report{classes: map[string]bool{}}
+	return &report{classes: map[string]bool{}, names: map[string]string{}}
+}
+
+// once returns an equal name that is in memory already, if there is one.
+func (r *report) once(name string) string {
+	if known, is := r.names[name]; is {
+		return known
+	}
+	r.names[name] = name
+	return name
 }
 
 // token and tool classes by their names in the report's shapes.
@@ -141,6 +152,13 @@ func (r *report) add(row billing.ReportedUsage, start, end time.Time) {
 	}
 	for _, value := range row.Values {
 		r.classes[value.Class] = true
+	}
+	row.Values = slices.DeleteFunc(row.Values, func(v billing.ReportedValue) bool { return v.Value.IsZero() && v.Rounding.IsZero() })
+	for _, name := range []*string{&row.Product, &row.Model, &row.Key, &row.ServiceTier, &row.Speed, &row.InferenceGeo} {
+		*name = r.once(*name)
+	}
+	for i, name := range row.Members {
+		row.Members[i] = r.once(name)
 	}
 	r.Rows = append(r.Rows, row)
 }
