@@ -17,8 +17,8 @@ import (
 )
 
 func newUsageCmd(a *app) *cobra.Command {
-	return newGroup("usage", "Usage events: store them, sum them up, release or discard those without a price", "",
-		newUsageImportCmd(a), newUsageSummaryCmd(a), newUsageParkedCmd(a), newUsageReleaseCmd(a), newUsageDiscardCmd(a))
+	return newGroup("usage", "Usage events: store them, sum them up, release or discard those without a price, reconcile them", "",
+		newUsageImportCmd(a), newUsageSummaryCmd(a), newUsageParkedCmd(a), newUsageReleaseCmd(a), newUsageDiscardCmd(a), newUsageReconcileCmd(a))
 }
 
 type usageSummaryOptions struct {
