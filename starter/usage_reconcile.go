@@ -234,8 +234,8 @@ func readVendorMembers(data []byte) (map[string]string, error) {
 		case twice && known != ours:
 			wrong.add(line, fmt.Errorf("vendor: %q is user %q on an earlier line; accepted: one user", name, known))
 		case ours != "":
-			if err := checkUser(ours); err != nil {
-				wrong.add(line, err)
+			if ours, err = cellID(ours); err != nil {
+				wrong.add(line, fmt.Errorf("user: %w", err))
 			}
 		}
 		members[name] = ours

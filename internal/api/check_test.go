@@ -61,7 +61,7 @@ func TestR41_ABlockedAnswerSaysWhoCanDoWhat(t *testing.T) {
 	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"spender","product":"chat","model":"claude-sonnet-4-5"}`))
 	require.Equal(t, http.StatusOK, status, body)
 	require.JSONEq(t, `{"decision":"blocked","scope":"seat_tier","subject":"chat","limit_id":7,
-		"limit":{"amount":"40.00","currency":"USD"},"spent":{"amount":"40.125","currency":"USD"},"spent_before":{"amount":"38.50","currency":"USD"},"remaining":{"amount":"-0.125","currency":"USD"},
+		"limit":{"amount":"40.00","currency":"USD"},"spent":{"amount":"40.125","currency":"USD"},"spent_before":{"amount":"38.50","currency":"USD"},"provisional":{"amount":"0.00","currency":"USD"},"remaining":{"amount":"-0.125","currency":"USD"},
 		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false,"reason":"limit_reached",
 		"message":"40.125 USD of the limit of the seat tier chat is spent (40.00 USD); it starts again at 2026-11-01T00:00:00Z, or when the limit is raised",
 		"who_can_raise":["owner","primary_owner","billing_manager"],"action_url":"https://example.com/acme/limits","retry":false}`, body)
@@ -72,7 +72,7 @@ func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
 	server, _ := newGateway(t, nil)
 	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"late","product":"chat"}`))
 	require.Equal(t, http.StatusOK, status, body)
-	require.JSONEq(t, `{"decision":"blocked","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"remaining":null,
+	require.JSONEq(t, `{"decision":"blocked","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"provisional":null,"remaining":null,
 		"as_of":"2026-10-07T12:00:00Z","resets_at":null,"degraded":false,
 		"reason":"contract_ended","message":"the organization's contract ended at 2026-10-07T12:00:00Z","who_can_raise":[],"action_url":"","retry":false}`, body)
 }
@@ -86,7 +86,7 @@ func TestR78_ASuspendedOrganizationMayRunNothing(t *testing.T) {
 	} {
 		status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"`+user+`","product":"chat"}`))
 		require.Equal(t, http.StatusOK, status, body)
-		require.JSONEq(t, `{"decision":"blocked","scope":"organization","subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"remaining":null,
+		require.JSONEq(t, `{"decision":"blocked","scope":"organization","subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"provisional":null,"remaining":null,
 			"as_of":"2026-10-07T12:00:00Z","resets_at":null,"degraded":false,`+want+`,
 			"who_can_raise":["owner","primary_owner","billing_manager"],"action_url":"https://example.com/acme/limits","retry":false}`, body)
 	}
@@ -98,11 +98,11 @@ func TestAnAllowedAnswerSaysWhatRemains(t *testing.T) {
 	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"saver","product":"chat"}`))
 	require.Equal(t, http.StatusOK, status, body)
 	require.JSONEq(t, `{"decision":"allowed","scope":"seat_tier","subject":"chat","limit_id":7,
-		"limit":{"amount":"40.00","currency":"USD"},"spent":{"amount":"0.40","currency":"USD"},"spent_before":{"amount":"0.00","currency":"USD"},"remaining":{"amount":"39.60","currency":"USD"},
+		"limit":{"amount":"40.00","currency":"USD"},"spent":{"amount":"0.40","currency":"USD"},"spent_before":{"amount":"0.00","currency":"USD"},"provisional":{"amount":"0.00","currency":"USD"},"remaining":{"amount":"39.60","currency":"USD"},
 		"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false}`, body)
 	for _, service := range []string{`{"organization":"acme","product":"chat"}`, `{"organization":"acme","user":null,"product":"chat"}`} {
 		_, _, body = send(t, server, checkOf(service))
-		require.JSONEq(t, `{"decision":"allowed","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"remaining":null,
+		require.JSONEq(t, `{"decision":"allowed","scope":null,"subject":null,"limit_id":null,"limit":null,"spent":null,"spent_before":null,"provisional":null,"remaining":null,
 			"as_of":"2026-10-07T12:00:00Z","resets_at":"2026-11-01T00:00:00Z","degraded":false}`, body, "unlimited")
 	}
 }
@@ -115,9 +115,9 @@ func TestR43_AnOutageFailsOpenOrClosedAndIsLogged(t *testing.T) {
 		retry  string
 	}{
 		"open": {false, `{"decision":"allowed","degraded":true,"scope":null,"subject":null,"limit_id":null,
-			"limit":null,"spent":null,"spent_before":null,"remaining":null,"as_of":null,"resets_at":null}`, ""},
+			"limit":null,"spent":null,"spent_before":null,"provisional":null,"remaining":null,"as_of":null,"resets_at":null}`, ""},
 		"closed": {true, `{"decision":"blocked","degraded":true,"scope":null,"subject":null,"limit_id":null,"reason":"unknown",
-			"limit":null,"spent":null,"spent_before":null,"remaining":null,"as_of":null,"resets_at":null,
+			"limit":null,"spent":null,"spent_before":null,"provisional":null,"remaining":null,"as_of":null,"resets_at":null,
 			"message":"the limits cannot be read now; try again","who_can_raise":[],"action_url":"","retry":true}`, retryAfter},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,8 +31,8 @@ func TestAnExportRunsNoFormulas(t *testing.T) {
 	status, header, body := send(t, server, ask)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, "text/csv; charset=utf-8", header.Get("Content-Type"))
-	require.Equal(t, "user,product,model,cost_center,input,output,cache_write_5m,cache_write_1h,cache_read,web_search,code_execution,exact_amount,amount,currency\n"+
-		`"'=HYPERLINK(""http://evil"",""x"")",'+chat,'@m,'-1,7,0,0,0,0,0,0,1.005,1.01,USD`+"\n", body)
+	require.Equal(t, "user,product,model,cost_center,input,output,cache_write_5m,cache_write_1h,cache_read,web_search,code_execution,exact_amount,amount,currency,sent_as\n"+
+		`"'=HYPERLINK(""http://evil"",""x"")",'+chat,'@m,'-1,7,0,0,0,0,0,0,1.005,1.01,USD,`+"\n", body)
 	for _, query := range []string{"?by=colour", "?since=2026"} {
 		ask.path = "/v1/organizations/acme/spend.csv" + query
 		status, _, _ = send(t, server, ask)
