@@ -18,7 +18,7 @@ import (
 type moment struct{ billing.Moment }
 
 // Type implements pflag.Value.
-func (m *moment) Type() string { return "time|date" }
+func (m *moment) Type() string { return "time" }
 
 // Set implements pflag.Value.
 func (m *moment) Set(s string) (err error) {

@@ -34,6 +34,8 @@ func (s *server) checkQuery(r *http.Request) *refusal {
 			return badQuery(name, "%s: accepted: %s", showName(name), strings.Join(accepted, ", "))
 		case len(values) > 1:
 			return badQuery(name, "%s: it is given %d times; accepted: once", name, len(values))
+		case name == "user" && values[0] != "" && !isShort(values[0]):
+			return badQuery(name, "%s: accepted: 1 to 200 bytes of text without control characters", name)
 		case len(values[0]) > maxParameter || !isPlain(values[0]):
 			return badQuery(name, "%s: accepted: at most %d bytes of text without control characters", name, maxParameter)
 		}
