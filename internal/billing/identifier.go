@@ -11,8 +11,14 @@ import (
 	"golang.org/x/text/unicode/runenames"
 )
 
-// MaxID is how long an id that people type may be, in bytes of its NFC form.
-const MaxID = 200
+// How long an id that people type may be, in bytes of its NFC form: of a user or seat
+// tier, of a product or a word such as a service tier, and of a model, whose name may
+// be an ARN.
+const (
+	MaxID    = 200
+	MaxName  = 100
+	MaxModel = 256
+)
 
 // NormalizeID returns the form in which an id that people type (a user, model,
 // product, seat tier or label) is stored and compared: Unicode NFC, and nothing

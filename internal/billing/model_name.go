@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,23 +18,29 @@ type ModelAlias struct {
 // A book's own name comes first, then its aliases, both as they are written.
 // Then the name is read as platforms write one and the same model:
 //
-//  1. An ARN or path stands for its last part, so providers, publishers, regions
-//     and LiteLLM's "provider/" fall away. An application inference profile is
-//     only known to its account and stands for nothing.
+//  1. An ARN or a path stands for its last part, percent-encoded or not: so
+//     providers, publishers, regions and LiteLLM's "provider/" fall away. An
+//     application inference profile, a custom and a provisioned model are known to
+//     their account alone and stand for nothing, and neither does a path that names
+//     a price ("fast/", "us/", "6-month-commitment/").
 //  2. Letter case falls away, and a dot or "@" is a hyphen.
-//  3. Amazon Bedrock's region and provider before the name ("us.anthropic.") and
-//     its version behind it ("-v1:0", "-v1:0:200k") fall away, as does a context
-//     window in brackets ("[1m]").
+//  3. What platforms put before a name falls away: a region and a provider with dots
+//     ("us.anthropic."), a provider with a hyphen ("databricks-", "anthropic-"). So
+//     does what they put behind it: a model version and a context window of Amazon
+//     Bedrock ("-v1", "-v1:0", ":0:200k"), a method of Vertex AI (":rawPredict"), a
+//     variant of OpenRouter (":beta", ":thinking"), a context window in brackets
+//     ("[1m]").
 //  4. If no name of the book reads so, a date of eight digits, "-latest" or
 //     "-default" at the end falls away, too.
 //
 // Names and aliases of the book are read by the same rule, so an alias covers its
 // own spellings. A reading that two models of the book share is ambiguous: it
-// means neither.
+// means neither. A version is never cut off: an unknown model is not its elder.
 //
-// Sources: platform.claude.com/docs/en/about-claude/models/overview (API, Bedrock
-// and Vertex AI names), docs.aws.amazon.com/bedrock/latest/userguide
-// (inference-profiles-support, model-ids), docs.litellm.ai/docs/providers.
+// Sources: platform.claude.com/docs/en/about-claude/models/model-ids-and-versions,
+// docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html,
+// platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai,
+// docs.litellm.ai/docs/providers, openrouter.ai/docs/features/model-routing.
 type modelNames struct {
 	exact   map[string]string // own names and aliases -> model
 	plain   map[string]string // read by steps 1 to 3; "" = ambiguous
@@ -108,23 +115,10 @@ func (n *modelNames) read(name string) (model string, ambiguous bool) {
 // readModelName reads a name as modelNames says, without and with step 4; "" is a
 // name that stands for nothing.
 func readModelName(name string) (plain, undated string) {
-	name = strings.ToLower(name)
-	if strings.Contains(name, "application-inference-profile/") {
-		return "", ""
-	}
-	name = name[strings.LastIndexByte(name, '/')+1:]
-	for {
-		label, rest, dotted := strings.Cut(name, ".")
-		if !dotted || rest == "" || !isLetter(rest[0]) || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz-") != "" {
-			break
-		}
-		name = rest
-	}
-	if i := strings.IndexByte(name, '['); i > 0 && strings.HasSuffix(name, "]") {
-		name = name[:i]
-	}
-	name = withoutBedrockVersion(name)
-	plain = strings.NewReplacer(".", "-", "@", "-").Replace(name)
+	plain = withoutPath(strings.ToLower(name))
+	plain = withoutProvider(plain)
+	plain = withoutVariant(plain)
+	plain = strings.NewReplacer(".", "-", "@", "-").Replace(plain)
 	undated = plain
 	for _, suffix := range []string{"-latest", "-default"} {
 		undated = strings.TrimSuffix(undated, suffix)
@@ -135,17 +129,84 @@ func readModelName(name string) (plain, undated string) {
 	return plain, undated
 }
 
-// withoutBedrockVersion cuts a model version of Amazon Bedrock off a name: "-v1",
-// "-v1:0" or "-v1:0:200k".
-func withoutBedrockVersion(name string) string {
-	base, behind, minor := strings.Cut(name, ":")
-	if number, _, _ := strings.Cut(behind, ":"); minor && !isNumber(number) {
+// withoutPath returns the last part of a path or ARN.
+func withoutPath(name string) string {
+	if strings.IndexByte(name, '%') >= 0 {
+		if decoded, err := url.PathUnescape(name); err == nil {
+			name = decoded
+		}
+	}
+	path, last, found := cutLast(name, "/")
+	if !found {
 		return name
 	}
-	if i := strings.LastIndex(base, "-v"); i > 0 && isNumber(base[i+2:]) {
-		return base[:i]
+	for part := range strings.SplitSeq(path, "/") {
+		_, kind, _ := cutLast(part, ":") // of an ARN, the kind of resource
+		switch {
+		case part == "fast", part == "us", strings.HasSuffix(part, "-month-commitment"):
+			return ""
+		case kind == "application-inference-profile", kind == "provisioned-model", kind == "custom-model":
+			return ""
+		}
+	}
+	return last
+}
+
+// withoutProvider cuts off regions and providers before a name.
+func withoutProvider(name string) string {
+	for {
+		label, rest, dotted := strings.Cut(name, ".")
+		if !dotted || rest == "" || !isLetter(rest[0]) || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz-") != "" {
+			break
+		}
+		name = rest
+	}
+	for _, provider := range []string{"databricks-", "anthropic--", "anthropic-"} {
+		if rest, found := strings.CutPrefix(name, provider); found && rest != "" {
+			return rest
+		}
 	}
 	return name
+}
+
+// withoutVariant cuts off what says how a model is served and nothing of its price.
+func withoutVariant(name string) string {
+	if base, window, found := strings.Cut(name, "["); found && base != "" && strings.HasSuffix(window, "]") {
+		name = base
+	}
+	base, variant, found := strings.Cut(name, ":")
+	if found {
+		if !isVariant(variant) {
+			return name
+		}
+		name = base
+	}
+	if i := strings.LastIndex(name, "-v"); i > 0 && isNumber(name[i+2:]) {
+		name = name[:i]
+	}
+	return name
+}
+
+// isVariant reports whether what follows a name's first colon is a revision of
+// Amazon Bedrock, with or without a context window, a method of Vertex AI, or a
+// variant of OpenRouter that has no price of its own.
+func isVariant(variant string) bool {
+	switch variant {
+	case "rawpredict", "streamrawpredict", "beta", "thinking":
+		return true
+	}
+	revision, window, found := strings.Cut(variant, ":")
+	if !found && strings.HasSuffix(revision, "k") {
+		return isNumber(strings.TrimSuffix(revision, "k"))
+	}
+	return isNumber(revision) && (!found || isNumber(strings.TrimSuffix(window, "k")))
+}
+
+func cutLast(text, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(text, separator); i >= 0 {
+		return text[:i], text[i+len(separator):], true
+	}
+	return "", text, false
 }
 
 func isLetter(c byte) bool { return 'a' <= c && c <= 'z' }

@@ -36,6 +36,10 @@ var tables = map[string]string{
 		claude-haiku-3-5              0.80  4      1.00   0.08  1.60
 		claude-haiku-3                0.25  1.25   0.30   0.03  0.50`,
 	"anthropic-2026-10": `
+		claude-fable-5-2              8     40     10     0.20  16
+		claude-fable-5-2 fast         16    80     20     0.40  32
+		claude-mythos-5-2             8     40     10     0.20  16
+		claude-mythos-5-2 fast        16    80     20     0.40  32
 		claude-fable-5-1              10    50     12.50  0.25  20
 		claude-mythos-5-1             10    50     12.50  0.25  20
 		claude-fable-5                10    50     12.50  1.00  20
@@ -47,6 +51,7 @@ var tables = map[string]string{
 		claude-opus-4-8               5     25     6.25   0.50  10
 		claude-opus-4-8 fast          10    50     12.50  1.00  20
 		claude-opus-4-7               5     25     6.25   0.50  10
+		claude-opus-4-7 fast          30    150    37.50  3.00  60
 		claude-opus-4-6               5     25     6.25   0.50  10
 		claude-opus-4-5               5     25     6.25   0.50  10
 		claude-opus-4-1               15    75     18.75  1.50  30
@@ -67,7 +72,7 @@ var tables = map[string]string{
 // from 4.6 on.
 var usOnly = []string{
 	"claude-opus-4-6", "claude-sonnet-4-6", "claude-opus-4-7", "claude-opus-4-8", "claude-opus-5", "claude-opus-5-5",
-	"claude-sonnet-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5", "claude-fable-5-1", "claude-mythos-5",
+	"claude-sonnet-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5", "claude-fable-5-1", "claude-fable-5-2", "claude-mythos-5", "claude-mythos-5-2",
 	"claude-mythos-5-1",
 }
 

@@ -6,14 +6,14 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// id returns the name of a model or product in the form in which usage events are
-// compared with it.
-func (f field) id(accepted string) string {
+// id returns the name of a model, product or service tier in the form in which usage
+// events are compared with it. A longer one no event could have.
+func (f field) id(accepted string, longest int) string {
 	node, isText := f.node.(*ast.StringNode)
 	if !isText {
 		return f.text(accepted) // a number is taken as it is written
 	}
-	id, err := billing.NormalizeID(node.Value, billing.MaxID)
+	id, err := billing.NormalizeID(node.Value, longest)
 	if err != nil {
 		f.wrong("%v, for %s", err, accepted)
 	}

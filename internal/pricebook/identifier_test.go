@@ -30,9 +30,9 @@ func TestModelsAndProductsAreReadInOneSpelling(t *testing.T) {
 	require.ErrorIs(t, err, billing.ErrInvalid)
 	require.ErrorContains(t, err, "the same product as on line")
 	for given, says := range map[string]string{
-		"a\u200bb": "model: contains U+200B ZERO WIDTH SPACE, which is invisible; accepted: 1 to 200 bytes",
-		`" m"`:     "model: begins or ends with a space; accepted: 1 to 200 bytes",
-		`""`:       "model: is empty; accepted: 1 to 200 bytes",
+		"a\u200bb": "model: contains U+200B ZERO WIDTH SPACE, which is invisible; accepted: 1 to 256 bytes",
+		`" m"`:     "model: begins or ends with a space; accepted: 1 to 256 bytes",
+		`""`:       "model: is empty; accepted: 1 to 256 bytes",
 	} {
 		_, err := pricebook.Parse([]byte(strings.Replace(example, "claude-opus-4-6", given, 1)))
 		require.ErrorContains(t, err, says)

@@ -40,15 +40,18 @@ func Parse(data []byte) (*billing.PriceBook, error) {
 }
 
 func readBook(root field) *billing.PriceBook {
-	top := root.mapping("name", "currency", "seats", "surcharges", "models", "tools")
+	top := root.mapping("name", "currency", "seats", "surcharges", "models", "tools", "service_tiers", "fallback")
 	book := &billing.PriceBook{
 		Name:       readName(top.field("name")),
 		Currency:   readCurrency(top.field("currency")),
 		Seats:      readSeats(top.field("seats")),
 		Surcharges: readSurcharges(top.field("surcharges")),
-		Models:     readModels(top.field("models")),
 		Tools:      readTools(top.field("tools")),
+
+		ServiceTiers: readServiceTiers(top.field("service_tiers")),
+		Fallback:     readFallback(top.field("fallback")),
 	}
+	book.Models, book.Aliases = readModels(top.field("models"))
 	checkSurchargedTiers(top.field("surcharges"), book)
 	if root.found.none() && len(book.Seats) == 0 && len(book.Models) == 0 {
 		root.wrong("no prices; accepted: a book with seats, models or both")
@@ -101,7 +104,7 @@ func readProducts(list field) []string {
 	}
 	seen := firsts{}
 	for _, item := range items {
-		product := item.id("a product like chat")
+		product := item.id("a product like chat", billing.MaxName)
 		seen.once(item, "product", product)
 		products = append(products, product)
 	}
@@ -181,21 +184,29 @@ func readTool(row mapping) billing.ToolPrice {
 	return price
 }
 
-func readModels(list field) []billing.ModelPrice {
-	var prices []billing.ModelPrice
+func readModels(list field) (prices []billing.ModelPrice, aliases []billing.ModelAlias) {
+	var checks []func()
 	seen := firsts{}
 	for _, item := range list.optionalList() {
-		model := item.mapping("model", "batch", "us_only", "prices")
+		model := item.mapping("model", "aliases", "batch", "us_only", "prices")
 		name := model.field("model")
 		common := billing.ModelPrice{
-			Model:  name.id("the model's name as usage events give it, like claude-sonnet-4-5"),
+			Model:  name.id("the model's name as usage events give it, like claude-sonnet-4-5", billing.MaxModel),
 			Batch:  model.field("batch").multiplier("0.5", maxBatch),
 			USOnly: model.field("us_only").multiplier("1.1", maxUSOnly),
 		}
-		seen.once(name, "model", common.Model)
+		seen.once(name, "name", common.Model)
 		prices = append(prices, readModelPrices(model.field("prices"), common)...)
+		for _, alias := range model.field("aliases").optionalList() {
+			also := alias.id("another name of the model, like claude-3-5-haiku", billing.MaxModel)
+			aliases = append(aliases, billing.ModelAlias{Alias: also, Model: common.Model})
+			checks = append(checks, func() { seen.once(alias, "name", also) }) // models first, wherever they stand
+		}
 	}
-	return prices
+	for _, check := range checks {
+		check()
+	}
+	return prices, aliases
 }
 
 // readModelPrices reads the rows of one model, which have the model's name and

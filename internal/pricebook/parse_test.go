@@ -143,9 +143,9 @@ func TestParseNamesTheLineTheFieldAndWhatIsAccepted(t *testing.T) {
 		},
 		"an unknown key of the book": {
 			`currency: USD`, "currency: USD\nvat: 19",
-			`line 3: vat: unknown key; accepted: name, currency, seats, surcharges, models, tools`,
+			`line 3: vat: unknown key; accepted: name, currency, seats, surcharges, models, tools, service_tiers, fallback`,
 		},
-		"an unknown key of a model": {`us_only: 1.1`, `us-only: 1.1`, `line 10: models[0].us-only: unknown key; accepted: model, batch, us_only, prices`},
+		"an unknown key of a model": {`us_only: 1.1`, `us-only: 1.1`, `line 10: models[0].us-only: unknown key; accepted: model, aliases, batch, us_only, prices`},
 		"a time without a zone": {
 			`2026-02-01T00:00:00Z, input: "5"`, `2026-02-01T00:00:00, input: "5"`,
 			row + `.effective_from: "2026-02-01T00:00:00" has no zone; accepted: a time with its zone like 2025-09-29T00:00:00Z`,
@@ -181,11 +181,11 @@ func TestParseNamesTheLineTheFieldAndWhatIsAccepted(t *testing.T) {
 		"a model named twice": {
 			"tools:", "  - model: claude-opus-4-6\n    prices: " +
 				"[{effective_from: 2026-02-01T00:00:00Z, input: 1, output: 1, cache_write_5m: 1, cache_write_1h: 1, cache_read: 1}]\ntools:",
-			`line 15: models[1].model: the same model as on line 8`,
+			`line 15: models[1].model: the same name as on line 8`,
 		},
 		"a model without prices":    {"tools:", "  - model: m\n    prices: []\ntools:", `line 16: models[1].prices: empty; accepted: at least one row of prices`},
 		"a model without a list":    {"tools:", "  - model: m\ntools:", `line 15: models[1].prices: missing; accepted: a list of prices`},
-		"a model that is a word":    {"tools:", "  - claude\ntools:", `line 15: models[1]: the value "claude"; accepted: a mapping with the keys model, batch, us_only, prices`},
+		"a model that is a word":    {"tools:", "  - claude\ntools:", `line 15: models[1]: the value "claude"; accepted: a mapping with the keys model, aliases, batch, us_only, prices`},
 		"a batch price in percent":  {`batch: "0.5"`, `batch: 50`, `line 9: models[0].batch: "50" is not a multiplier above 0 and up to 1, like "0.5"`},
 		"a batch price of nothing":  {`batch: "0.5"`, `batch: 0`, `line 9: models[0].batch: "0" is not a multiplier above 0 and up to 1, like "0.5"`},
 		"a surcharge in percent":    {`us_only: 1.1`, `us_only: 110`, `line 10: models[0].us_only: "110" is not a multiplier above 0 and up to 10, like "1.1"`},
@@ -237,7 +237,7 @@ func TestParseTellsEveryProblemInTheOrderOfTheFile(t *testing.T) {
 	_, err := pricebook.Parse([]byte(text))
 	require.ErrorIs(t, err, billing.ErrInvalid)
 	require.Equal(t, strings.Join([]string{
-		`line 1: nam: unknown key; accepted: name, currency, seats, surcharges, models, tools`,
+		`line 1: nam: unknown key; accepted: name, currency, seats, surcharges, models, tools, service_tiers, fallback`,
 		`line 1: name: missing; accepted: a name like anthropic-2026-01`,
 		`line 11: models[0].prices[0].output: "x" is not a decimal number like "0.30"`,
 		`line 14: tools[0].per: "y" is not a power of ten like 1000, so that amounts stay exact`,
@@ -253,8 +253,8 @@ func TestParseRefusesFilesThatAreNoPriceBook(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"an empty file":         {"", "line 1: the file is empty; accepted: a price book with name, currency, seats and models"},
 		"only comments":         {"# nothing\n", "line 1: the file is empty; accepted: a price book with name, currency, seats and models"},
-		"a list":                {"- name: b\n", "line 1: a list; accepted: a mapping with the keys name, currency, seats, surcharges, models, tools"},
-		"a word":                {"prices", `line 1: the value "prices"; accepted: a mapping with the keys name, currency, seats, surcharges, models, tools`},
+		"a list":                {"- name: b\n", "line 1: a list; accepted: a mapping with the keys name, currency, seats, surcharges, models, tools, service_tiers, fallback"},
+		"a word":                {"prices", `line 1: the value "prices"; accepted: a mapping with the keys name, currency, seats, surcharges, models, tools, service_tiers, fallback`},
 		"a book without prices": {"name: b\ncurrency: USD\n", "line 1: no prices; accepted: a book with seats, models or both"},
 		"a huge file":           {strings.Repeat("#", 1<<20+1), "the file has 1048577 bytes; accepted: a price book of at most 1048576"},
 		"brackets in brackets":  {"name: b\nx: " + strings.Repeat("[", 500_000), "line 2: nested more than 20 deep; accepted: a price book"},

@@ -13,8 +13,6 @@ import (
 // How long texts may be, in bytes.
 const (
 	maxID         = 200
-	maxName       = 100
-	maxModel      = 256 // an ARN
 	maxLabels     = 50
 	maxLabelName  = 40
 	maxLabelValue = 200
@@ -29,12 +27,12 @@ func checkID(text []byte) string { return checkText(text, maxID) }
 // can be seen.
 func checkUser(text []byte) string { return billing.CheckID(text, billing.MaxID) }
 
-func checkName(text []byte) string { return billing.CheckID(text, maxName) }
+func checkName(text []byte) string { return billing.CheckID(text, billing.MaxName) }
 
-func checkModel(text []byte) string { return billing.CheckID(text, maxModel) }
+func checkModel(text []byte) string { return billing.CheckID(text, billing.MaxModel) }
 
 // checkWord takes any word of an open set: what has no price is parked later.
-func checkWord(text []byte) string { return billing.CheckID(text, maxName) }
+func checkWord(text []byte) string { return billing.CheckID(text, billing.MaxName) }
 
 func checkSlug(text []byte) string {
 	if !billing.ValidSlug(string(text)) {
