@@ -22,6 +22,7 @@ var unreadable = map[string][]string{
 	"amount":      {"x", "-1", "0", ""},
 	"number":      {"x", "-1", ""},
 	"percent":     {"x", "-1", "100", ""},
+	"day":         {"soon", "", "2026-13-01", "2026-10-01T00:00:00Z"},
 	"days":        {"x", "1,,2", ""},
 	"days|never":  {"x", "-1", "1.5", ""},
 	"csv|html":    {"pdf", ""},

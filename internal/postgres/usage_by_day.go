@@ -11,9 +11,10 @@ import (
 )
 
 // UsageByDay adds up the usage that occurred in some spans by UTC day, user,
-// product, model and rate, and hands each sum to a function, rated or parked.
-// What was retracted or given up is in none. The spans must lie apart. It reads
-// each event of the organisation.
+// product, model and rate, and hands each sum to a function, rated or parked; the
+// function keeps no pointer to it. What was retracted is taken off, and parked
+// usage that was given up is left out. The spans must lie apart. It reads every
+// event of the organisation once.
 func (s *Store) UsageByDay(ctx context.Context, orgID string, spans []billing.Period, each func(*billing.StoredUsage)) error {
 	err := s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)

@@ -163,6 +163,11 @@ func TestAReportSaysWhatItLacks(t *testing.T) {
 	require.False(t, week.ByDay, "a bucket of seven days says nothing of days")
 	require.True(t, week.Rows[0].Day.IsZero())
 
+	mixed := parse(page(usageRow(), usageRow("2026-10-02", "2026-10-08")))
+	require.False(t, mixed.ByDay)
+	require.True(t, mixed.Rows[0].Day.IsZero(), "one row of a week makes all be compared without days")
+	require.Equal(t, []billing.Period{{Start: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 10, 8, 0, 0, 0, 0, time.UTC)}}, mixed.Spans)
+
 	empty := parse(page(`{"starting_at":"2026-10-01T00:00:00Z","ending_at":"2026-10-02T00:00:00Z","results":[]}`))
 	require.True(t, empty.ByDay)
 	require.Len(t, empty.Spans, 1)
