@@ -85,13 +85,12 @@ type ReconciledUsage struct {
 	Warnings       []string
 }
 
-// ReconcileOptions say what is compared, and how the vendor's names and ours
-// belong together.
+// ReconcileOptions say what is compared, and how the vendor's members and ours
+// belong together. Its models are found by the price book's names.
 type ReconcileOptions struct {
-	Members map[string]string   // the vendor's name of a member to our user, "" = no member
-	Model   func(string) string // a model's name in the price book; nil = as it is
-	By      UsageDimensions     // as far as the report has them
-	All     bool                // also list what agrees
+	Members map[string]string // the vendor's name of a member to our user, "" = no member
+	By      UsageDimensions   // as far as the report has them
+	All     bool              // also list what agrees
 }
 
 // UsageReconciliation compares stored usage with a report: by what the report
@@ -125,12 +124,17 @@ type usageCell struct {
 	unpriced, parkedReason             string
 }
 
+// model is the priced model that a name means, or else the name itself.
+func (r *UsageReconciliation) model(name string) string {
+	if model := r.rater.Model(name); model != "" {
+		return model
+	}
+	return name
+}
+
 // NewUsageReconciliation begins a comparison. What is reported and not stored is
 // priced by the rater.
 func NewUsageReconciliation(report *UsageReport, rater *Rater, options ReconcileOptions) *UsageReconciliation {
-	if options.Model == nil {
-		options.Model = func(name string) string { return name }
-	}
 	r := &UsageReconciliation{
 		report: report, rater: rater, options: options, by: map[string]UsageDimensions{}, cells: map[usageKey]*[]usageCell{},
 		users: map[string]bool{}, products: map[string]bool{}, strangers: map[string]bool{}, onlyProduct: map[string]bool{},
@@ -177,7 +181,7 @@ func (r *UsageReconciliation) AddStored(s *StoredUsage) {
 			r.uncompared[class] = true
 			continue
 		}
-		cell := r.cell(s.Day, s.User, s.Product, r.options.Model(s.Model), name)
+		cell := r.cell(s.Day, s.User, s.Product, r.model(s.Model), name)
 		if s.Rate == nil {
 			cell.parked, cell.parkedReason = cell.parked.Add(quantity), s.Reason
 			continue
@@ -274,7 +278,7 @@ func (r *UsageReconciliation) addReported(row *ReportedUsage) {
 	member := r.member(row.Members)
 	model := row.Model
 	if model != "" {
-		model = r.options.Model(model)
+		model = r.model(model)
 	}
 	used := false
 	for _, value := range row.Values {

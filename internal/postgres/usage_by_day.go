@@ -21,15 +21,11 @@ func (s *Store) UsageByDay(ctx context.Context, orgID string, spans []billing.Pe
 		if err != nil {
 			return err
 		}
-		book, err := readPriceBook(ctx, tx, org.PriceBook)
+		rater, err := newRater(ctx, tx, org.PriceBook)
 		if err != nil {
 			return err
 		}
-		rates, err := readRates(ctx, tx, org.PriceBook)
-		if err != nil {
-			return err
-		}
-		return eachDay(ctx, tx, orgID, spans, billing.NewRater(book, rates), each)
+		return eachDay(ctx, tx, orgID, spans, rater, each)
 	})
 	return wrap("add up the usage of "+orgID+" by day", err)
 }
@@ -38,7 +34,7 @@ func (s *Store) UsageByDay(ctx context.Context, orgID string, spans []billing.Pe
 const usageByDay = `
 SELECT (e.occurred_at AT TIME ZONE 'UTC')::date, e.user_id, e.product, e.model,
        coalesce(e.rate_id, 0), coalesce(e.parked_reason, ''),
-       sum(CASE WHEN e.retracts IS NULL THEN 1 ELSE -1 END)::bigint,
+       sum(` + eventsOfRow + `)::bigint,
        sum(e.input), sum(e.output), sum(e.cache_write_5m), sum(e.cache_write_1h), sum(e.cache_read), sum(e.web_search), sum(e.code_execution)
   FROM usage_events e
   JOIN unnest(@starts::timestamptz[], @ends::timestamptz[]) AS s (starts_at, ends_at)
