@@ -109,9 +109,9 @@ func (p *player) deal(clocks map[string]*testClock, item *usage.Item) {
 	c := clocks[item.Event.Organization]
 	switch {
 	case item.Rejection != nil:
-		p.tally.reject(item.Line, item.Event.ID, item.Rejection)
+		p.tally.reject(item, item.Rejection)
 	case c == nil:
-		p.tally.reject(item.Line, item.Event.ID, &usage.Rejection{
+		p.tally.reject(item, &usage.Rejection{
 			Field: "organization", Reason: fmt.Sprintf("%q is not among those whose clocks are moved", item.Event.Organization),
 		})
 	default:

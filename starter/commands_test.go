@@ -38,7 +38,7 @@ func TestOrganizations(t *testing.T) {
 	s := newDatabaseShell(t)
 	require.Contains(t, s.ok("org", "list"), "starter org create")
 	require.Contains(t, s.fails(exitFailed, "org", "create", "acme"), "starter prices load FILE")
-	require.JSONEq(t, `{"name":"anthropic-2026-01","revision":1,"added":21,"changed":true,"releasable":0}`,
+	require.JSONEq(t, `{"name":"anthropic-2026-01","revision":1,"added":35,"changed":true,"releasable":0}`,
 		s.ok("prices", "load", "anthropic-2026-01", "-o", "json"))
 	require.Contains(t, s.ok("prices", "load", "anthropic-2026-01"), "nothing changed")
 	s.golden("prices-list", "prices", "list")

@@ -17,7 +17,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var missing *pflag.ValueRequiredError
 	switch {
-	case errors.As(err, &invalid) && errors.Is(err, billing.ErrInvalid): // which says what is wrong, too
+	case errors.As(err, &invalid) && saysWhatIsWrong(invalid.Unwrap()):
 		return wrongUsage("--%s %v"+help, invalid.GetFlag().Name, invalid.Unwrap(), cmd.CommandPath())
 	case errors.As(err, &invalid):
 		return wrongUsage("--%s %q; accepted: %s"+help, invalid.GetFlag().Name, invalid.GetValue(), accepted(invalid), cmd.CommandPath())
@@ -26,6 +26,12 @@ func flagError(cmd *cobra.Command, err error) error {
 		return wrongUsage("--%s needs a value; accepted: %s"+help, flag.Name, acceptedByType(flag.Value.Type()), cmd.CommandPath())
 	}
 	return wrongUsage("%v"+help, err, cmd.CommandPath())
+}
+
+// saysWhatIsWrong reports whether an error of ours names what is wrong before it
+// says what is accepted.
+func saysWhatIsWrong(err error) bool {
+	return errors.Is(err, billing.ErrInvalid) && !strings.HasPrefix(err.Error(), "accepted: ")
 }
 
 // accepted says what a flag takes: a type of ours says it itself.

@@ -21,20 +21,20 @@ type pricesWithdrawOptions struct {
 func newPricesWithdrawCmd(a *app) *cobra.Command {
 	o := &pricesWithdrawOptions{app: a}
 	cmd := &cobra.Command{
-		Use:   "withdraw BOOK (--model M|--tier T|--surcharge S [--tier T]|--tool T) --from T",
+		Use:   "withdraw BOOK (--model M|--tier T|--surcharge S [--tier T]|--tool T|--service-tier S) --from T",
 		Short: "Withdraw a future price before it starts",
 		Long: `Take a price back that was announced and has not started: that of a model (all
-its speeds and prompt bands), a seat tier, a surcharge or a tool, from the instant
-named. What was in force before it stays in force. A price that is, or may already
+its speeds and prompt bands), a seat tier, a surcharge, a tool or a service tier, from
+the instant named. What was in force before it stays in force. A price that is, or may already
 be, in force is refused: prices reprice corrects those. Doing it again changes
 nothing; loading a file that still has the row adds it again.`,
 		Example: `  starter prices withdraw anthropic-2026-01 --model claude-haiku-4-5 --from 2027-01-01 --as finance --reason "increase cancelled"
   starter prices withdraw anthropic-2026-01 --surcharge hipaa --tier chat --from 2027-01-01`,
 		Args: arguments("BOOK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			what := []string{"model", "tier", "surcharge", "tool"}
+			what := []string{"model", "tier", "surcharge", "tool", "service-tier"}
 			if cmd.Flags().Changed("surcharge") {
-				what = []string{"model", "surcharge", "tool"} // a tier narrows it down
+				what = []string{"model", "surcharge", "tool", "service-tier"} // a tier narrows it down
 			}
 			if _, err := exactlyOne(cmd, what...); err != nil {
 				return err
@@ -47,6 +47,7 @@ nothing; loading a file that still has the row adds it again.`,
 	cmd.Flags().Var(identifier{&o.which.Tier}, "tier", "the seat tier's price")
 	cmd.Flags().StringVar(&o.which.Surcharge, "surcharge", "", "the surcharge's price, on all tiers or on --tier")
 	cmd.Flags().StringVar(&o.which.Tool, "tool", "", "the server tool's price")
+	cmd.Flags().StringVar(&o.which.ServiceTier, "service-tier", "", "the service tier's multiplier")
 	cmd.Flags().Var(&o.from, "from", "when the price would have started, as prices show has it; a date: its first instant in UTC")
 	return required(cmd, "from")
 }

@@ -177,7 +177,7 @@ func TestR40_R61_AMemberReadsTheirStandingAndWhatPredatesTheirLimit(t *testing.T
 	require.Contains(t, answer, `"decision":"blocked"`)
 	require.Contains(t, answer, spent+","+before)
 	for path, want := range map[string][]string{
-		"spend?user=bob": {`"period_end":"2026-11-01T00:00:00Z"`, `"as_of":"2026-10-10T00:00:00Z"`, spent + "," + before + `,"remaining":{"amount":"-1.50","currency":"USD"}`},
+		"spend?user=bob": {`"period_end":"2026-11-01T00:00:00Z"`, `"as_of":"2026-10-10T00:00:00Z"`, spent + "," + before + `,"provisional":{"amount":"0.00","currency":"USD"},"remaining":{"amount":"-1.50","currency":"USD"}`},
 		"spend":          {`"spend":{"amount":"3.00","currency":"USD"},"spent_before":{"amount":"0.00","currency":"USD"}`, `"limit":{"amount":"1.50","currency":"USD"},` + before},
 		"limits":         {`"subject":"bob"`, spent + "," + before},
 	} {

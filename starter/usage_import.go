@@ -14,8 +14,9 @@ import (
 
 type usageImportOptions struct {
 	*app
-	path   string
-	strict bool
+	path    string
+	rejects string
+	strict  bool
 }
 
 func newUsageImportCmd(a *app) *cobra.Command {
@@ -29,10 +30,14 @@ organisation and id, so a file can be imported again after any interruption.
 
 Each line is answered: accepted, duplicate (same id, same content), conflict
 (same id, other content: the first stays), rejected (with field and reason), or
-parked (no price yet: see "starter usage parked"). The exit code is 0 once all
-are answered, whatever the answers; with --strict it is 1 if any was rejected or
-in conflict.`,
+parked (no price yet: see "starter usage parked"). --rejects writes the lines that
+were rejected or in conflict to a file, each behind a comment with the reason: mend
+them and import that file. Lines that begin with # are skipped.
+
+The exit code is 0 once all lines are answered, whatever the answers; with --strict
+it is 1 if any was rejected or in conflict.`,
 		Example: `  starter usage import usage.ndjson
+  starter usage import usage.ndjson --rejects refused.ndjson
   zcat 2026-10-*.ndjson.gz | starter usage import - -o json`,
 		Args: arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,6 +45,7 @@ in conflict.`,
 			return runUsageImport(cmd.Context(), o)
 		},
 	}
+	cmd.Flags().StringVar(&o.rejects, "rejects", "", "write refused lines to this file, with their reasons; what it held is lost")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "fail if any line is rejected or in conflict")
 	return cmd
 }
@@ -57,16 +63,27 @@ func runUsageImport(ctx context.Context, o *usageImportOptions) error {
 	collectLess(importHeap)
 	start := time.Now()
 	bar := o.progress("importing", size)
-	answers := &tally{}
+	refused, err := newRejects(o.rejects, file)
+	if err != nil {
+		return err
+	}
+	answers := &tally{rejects: refused}
 	unanswered, err := importUsage(ctx, store, bar.reader(file), answers)
 	bar.done()
+	closeErr := refused.close()
 	totals := answers.totals()
 	if printErr := o.print(totals, func(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s answered in %.1f s (%s a second).\n\n", o.path, plural(totals.Lines, "event"),
 			time.Since(start).Seconds(), showCount(int64(float64(totals.Lines)/time.Since(start).Seconds())))
 		totals.write(w)
+		if refused != nil && refused.lines > 0 {
+			fmt.Fprintf(w, "\nAll %s are in %s: mend them, and import that file.\n", plural(refused.lines, "refused line"), o.rejects)
+		}
 	}); printErr != nil {
 		return printErr
+	}
+	if err == nil {
+		err = closeErr
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -176,7 +176,7 @@ func TestReconcilingWhatCannotBe(t *testing.T) {
 		"vendor,user\na,alice\na,bob\n":        `line 3: vendor: "a" is user "alice" on an earlier line`,
 		"vendor,user\n,alice\n":                "line 2: vendor: is empty",
 		"vendor,user\na,alice\tx\nb,bob,c\n":   "line 3: has another number of fields",
-		"vendor,user\na,\"alice\tx\"\nb,bob\n": `line 2: user: "alice\tx"; accepted`,
+		"vendor,user\na,\"alice\tx\"\nb,bob\n": "line 2: user: contains U+0009, a control character; accepted",
 	} {
 		complaint := s.fails(exitFailed, append([]string{"usage", "reconcile", report, "--org", "acme", "--members", s.file("members.csv", content)}, days...)...)
 		require.Contains(t, complaint, says, content)

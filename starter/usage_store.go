@@ -82,7 +82,7 @@ func (l *loader) add(ctx context.Context, items []usage.Item) error {
 		item := &items[i]
 		l.next = item.Line + 1
 		if item.Rejection != nil {
-			l.tally.reject(item.Line, item.Event.ID, item.Rejection)
+			l.tally.reject(item, item.Rejection)
 			continue
 		}
 		at := l.lane(item.Event.Organization)

@@ -19,9 +19,23 @@ const shownReasons = 10
 // tally counts the answers to the lines of a usage file. It is safe for
 // concurrent use.
 type tally struct {
-	mu    sync.Mutex
-	total importTotals
+	mu       sync.Mutex
+	total    importTotals
+	byReason map[reasonKey]int64
+	rejects  *rejects // where refused lines are written; nil = nowhere
 }
+
+// maxReasons bounds how many reasons are told apart: some repeat what a sender wrote.
+const maxReasons = 1000
+
+// reasonKey is why lines were refused or parked.
+type reasonKey struct {
+	status        postgres.UsageStatus
+	field, reason string
+}
+
+// otherReasons stands for the reasons beyond the first thousand.
+const otherReasons = "for other reasons"
 
 // importTotals is what became of the lines of a usage file.
 type importTotals struct {
@@ -32,6 +46,16 @@ type importTotals struct {
 	Rejected   int64    `json:"rejected"`
 	Parked     int64    `json:"parked"`
 	Reasons    []reason `json:"reasons"` // of the first lines rejected or in conflict
+
+	ByReason []reasonCount `json:"by_reason"` // all lines rejected, in conflict or parked
+}
+
+// reasonCount is how many lines were refused or parked for one reason.
+type reasonCount struct {
+	Status postgres.UsageStatus `json:"status"`
+	Field  string               `json:"field"`
+	Reason string               `json:"reason"`
+	Events int64                `json:"events"`
 }
 
 // reason says why a line was refused.
@@ -44,10 +68,11 @@ type reason struct {
 }
 
 // reject counts a line that never reached the database.
-func (t *tally) reject(line int64, id string, rejection *usage.Rejection) {
+func (t *tally) reject(item *usage.Item, rejection *usage.Rejection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count(line, id, postgres.UsageAnswer{Status: postgres.UsageRejected, Field: rejection.Field, Reason: rejection.Reason})
+	answer := postgres.UsageAnswer{Status: postgres.UsageRejected, Field: rejection.Field, Reason: rejection.Reason}
+	t.count(item.Line, item.Event.ID, item.Raw, answer)
 }
 
 // stored counts the answers to a batch; or, where its organisation does not
@@ -66,13 +91,14 @@ func (t *tally) stored(lines []int64, items []postgres.UsageItem, answers []post
 		} else {
 			answer = answers[i]
 		}
-		t.count(line, items[i].Event.ID, answer)
+		t.count(line, items[i].Event.ID, items[i].Raw, answer)
 	}
 	return nil
 }
 
-func (t *tally) count(line int64, id string, answer postgres.UsageAnswer) {
+func (t *tally) count(line int64, id string, raw []byte, answer postgres.UsageAnswer) {
 	t.total.Lines++
+	t.countReason(answer)
 	switch answer.Status {
 	case postgres.UsageAccepted:
 		t.total.Accepted++
@@ -88,7 +114,23 @@ func (t *tally) count(line int64, id string, answer postgres.UsageAnswer) {
 	default:
 		t.total.Rejected++
 	}
-	t.explain(reason{line, id, answer.Status, answer.Field, answer.Reason})
+	why := reason{line, id, answer.Status, answer.Field, answer.Reason}
+	t.explain(why)
+	t.rejects.write(why, raw)
+}
+
+func (t *tally) countReason(answer postgres.UsageAnswer) {
+	if answer.Status == postgres.UsageAccepted || answer.Status == postgres.UsageDuplicate {
+		return
+	}
+	if t.byReason == nil {
+		t.byReason = map[reasonKey]int64{}
+	}
+	key := reasonKey{answer.Status, answer.Field, answer.Reason}
+	if _, known := t.byReason[key]; !known && len(t.byReason) >= maxReasons {
+		key = reasonKey{answer.Status, "", otherReasons}
+	}
+	t.byReason[key]++
 }
 
 // explain keeps the reasons of the lines that come first, whatever the order in
@@ -109,6 +151,13 @@ func (t *tally) totals() importTotals {
 	defer t.mu.Unlock()
 	total := t.total
 	total.Reasons = append([]reason{}, total.Reasons...)
+	total.ByReason = []reasonCount{}
+	for key, events := range t.byReason {
+		total.ByReason = append(total.ByReason, reasonCount{key.status, key.field, key.reason, events})
+	}
+	slices.SortFunc(total.ByReason, func(a, z reasonCount) int {
+		return cmp.Or(cmp.Compare(z.Events, a.Events), cmp.Compare(a.Status, z.Status), cmp.Compare(a.Field, z.Field), cmp.Compare(a.Reason, z.Reason))
+	})
 	return total
 }
 
@@ -120,10 +169,23 @@ func (t importTotals) write(w io.Writer) {
 		{"rejected", showCount(t.Rejected)},
 		{"parked", showCount(t.Parked)},
 	}, []bool{false, true})
+	if len(t.ByReason) > 0 {
+		fmt.Fprintln(w, "\nWhy:")
+		for i, r := range t.ByReason {
+			if i == shownReasons {
+				fmt.Fprintf(w, "  and %s, all of which -o json lists\n", plural(len(t.ByReason)-i, "other reason"))
+				break
+			}
+			fmt.Fprintf(w, "  %s %s: %s\n", showCount(r.Events), r.Status, joinField(r.Field, r.Reason))
+		}
+	}
+	if t.Parked > 0 {
+		fmt.Fprintln(w, "\nParked usage holds its month's invoice until it has a price: starter usage parked ORG says what it waits for.")
+	}
 	if len(t.Reasons) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nThe first reasons:")
+	fmt.Fprintln(w, "\nThe first lines that were refused:")
 	for _, r := range t.Reasons {
 		fmt.Fprintf(w, "  line %d: %s: %s\n", r.Line, r.Status, joinField(r.Field, r.Reason))
 	}

@@ -29,6 +29,7 @@ type PriceBookSummary struct {
 	Revision int64     `json:"revision"`
 	Models   int64     `json:"models"`
 	Seats    int64     `json:"seats"`
+	Aliases  int64     `json:"aliases"` // other names of its models
 	LoadedAt time.Time `json:"loaded_at"`
 }
 
@@ -235,6 +236,7 @@ func (s *Store) PriceBooks(ctx context.Context) ([]PriceBookSummary, error) {
 SELECT name, currency, revision,
        (SELECT count(DISTINCT model) FROM model_prices WHERE book = name AND superseded_revision IS NULL),
        (SELECT count(DISTINCT tier) FROM seat_prices WHERE book = name AND superseded_revision IS NULL),
+       (SELECT count(*) FROM model_aliases WHERE book = name),
        loaded_at
   FROM price_books
  ORDER BY name`

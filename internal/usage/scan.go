@@ -26,11 +26,11 @@ type Line struct {
 }
 
 // Scan yields the lines of a stream of newline-delimited JSON, holding one in
-// memory at a time. Blank lines are skipped; lines may end in CRLF, and the last
-// one need not end at all; a byte order mark at the start is skipped. A line
-// longer than maxLine (0 = MaxLine) is yielded without its bytes and with the
-// rejection, and costs only itself. An error is one of reading; it comes last
-// and names the line that was being read.
+// memory at a time. Blank lines are skipped, and so are comments, which begin with
+// #; lines may end in CRLF, and the last one need not end at all; a byte order mark
+// at the start is skipped. A line longer than maxLine (0 = MaxLine) is yielded
+// without its bytes and with the rejection, and costs only itself. An error is one
+// of reading; it comes last and names the line that was being read.
 //
 // Scan unzips nothing, so that a body whose size was bounded stays bounded.
 func Scan(r io.Reader, maxLine int) iter.Seq2[Line, error] {
@@ -57,7 +57,7 @@ func Scan(r io.Reader, maxLine int) iter.Seq2[Line, error] {
 				if !yield(Line{Number: number, Rejection: &Rejection{"", reason}}, nil) {
 					return
 				}
-			case len(line) > 0:
+			case len(line) > 0 && line[0] != '#':
 				if !yield(Line{Number: number, Bytes: line}, nil) {
 					return
 				}
