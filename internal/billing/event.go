@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
+
+	"github.com/shopspring/decimal"
 )
 
 // Values that a usage event may carry in its service tier, speed and geography.
@@ -38,6 +40,9 @@ type Event struct {
 	// CacheSplitAssumed: cache writes came without their split and were counted
 	// as 5-minute writes.
 	CacheSplitAssumed bool
+	// StatedCost is what the source says that the request cost, in USD; not valid =
+	// it does not say. It never decides what is billed but for SplitWrites.
+	StatedCost decimal.NullDecimal
 	// UnknownCount names a non-zero token count that this version cannot price;
 	// such an event is parked.
 	UnknownCount string
@@ -72,6 +77,9 @@ func (e *Event) Fingerprint() [16]byte {
 	}
 	if e.Retracts != "" {
 		b = appendString(append(b, "retracts"...), e.Retracts)
+	}
+	if e.StatedCost.Valid {
+		b = appendString(append(b, "cost"...), e.StatedCost.Decimal.String())
 	}
 	sum := sha256.Sum256(b)
 	return [16]byte(sum[:16])

@@ -19,10 +19,10 @@ const copyStatement = `
 COPY usage_events (org_id, event_id, user_id, occurred_at, product, model,
                    input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
                    service_tier, speed, inference_geo, labels, period_id, origin_id, rate_id,
-                   seat_tier, flags, fingerprint, parked_reason, unknown_count, payload)
+                   seat_tier, flags, fingerprint, parked_reason, unknown_count, stated_cost, payload)
 FROM STDIN (FORMAT binary)`
 
-const copyColumns = 26
+const copyColumns = 27
 
 // copyHeader and copyTrailer frame PostgreSQL's binary copy format.
 var (
@@ -143,10 +143,11 @@ func appendEvent(b []byte, orgID string, p *placedEvent, raw []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(p.fingerprint)))
 	b = append(b, p.print()...)
 	if p.rate != nil {
-		return appendNull(appendNull(appendNull(b)))
+		return appendNull(appendNull(appendNull(appendNull(b))))
 	}
 	b = appendText(b, p.parked)
 	b = appendUnless(b, e.UnknownCount, "")
+	b = appendNumeric(b, e.StatedCost)
 	return appendText(b, string(raw))
 }
 

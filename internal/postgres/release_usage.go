@@ -121,12 +121,13 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 	const update = `
 UPDATE usage_events
    SET rate_id = $3, period_id = $4, origin_id = nullif($5, ''), seat_tier = nullif($6, ''), flags = $7,
-       code_execution = $8, parked_reason = NULL, unknown_count = NULL, payload = NULL
+       code_execution = $8, cache_write_5m = $9, cache_write_1h = $10,
+       parked_reason = NULL, unknown_count = NULL, stated_cost = NULL, payload = NULL
  WHERE org_id = $1 AND event_id = $2`
 	batch := &pgx.Batch{}
 	for _, p := range placed {
 		batch.Queue(update, orgID, p.event.ID, p.rate.ID, p.period, p.origin, p.tier, p.flags,
-			p.event.Quantities[billing.CodeExecution])
+			p.event.Quantities[billing.CodeExecution], p.event.Quantities[billing.CacheWrite5m], p.event.Quantities[billing.CacheWrite1h])
 	}
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return round, err
@@ -147,7 +148,7 @@ func readParked(ctx context.Context, tx pgx.Tx, orgID, model, after string) ([]U
 SELECT event_id, user_id, occurred_at, product, model,
        input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
        coalesce(service_tier, 'standard'), coalesce(speed, 'standard'), coalesce(inference_geo, 'global'),
-       labels, flags, coalesce(unknown_count, ''), payload
+       labels, flags, coalesce(unknown_count, ''), stated_cost, payload
   FROM usage_events
  WHERE org_id = @org AND rate_id IS NULL AND NOT void AND (@model = '' OR model = @model) AND event_id > @after
  ORDER BY event_id
@@ -164,7 +165,7 @@ SELECT event_id, user_id, occurred_at, product, model,
 		q := &e.Quantities
 		err = row.Scan(&e.ID, &e.User, &e.OccurredAt, &e.Product, &e.Model,
 			&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch], &q[billing.CodeExecution],
-			&e.ServiceTier, &e.Speed, &e.InferenceGeo, &labels, &flags, &e.UnknownCount, &e.Payload)
+			&e.ServiceTier, &e.Speed, &e.InferenceGeo, &labels, &flags, &e.UnknownCount, &e.StatedCost, &e.Payload)
 		if err != nil {
 			return item, err
 		}
