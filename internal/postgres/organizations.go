@@ -135,8 +135,8 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "discount": org.Discount, "email": org.Email, "dunning": org.Dunning,
 		"reminders": org.Reminders, "suspend_after": org.SuspendAfter, "card_ceiling": ceilingOf(org),
 		"usage_sources": sourcesOf(org),
-		"clock_at": nil,
-		"approval": org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
+		"clock_at":      nil,
+		"approval":      org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
 		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit,
 	}
 	if org.TestClock {

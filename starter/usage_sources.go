@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+)
+
+// usageSources are the products that are taken by one path only, by name.
+type usageSources struct {
+	bound map[string]billing.UsageSource
+}
+
+// String implements pflag.Value.
+func (u *usageSources) String() string { return showSources(u.bound) }
+
+// Type implements pflag.Value.
+func (u *usageSources) Type() string { return "PRODUCT=SOURCE" }
+
+// Set implements pflag.Value. It is called for each time that the flag is given.
+func (u *usageSources) Set(s string) error {
+	product, source, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("accepted: PRODUCT=SOURCE, like claude_code=otlp")
+	}
+	if source != string(billing.AnySource) {
+		if err := billing.CheckUsageSource(product, billing.UsageSource(source)); err != nil {
+			return err
+		}
+	}
+	if _, twice := u.bound[product]; twice {
+		return errors.New("the product " + product + " is named twice; accepted: one source for each")
+	}
+	if u.bound == nil {
+		u.bound = map[string]billing.UsageSource{}
+	}
+	u.bound[product] = billing.UsageSource(source)
+	return nil
+}
+
+// showSources shows bindings as the flag takes them; "" for none.
+func showSources(bound map[string]billing.UsageSource) string {
+	var shown []string
+	for _, product := range slices.Sorted(maps.Keys(bound)) {
+		shown = append(shown, product+"="+string(bound[product]))
+	}
+	return strings.Join(shown, " ")
+}
