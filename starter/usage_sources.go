@@ -22,22 +22,20 @@ func (u *usageSources) Type() string { return "PRODUCT=SOURCE" }
 
 // Set implements pflag.Value. It is called for each time that the flag is given.
 func (u *usageSources) Set(s string) error {
-	product, source, ok := strings.Cut(s, "=")
-	if !ok {
-		return errors.New("accepted: PRODUCT=SOURCE, like claude_code=otlp")
+	product, word, _ := strings.Cut(s, "=")
+	source := billing.UsageSource(word)
+	checked := source
+	if source == billing.AnySource {
+		checked = billing.SourceAPI // whatever is bound may be lifted
 	}
-	if source != string(billing.AnySource) {
-		if err := billing.CheckUsageSource(product, billing.UsageSource(source)); err != nil {
-			return err
-		}
-	}
-	if _, twice := u.bound[product]; twice {
-		return errors.New("the product " + product + " is named twice; accepted: one source for each")
+	_, twice := u.bound[product]
+	if twice || billing.CheckUsageSource(product, checked) != nil {
+		return errors.New("accepted: PRODUCT=SOURCE like claude_code=otlp, each product once; sources: api, otlp, cloudevents, import, or any")
 	}
 	if u.bound == nil {
 		u.bound = map[string]billing.UsageSource{}
 	}
-	u.bound[product] = billing.UsageSource(source)
+	u.bound[product] = source
 	return nil
 }
 
