@@ -1,6 +1,6 @@
 -- Usage by more paths than one: keys that report for one member, products that are
 -- taken from one path only, and what a sender says that a request cost. Takes a
--- moment's lock on each of the three tables; no row is written again.
+-- moment's lock on each of the three tables; no row of usage is read or written.
 
 -- Whose usage a key reports, whatever is sent with it; null = anybody's.
 ALTER TABLE api_keys
@@ -15,4 +15,6 @@ ALTER TABLE organizations
 -- What the sender of a parked event says that it cost, in USD, by which its cache
 -- writes are divided once it has a price. Null = it said nothing, or has a price.
 ALTER TABLE usage_events
-    ADD COLUMN stated_cost numeric CHECK (stated_cost > '-Infinity' AND stated_cost < 'Infinity');
+    ADD COLUMN stated_cost numeric,
+    ADD CONSTRAINT usage_events_stated_cost_check CHECK (
+        stated_cost IS NULL OR stated_cost > '-Infinity' AND stated_cost < 'Infinity' AND rate_id IS NULL) NOT VALID;
