@@ -1,6 +1,7 @@
 package billing_test
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/shopspring/decimal"
@@ -106,7 +107,7 @@ func TestProductsAreBoundToSources(t *testing.T) {
 	require.Empty(t, org.RefuseSource("claude_code", billing.SourceOTLP))
 	require.Empty(t, org.RefuseSource("chat", billing.SourceAPI), "not bound")
 	for _, source := range []billing.UsageSource{billing.SourceAPI, billing.SourceCloudEvents, billing.SourceImport, ""} {
-		require.Contains(t, org.RefuseSource("claude_code", source), "bound to the source otlp, and this came by "+string(source))
+		require.Contains(t, org.RefuseSource("claude_code", source), "bound to the source otlp, and this came by "+cmp.Or(string(source), "an unnamed path"))
 	}
 	for product, source := range map[string]billing.UsageSource{
 		"chat": "mail", "a/b": billing.SourceAPI, "": billing.SourceAPI, " chat": billing.SourceAPI, "a=b": billing.SourceAPI, "any": billing.AnySource,

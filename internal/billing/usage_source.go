@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,8 +46,8 @@ func (o *Organization) RefuseSource(product string, source UsageSource) string {
 	if !ok || bound == source {
 		return ""
 	}
-	return fmt.Sprintf("usage of %s is bound to the source %s, and this came by %s; accepted: one of the two paths, see starter org set --usage-source",
-		product, bound, source)
+	return fmt.Sprintf("usage of %s is bound to the source %s, and this came by %s; accepted: what comes by %s",
+		product, bound, cmp.Or(source, "an unnamed path"), bound)
 }
 
 // bindSources returns bindings with some changed; AnySource lifts one.

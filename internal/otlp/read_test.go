@@ -308,6 +308,8 @@ func TestStatedCosts(t *testing.T) {
 		`{"doubleValue":"Infinity"}`:          "",
 		`{"stringValue":"1e999999999"}`:       "",
 		`{"stringValue":"1e-999999999"}`:      "",
+		`{"stringValue":"1e-100"}`:            "",
+		`{"stringValue":"1e100"}`:             "",
 		`{"stringValue":"free"}`:              "",
 		`{}`:                                  "",
 	} {
