@@ -101,11 +101,16 @@ func eventOf(key *Key, r *otlp.Request) event {
 		user = r.Account
 	}
 	e := decode(r.Event(organization, user))
+	if e.rejection != nil && strings.HasPrefix(e.rejection.Field, "labels.") { // a label decides nothing about money
+		r.SessionID = ""
+		e = decode(r.Event(organization, user))
+	}
 	e.event.StatedCost = r.StatedCost
 	return e
 }
 
-// longestComplaint bounds what an answer says of records that were not taken.
+// How many of the records that were not taken an answer names, and how much it says
+// of each, in characters.
 const (
 	maxComplaints    = 5
 	longestComplaint = 400

@@ -267,6 +267,23 @@ func TestExportersAreToldWhenToComeAgain(t *testing.T) {
 	require.NotContains(t, body, "password")
 }
 
+// Of random UUIDs, one in four hundred has a run of digits like a payment card's.
+func TestARequestIsTakenWhateverItsSessionIsCalled(t *testing.T) {
+	t.Parallel()
+	for _, session := range []string{"a8ea83a5-0442-4177-9506-1b86efe11b8a", strings.Repeat("s", 300), "a\tb", " s"} {
+		server, store := newGateway(t, nil)
+		status, header, body := send(t, server, request{
+			method: http.MethodPost, path: "/v1/logs", key: key, contentType: otlp.JSON,
+			body: exportOf("acme", "", requestRecord("1", attribute("session.id", session))),
+		})
+		require.Equal(t, http.StatusOK, status, body)
+		refused, why := partial(t, header, body)
+		require.Zero(t, refused, why)
+		require.Len(t, store.stored, 1, session)
+		require.NotContains(t, store.stored[0].Event.Labels["session_id"], "4177-9506-1")
+	}
+}
+
 func TestAStatedCostGoesWithItsRequest(t *testing.T) {
 	t.Parallel()
 	server, store := newGateway(t, nil)
