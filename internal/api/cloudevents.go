@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	cloudevent "github.com/cloudevents/sdk-go/v2/event"
@@ -78,8 +79,18 @@ func structured(raw []byte) (*cloudevent.Event, *usage.Rejection) {
 // tooLong keeps what an event takes in memory in proportion to the body.
 var tooLong = &usage.Rejection{Reason: fmt.Sprintf("is larger than %d bytes", usage.MaxLine)}
 
-// binary reads an event from its headers. Their values are percent-encoded, which
-// the SDK leaves to its caller (section 3.1.3.2 of the binding).
+// headerValue decodes the value of an attribute's header, which the SDK leaves to
+// its caller: it may be a quoted string, and is percent-encoded UTF-8 (section
+// 3.1.3.2 of the binding).
+func headerValue(value string) (text string, ok bool) {
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(value[1 : len(value)-1])
+	}
+	text, err := url.PathUnescape(value)
+	return text, err == nil && utf8.ValidString(text)
+}
+
+// binary reads an event from its headers.
 func binary(r *http.Request, body []byte) (*cloudevent.Event, *usage.Rejection) {
 	if len(body) > usage.MaxLine {
 		return nil, tooLong
@@ -89,9 +100,9 @@ func binary(r *http.Request, body []byte) (*cloudevent.Event, *usage.Rejection) 
 		if attribute, ok := strings.CutPrefix(name, "Ce-"); !ok || attribute == "" {
 			continue
 		}
-		decoded, err := url.PathUnescape(values[0])
-		if err != nil {
-			return nil, &usage.Rejection{Field: strings.ToLower(name), Reason: "is not percent-encoded as the binding wants it"}
+		decoded, ok := headerValue(values[0])
+		if !ok {
+			return nil, &usage.Rejection{Field: strings.ToLower(name), Reason: "is not as the binding wants it; accepted: UTF-8, percent-encoded where it is not ASCII"}
 		}
 		header[name] = []string{decoded}
 	}

@@ -60,6 +60,7 @@ func TestCloudEventsInEachMode(t *testing.T) {
 		"binary":                      {"application/json", ceData, headers, []string{"/gateway#7"}},
 		"binary, without a kind":      {"", ceData, headers, []string{"/gateway#7"}},
 		"binary, percent-encoded":     {"application/json", ceData, append([]string{"Ce-Id: caf%C3%A9%207"}, append(headers[:1:1], headers[2:]...)...), []string{"/gateway#café 7"}},
+		"binary, quoted":              {"application/json", ceData, append([]string{`Ce-Id: "a \"7\""`}, append(headers[:1:1], headers[2:]...)...), []string{`/gateway#a "7"`}},
 		"binary, with a name of none": {"application/json", ceData, append([]string{"Ce-: x", "Ce-Extra: y"}, headers...), []string{"/gateway#7"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,6 +152,7 @@ func TestCloudEventsThatAreRefused(t *testing.T) {
 		"binary without an id":              {"application/json", ceData, append([]string{}, binary[0], binary[2], binary[3]), "id", "MUST be a non-empty string"},
 		"binary of an unknown version":      {"application/json", ceData, append([]string{"Ce-Specversion: 9.9"}, binary[1:]...), "", "is no CloudEvent"},
 		"binary with XML":                   {"application/xml", "<x/>", binary, "datacontenttype", "application/xml"},
+		"binary with bytes of no text":      {"application/json", ceData, append([]string{"Ce-Subject: caf%E9"}, binary...), "ce-subject", "UTF-8"},
 		"binary with a broken percent sign": {"application/json", ceData, append([]string{"Ce-Subject: 5%"}, binary...), "ce-subject", "percent-encoded"},
 	} {
 		t.Run(name, func(t *testing.T) {
