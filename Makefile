@@ -52,7 +52,7 @@ test: prepare $(STRIPEMOCK) ## run every test, starting what it needs
 
 # Each fuzzer by itself: Go runs one at a time. Bounded by a number of inputs,
 # since a bound in time can itself fail a run on a busy machine.
-FUZZERS  := usage:FuzzDecode usage:FuzzTheShortcutAgrees usage:FuzzScan usage:FuzzElements pricebook:FuzzParse billing:FuzzRate billing:FuzzNormalizeID
+FUZZERS  := usage:FuzzDecode usage:FuzzTheShortcutAgrees usage:FuzzScan usage:FuzzElements otlp:FuzzRead pricebook:FuzzParse billing:FuzzRate billing:FuzzNormalizeID
 FUZZTIME ?= 10000x
 
 .PHONY: fuzz

@@ -115,7 +115,7 @@ func (p *player) deal(clocks map[string]*testClock, item *usage.Item) {
 			Field: "organization", Reason: fmt.Sprintf("%q is not among those whose clocks are moved", item.Event.Organization),
 		})
 	default:
-		c.events = append(c.events, playedEvent{item.Line, postgres.UsageItem{Event: item.Event, Raw: slices.Clone(item.Raw)}})
+		c.events = append(c.events, playedEvent{item.Line, postgres.UsageItem{Event: item.Event, Raw: slices.Clone(item.Raw), Source: billing.SourceImport}})
 	}
 }
 

@@ -26,6 +26,7 @@ type keyView struct {
 	ID           string     `json:"id"`
 	Prefix       string     `json:"prefix"`
 	Organization *string    `json:"organization"` // null = every organisation
+	Member       *string    `json:"member"`       // whose usage alone it reports; null = anybody's
 	Scopes       []string   `json:"scopes"`
 	Role         *string    `json:"role"`
 	CreatedBy    string     `json:"created_by"`
@@ -42,7 +43,7 @@ func viewKey(k postgres.APIKey) keyView {
 		return &s
 	}
 	return keyView{
-		k.ID, k.Prefix, word(k.Organization), k.Scopes, word(k.Role), k.CreatedBy, k.CreatedAt, optional(k.LastUsedAt), optional(k.RevokedAt),
+		k.ID, k.Prefix, word(k.Organization), word(k.Member), k.Scopes, word(k.Role), k.CreatedBy, k.CreatedAt, optional(k.LastUsedAt), optional(k.RevokedAt),
 	}
 }
 
@@ -58,6 +59,7 @@ type keysCreateOptions struct {
 	scopes []string
 	org    string
 	all    bool
+	member string
 	role   string
 }
 
@@ -68,9 +70,13 @@ func newKeysCreateCmd(a *app) *cobra.Command {
 		Short: "Make a key; it is shown this once",
 		Long: `Make a key for scopes (usage:write, spend:read, limits:read, limits:write, or admin
 for everything), which opens one organisation or all of them. Whoever changes
-limits with it does so in a role: owner, primary_owner or billing_manager.`,
+limits with it does so in a role: owner, primary_owner or billing_manager.
+
+A key of one member (--member) reports that member's usage only, and asks about that
+member's limits only: it may lie on the member's own machine.`,
 		Example: `  starter keys create --scopes usage:write,limits:read --org acme
-  starter keys create --scopes limits:write --org acme --role billing_manager`,
+  starter keys create --scopes limits:write --org acme --role billing_manager
+  starter keys create --scopes usage:write --org acme --member alice`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := exactlyOne(cmd, "org", "all"); err != nil {
@@ -82,6 +88,7 @@ limits with it does so in a role: owner, primary_owner or billing_manager.`,
 	cmd.Flags().StringSliceVar(&o.scopes, "scopes", nil, "what it may do: "+strings.Join(api.Scopes(), ", "))
 	cmd.Flags().StringVar(&o.org, "org", "", "the one organization that it opens")
 	cmd.Flags().BoolVar(&o.all, "all", false, "it opens every organization")
+	cmd.Flags().Var(identifier{&o.member}, "member", "the one member whose usage it reports, with --org")
 	cmd.Flags().StringVar(&o.role, "role", "", "as whom it may change limits: "+strings.Join(api.Roles(), ", "))
 	return required(cmd, "scopes")
 }
@@ -102,6 +109,24 @@ func (o *keysCreateOptions) check() error {
 	case o.org == "" && !o.all:
 		return wrongUsage("--org is empty; accepted: the id of an organization, or --all")
 	}
+	return o.checkMember()
+}
+
+// memberScopes are what a key of one member may be made for.
+var memberScopes = []string{api.ScopeUsageWrite, api.ScopeLimitsRead}
+
+func (o *keysCreateOptions) checkMember() error {
+	if o.member == "" {
+		return nil
+	}
+	if o.org == "" {
+		return wrongUsage("--member needs --org: members are those of one organization")
+	}
+	for _, scope := range o.scopes {
+		if !slices.Contains(memberScopes, scope) {
+			return wrongUsage("--scopes %q; accepted with --member: %s", scope, strings.Join(memberScopes, ", "))
+		}
+	}
 	return nil
 }
 
@@ -121,7 +146,7 @@ func runKeysCreate(ctx context.Context, o *keysCreateOptions) error {
 	}
 	secret, id, prefix := api.NewKey()
 	created, err := store.CreateAPIKey(ctx, postgres.APIKey{
-		ID: id, Prefix: prefix, Organization: o.org, Scopes: o.scopes, Role: o.role,
+		ID: id, Prefix: prefix, Organization: o.org, Member: o.member, Scopes: o.scopes, Role: o.role,
 	}, api.HashKey(secret), o.by())
 	if err != nil {
 		return err
@@ -131,7 +156,7 @@ func runKeysCreate(ctx context.Context, o *keysCreateOptions) error {
 	}
 	view := createdKey{viewKey(created), secret}
 	return o.print(view, func(w io.Writer) {
-		writeFacts(w, fact{"key", secret}, fact{"id", view.ID}, fact{"opens", view.opens()},
+		writeFacts(w, fact{"key", secret}, fact{"id", view.ID}, fact{"opens", view.opens()}, fact{"member", deref(view.Member)},
 			fact{"scopes", strings.Join(view.Scopes, ", ")}, fact{"role", deref(view.Role)})
 		fmt.Fprintln(w, "\nKeep it now: it is not shown again.")
 	})
@@ -172,6 +197,7 @@ func runKeysList(ctx context.Context, a *app, org string) error {
 		left("ID", func(v keyView) string { return v.ID }),
 		left("KEY", func(v keyView) string { return v.Prefix + "_…" }),
 		left("OPENS", keyView.opens),
+		left("MEMBER", func(v keyView) string { return deref(v.Member) }),
 		left("SCOPES", func(v keyView) string { return strings.Join(v.Scopes, " ") }),
 		left("ROLE", func(v keyView) string { return deref(v.Role) }),
 		left("MADE BY", func(v keyView) string { return v.CreatedBy }),

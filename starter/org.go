@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -22,39 +23,40 @@ func newOrgCmd(a *app) *cobra.Command {
 
 // organizationView is an organisation as it is printed.
 type organizationView struct {
-	ID               string           `json:"id"`
-	Plan             string           `json:"plan"`
-	Currency         billing.Currency `json:"currency"`
-	Timezone         string           `json:"timezone"`
-	AnchorDay        int              `json:"anchor_day"`
-	Prices           string           `json:"prices"`
-	Start            time.Time        `json:"start"`
-	Collection       string           `json:"collection"`
-	NetDays          int              `json:"net_days"`
-	PaymentMethod    string           `json:"payment_method"`
-	DraftWindow      duration         `json:"draft_window"`
-	LateWindow       duration         `json:"late_window"`
-	LimitRule        string           `json:"limit_rule"`
-	Discount         decimal.Decimal  `json:"discount"` // in percent
-	Dunning          []int            `json:"dunning"`
-	Reminders        []int            `json:"reminders"`
-	SuspendAfter     *int             `json:"suspend_after"` // days past due; null = never
-	CardCeiling      *billing.Money   `json:"card_ceiling"`  // null = none
-	Email            string           `json:"email"`
-	Approval         bool             `json:"approval"`
-	BoundGrowth      *string          `json:"bound_growth"` // null = the installation's, "0" = none; so the others
-	BoundFloor       *string          `json:"bound_floor"`
-	BoundTotal       *string          `json:"bound_total"`
-	BoundCredit      *string          `json:"bound_credit"`
-	Now              time.Time        `json:"now"`
-	TestClock        *time.Time       `json:"test_clock"` // its time; null = real time
-	PausedAt         *time.Time       `json:"paused_at"`
-	ClosedAt         *time.Time       `json:"closed_at"`
-	SuspendedAt      *time.Time       `json:"suspended_at"` // null = its requests run
-	Suspended        string           `json:"suspended"`    // payment_overdue or suspended; "" = it is not
-	CreatedAt        time.Time        `json:"created_at"`
-	StripeCustomerID string           `json:"stripe_customer_id"`
-	StripeClockID    string           `json:"stripe_clock_id"`
+	ID               string                         `json:"id"`
+	Plan             string                         `json:"plan"`
+	Currency         billing.Currency               `json:"currency"`
+	Timezone         string                         `json:"timezone"`
+	AnchorDay        int                            `json:"anchor_day"`
+	Prices           string                         `json:"prices"`
+	Start            time.Time                      `json:"start"`
+	Collection       string                         `json:"collection"`
+	NetDays          int                            `json:"net_days"`
+	PaymentMethod    string                         `json:"payment_method"`
+	DraftWindow      duration                       `json:"draft_window"`
+	LateWindow       duration                       `json:"late_window"`
+	LimitRule        string                         `json:"limit_rule"`
+	Discount         decimal.Decimal                `json:"discount"` // in percent
+	Dunning          []int                          `json:"dunning"`
+	Reminders        []int                          `json:"reminders"`
+	SuspendAfter     *int                           `json:"suspend_after"` // days past due; null = never
+	CardCeiling      *billing.Money                 `json:"card_ceiling"`  // null = none
+	UsageSources     map[string]billing.UsageSource `json:"usage_sources"` // by product; {} = any source
+	Email            string                         `json:"email"`
+	Approval         bool                           `json:"approval"`
+	BoundGrowth      *string                        `json:"bound_growth"` // null = the installation's, "0" = none; so the others
+	BoundFloor       *string                        `json:"bound_floor"`
+	BoundTotal       *string                        `json:"bound_total"`
+	BoundCredit      *string                        `json:"bound_credit"`
+	Now              time.Time                      `json:"now"`
+	TestClock        *time.Time                     `json:"test_clock"` // its time; null = real time
+	PausedAt         *time.Time                     `json:"paused_at"`
+	ClosedAt         *time.Time                     `json:"closed_at"`
+	SuspendedAt      *time.Time                     `json:"suspended_at"` // null = its requests run
+	Suspended        string                         `json:"suspended"`    // payment_overdue or suspended; "" = it is not
+	CreatedAt        time.Time                      `json:"created_at"`
+	StripeCustomerID string                         `json:"stripe_customer_id"`
+	StripeClockID    string                         `json:"stripe_clock_id"`
 }
 
 func viewOrganization(o billing.Organization) organizationView {
@@ -69,6 +71,10 @@ func viewOrganization(o billing.Organization) organizationView {
 	}
 	view.Reminders, view.SuspendAfter = o.Reminders, o.SuspendAfter
 	view.SuspendedAt, view.Suspended = optional(o.SuspendedAt), o.Suspended
+	view.UsageSources = maps.Clone(o.UsageSources)
+	if view.UsageSources == nil {
+		view.UsageSources = map[string]billing.UsageSource{}
+	}
 	if !o.CardExempt {
 		view.CardCeiling = &billing.Money{Amount: o.CardCeiling, Currency: o.Currency}
 	}
@@ -92,7 +98,7 @@ func (v organizationView) write(w io.Writer) {
 		fact{"late window", showDuration(time.Duration(v.LateWindow))},
 		fact{"limit rule", v.LimitRule}, fact{"discount", showPercent(v.Discount)},
 		fact{"dunning days", joinInts(v.Dunning)}, fact{"reminders", joinInts(v.Reminders)},
-		fact{"suspend after", v.suspendAfter()}, fact{"card ceiling", v.cardCeiling()}, fact{"email", v.Email},
+		fact{"suspend after", v.suspendAfter()}, fact{"card ceiling", v.cardCeiling()}, fact{"usage sources", showSources(v.UsageSources)}, fact{"email", v.Email},
 		fact{"approval", showApproval(v.Approval)}, fact{"bound on growth", showBound(v.BoundGrowth)},
 		fact{"bound from", showBound(v.BoundFloor)}, fact{"bound on total", showBound(v.BoundTotal)},
 		fact{"bound on credit", showBound(v.BoundCredit)},

@@ -30,9 +30,10 @@ id (required), plan, currency, timezone, anchor_day, prices, start and test_cloc
 time, or a date for its first instant in the timezone), collection, net_days,
 payment_method, draft_window, late_window, limit_rule, discount (percent), email,
 dunning (days after the first attempt), reminders (days after the due date),
-suspend_after (days past due), card_ceiling (an amount as text, or "none"), approval
-(true), and bound_growth, bound_floor, bound_total, bound_credit ("10", or "none").
-What is absent has the default of "starter org create". Blank lines are skipped.`,
+suspend_after (days past due), card_ceiling (an amount as text, or "none"),
+usage_sources ({"claude_code":"otlp"}), approval (true), and bound_growth, bound_floor,
+bound_total, bound_credit ("10", or "none"). What is absent has the default of
+"starter org create". Blank lines are skipped.`,
 		Example: `  echo '{"id":"initech","timezone":"Europe/Berlin","anchor_day":15,"email":"billing@initech.example"}' |
     starter org import -`,
 		Args: arguments("FILE"),
@@ -42,30 +43,31 @@ What is absent has the default of "starter org create". Blank lines are skipped.
 
 // contractLine is one line of the file.
 type contractLine struct {
-	ID            string  `json:"id"`
-	Plan          string  `json:"plan"`
-	Currency      string  `json:"currency"`
-	Timezone      string  `json:"timezone"`
-	AnchorDay     *int    `json:"anchor_day"`
-	Prices        string  `json:"prices"`
-	Start         *string `json:"start"`
-	TestClock     *string `json:"test_clock"`
-	Collection    string  `json:"collection"`
-	NetDays       *int    `json:"net_days"`
-	PaymentMethod string  `json:"payment_method"`
-	DraftWindow   *string `json:"draft_window"`
-	LateWindow    *string `json:"late_window"`
-	LimitRule     string  `json:"limit_rule"`
-	Email         string  `json:"email"`
-	Dunning       []int   `json:"dunning"`
-	Reminders     []int   `json:"reminders"`
-	SuspendAfter  *int    `json:"suspend_after"`
-	CardCeiling   string  `json:"card_ceiling"`
-	Approval      bool    `json:"approval"`
-	BoundGrowth   *string `json:"bound_growth"`
-	BoundFloor    *string `json:"bound_floor"`
-	BoundTotal    *string `json:"bound_total"`
-	BoundCredit   *string `json:"bound_credit"`
+	ID            string                         `json:"id"`
+	Plan          string                         `json:"plan"`
+	Currency      string                         `json:"currency"`
+	Timezone      string                         `json:"timezone"`
+	AnchorDay     *int                           `json:"anchor_day"`
+	Prices        string                         `json:"prices"`
+	Start         *string                        `json:"start"`
+	TestClock     *string                        `json:"test_clock"`
+	Collection    string                         `json:"collection"`
+	NetDays       *int                           `json:"net_days"`
+	PaymentMethod string                         `json:"payment_method"`
+	DraftWindow   *string                        `json:"draft_window"`
+	LateWindow    *string                        `json:"late_window"`
+	LimitRule     string                         `json:"limit_rule"`
+	Email         string                         `json:"email"`
+	Dunning       []int                          `json:"dunning"`
+	Reminders     []int                          `json:"reminders"`
+	SuspendAfter  *int                           `json:"suspend_after"`
+	CardCeiling   string                         `json:"card_ceiling"`
+	UsageSources  map[string]billing.UsageSource `json:"usage_sources"`
+	Approval      bool                           `json:"approval"`
+	BoundGrowth   *string                        `json:"bound_growth"`
+	BoundFloor    *string                        `json:"bound_floor"`
+	BoundTotal    *string                        `json:"bound_total"`
+	BoundCredit   *string                        `json:"bound_credit"`
 
 	Discount json.RawMessage `json:"discount"` // a number, or text with one
 }
@@ -160,7 +162,8 @@ func (l contractLine) contract() (org billing.Organization, err error) {
 		ID: l.ID, Plan: l.Plan, Currency: billing.Currency(l.Currency), Timezone: l.Timezone, PriceBook: l.Prices,
 		Collection: l.Collection, PaymentMethod: l.PaymentMethod, Email: l.Email, Dunning: l.Dunning,
 		LimitRule: l.LimitRule, Approval: l.Approval, Reminders: l.Reminders, SuspendAfter: l.SuspendAfter,
-		AnchorDay: 1, NetDays: billing.DefaultNetDays,
+		UsageSources: l.UsageSources,
+		AnchorDay:    1, NetDays: billing.DefaultNetDays,
 		DraftWindow: billing.DefaultDraftWindow, LateWindow: billing.DefaultLateWindow,
 	}
 	if l.CardCeiling != "" {
@@ -262,6 +265,8 @@ func jsonKind(goType string) string {
 		return "a whole number"
 	case "[]int":
 		return "a list of whole numbers"
+	case "map[string]billing.UsageSource":
+		return `an object like {"claude_code":"otlp"}`
 	default:
 		return "text"
 	}

@@ -27,6 +27,7 @@ type collectionTerms struct {
 	reminders    dayTable
 	suspendAfter daysOrNever
 	cardCeiling  ceiling
+	sources      usageSources
 	approval     bool
 	bounds       [4]bound // growth, floor, total, credit
 }
@@ -39,6 +40,7 @@ func (t *collectionTerms) flags(f *pflag.FlagSet) {
 	f.Var(&t.reminders, "reminders", fmt.Sprintf("local days after the due date of a sent invoice on which to remind, below 0 before it, or none (default %s)", joinInts(billing.DefaultReminders())))
 	f.Var(&t.suspendAfter, "suspend-after", "local days past due after which limit checks block every request, or never (default never)")
 	f.Var(&t.cardCeiling, "card-ceiling", fmt.Sprintf("total from which a card is not charged and the invoice sent instead, or none (default %s)", billing.DefaultCardCeiling()))
+	f.Var(&t.sources, "usage-source", "PRODUCT=SOURCE: take usage of a product by one path only: api, otlp, cloudevents or import; any lifts that (repeatable)")
 	f.BoolVar(&t.approval, "approval", false, "a person approves each invoice that is to be collected")
 	f.Var(&t.bounds[0], "bound-growth", "how many times the charges of the period before may be charged without a release, or none")
 	f.Var(&t.bounds[1], "bound-floor", "charges up to which growth does not matter")
@@ -52,6 +54,7 @@ func (t *collectionTerms) into(org *billing.Organization) {
 	org.Dunning, org.Reminders, org.SuspendAfter = t.dunning.days, t.reminders.days, t.suspendAfter.days
 	org.CardCeiling, org.CardExempt = t.cardCeiling.Decimal, t.cardCeiling.given && !t.cardCeiling.Valid
 	org.Approval, org.Bounds = t.approval, t.setBounds()
+	org.UsageSources = t.sources.bound
 }
 
 // setBounds are the bounds that were given.
@@ -83,7 +86,7 @@ func (t *collectionTerms) change(f *pflag.FlagSet) (change billing.TermsChange) 
 			change.Approval = &t.approval
 		}
 	})
-	change.Bounds = t.setBounds()
+	change.Bounds, change.UsageSources = t.setBounds(), t.sources.bound
 	return change
 }
 
@@ -194,7 +197,8 @@ changed by starter org discount.`,
 		Example: `  starter org set acme --dunning 0,2,5 --suspend-after 14 --as finance --reason "renewal"
   starter org set acme --collection send_invoice --net-days 45 --reminders -7,-1,7,21
   starter org set acme --card-ceiling none --suspend-after never
-  starter org set acme --approval --bound-total 25000`,
+  starter org set acme --approval --bound-total 25000
+  starter org set acme --usage-source claude_code=otlp`,
 		Args: arguments("ORG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.id = args[0]

@@ -113,7 +113,7 @@ type gatewayUsage struct {
 func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, events []api.UsageEvent) ([]api.Answer, error) {
 	items := make([]postgres.UsageItem, len(events))
 	for i, e := range events {
-		items[i] = postgres.UsageItem{Event: e.Event, Raw: e.Raw}
+		items[i] = postgres.UsageItem{Event: e.Event, Raw: e.Raw, Source: e.Source}
 	}
 	stored, err := g.store.StoreUsage(ctx, organization, items)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -168,7 +168,7 @@ type gatewayKeys struct{ store *postgres.Store }
 // UseKey implements api.Keys.
 func (g gatewayKeys) UseKey(ctx context.Context, hash [32]byte) (api.Key, error) {
 	key, err := g.store.UseAPIKey(ctx, hash)
-	return api.Key{ID: key.ID, Organization: key.Organization, Scopes: key.Scopes, Role: key.Role}, err
+	return api.Key{ID: key.ID, Organization: key.Organization, Member: key.Member, Scopes: key.Scopes, Role: key.Role}, err
 }
 
 // gatewayInbox takes Stripe's webhooks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/usage"
 )
@@ -89,7 +90,7 @@ func (l *loader) add(ctx context.Context, items []usage.Item) error {
 		b := at.batch
 		start := len(b.raw)
 		b.raw = append(b.raw, item.Raw...)
-		b.items = append(b.items, postgres.UsageItem{Event: item.Event, Raw: b.raw[start:len(b.raw):len(b.raw)]})
+		b.items = append(b.items, postgres.UsageItem{Event: item.Event, Raw: b.raw[start:len(b.raw):len(b.raw)], Source: billing.SourceImport})
 		b.lines = append(b.lines, item.Line)
 		l.events++
 		l.bytes += len(item.Raw)

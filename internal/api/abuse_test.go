@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/arrears-dev/arrears/internal/otlp"
 )
 
 // zeros is a stream of zeros that nobody holds in memory.
@@ -31,8 +34,13 @@ func (zeros) Read(b []byte) (int, error) {
 // answer and how many bytes were allocated for it.
 func postBody(t *testing.T, store *fakeStore, body io.Reader, contentType, encoding string) (answer *httptest.ResponseRecorder, allocated uint64) {
 	t.Helper()
+	return postTo(t, store, "/v1/usage", body, contentType, encoding)
+}
+
+func postTo(t *testing.T, store *fakeStore, path string, body io.Reader, contentType, encoding string) (answer *httptest.ResponseRecorder, allocated uint64) {
+	t.Helper()
 	gateway := New(Options{Usage: store, Key: key, MaxBody: 1 << 20, Log: slog.New(slog.DiscardHandler)})
-	r := httptest.NewRequest(http.MethodPost, "/v1/usage", body)
+	r := httptest.NewRequest(http.MethodPost, path, body)
 	r.Header.Set("Authorization", "Bearer "+key)
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("Content-Encoding", encoding)
@@ -68,6 +76,54 @@ func TestU09_U17_BombsAndFloodsTakeFlatMemory(t *testing.T) {
 		require.Less(t, allocated, uint64(32<<20), name)
 		require.Empty(t, store.calls)
 	}
+}
+
+// nestedIn is a message within a field of another one, in protobuf.
+func nestedIn(field protowire.Number, message []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, field, protowire.BytesType), message)
+}
+
+// Not in parallel, as above.
+func TestExportsThatSayNothingInManyWordsTakeFlatMemory(t *testing.T) {
+	const size = 1<<20 - 100
+	inRecord := func(record []byte) string { return string(nestedIn(1, nestedIn(2, nestedIn(2, record)))) }
+	inJSON := func(record string) string {
+		return `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + record + `]}]}]}`
+	}
+	deep := []byte{}
+	for len(deep) < 60_000 { // a list in a list in a list; each level copies all below it
+		deep = nestedIn(5, nestedIn(1, deep))
+	}
+	for name, c := range map[string]struct {
+		body, contentType string
+		status            int
+	}{
+		"attributes that are empty":          {inRecord(bytes.Repeat([]byte{0x32, 0}, size/2)), otlp.Protobuf, http.StatusOK},
+		"values that are empty":              {inRecord(nestedIn(5, nestedIn(5, bytes.Repeat([]byte{0x0a, 0}, size/2)))), otlp.Protobuf, http.StatusOK},
+		"values in values":                   {inRecord(nestedIn(5, deep)), otlp.Protobuf, http.StatusOK},
+		"records that are empty":             {string(nestedIn(1, nestedIn(2, bytes.Repeat([]byte{0x12, 0}, size/2)))), otlp.Protobuf, http.StatusRequestEntityTooLarge},
+		"resources with attributes":          {string(nestedIn(1, nestedIn(1, bytes.Repeat([]byte{0x0a, 0}, size/2)))), otlp.Protobuf, http.StatusBadRequest},
+		"scopes with attributes":             {string(nestedIn(1, nestedIn(2, nestedIn(1, bytes.Repeat([]byte{0x1a, 0}, size/2))))), otlp.Protobuf, http.StatusBadRequest},
+		"attributes that are empty, in JSON": {inJSON(`{"attributes":[` + strings.Repeat(`{},`, size/3-40) + `{}]}`), otlp.JSON, http.StatusOK},
+		"records that are empty, in JSON":    {inJSON(strings.Repeat(`{},`, size/3-40) + `{}`), otlp.JSON, http.StatusRequestEntityTooLarge},
+		"names that nobody knows, in JSON":   {"{" + strings.Repeat(`"a":1,`, size/6-1) + `"a":1}`, otlp.JSON, http.StatusOK},
+		"lists in lists, in JSON":            {inJSON(strings.Repeat("[", size/2)), otlp.JSON, http.StatusBadRequest},
+	} {
+		require.LessOrEqual(t, len(c.body), 1<<20, name)
+		store := &fakeStore{known: map[string]bool{}}
+		answer, allocated := postTo(t, store, "/v1/logs", strings.NewReader(c.body), c.contentType, "")
+		require.Equal(t, c.status, answer.Code, "%s: %.200s", name, answer.Body)
+		require.Less(t, allocated, uint64(32<<20), name)
+		require.Empty(t, store.calls)
+	}
+	var extensions strings.Builder
+	extensions.WriteString(`{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}`)
+	for i := 0; extensions.Len() < size-40; i++ {
+		fmt.Fprintf(&extensions, `,"x%d":1`, i)
+	}
+	extensions.WriteString("}")
+	_, allocated := postTo(t, &fakeStore{known: map[string]bool{}}, "/v1/usage", strings.NewReader(extensions.String()), ceJSON, "")
+	require.Less(t, allocated, uint64(64<<20), "a CloudEvent of extensions")
 }
 
 func TestU04_OneBadEventCostsOnlyItself(t *testing.T) {

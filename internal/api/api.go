@@ -3,7 +3,8 @@
 //
 //	GET  /healthz                               alive
 //	GET  /readyz                                the database answers
-//	POST /v1/usage                              events, as NDJSON or a JSON array, gzipped or not
+//	POST /v1/usage                              events, as NDJSON, a JSON array or CloudEvents, gzipped or not
+//	POST /v1/logs                               OpenTelemetry log records (OTLP over HTTP, JSON or protobuf)
 //	POST /v1/limits/check                       may this request run?
 //	POST /v1/webhooks/stripe                    signed by Stripe
 //	GET  /v1/organizations/{org}/invoices       and /spend, /limits, /notices, page by page
@@ -19,7 +20,8 @@
 // another's, 429 where it sends too many requests. An
 // answer of 200 comes after commit; any other, or none, may be tried again,
 // because every event is stored exactly once. Errors are
-// {"error":{"message":"…","field":null,"request_id":"…"}}.
+// {"error":{"message":"…","field":null,"request_id":"…"}}, and for /v1/logs what
+// OTLP wants.
 package api
 
 import (
@@ -38,8 +40,9 @@ import (
 // UsageEvent is an event on its way into the database, and its bytes as they
 // were received.
 type UsageEvent struct {
-	Event billing.Event
-	Raw   []byte
+	Event  billing.Event
+	Raw    []byte
+	Source billing.UsageSource // the path by which it came
 }
 
 // Answer says what became of one event.
@@ -143,6 +146,7 @@ func newServer(o Options) *server {
 	s.route(http.MethodGet, "/readyz", s.ready)
 	s.route(http.MethodPost, "/v1/webhooks/stripe", s.webhook)
 	s.route(http.MethodPost, "/v1/usage", s.guard(ScopeUsageWrite, s.usage))
+	s.route(http.MethodPost, logsPath, s.guard(ScopeUsageWrite, s.logs))
 	s.route(http.MethodPost, "/v1/limits/check", s.guard(ScopeLimitsRead, s.check))
 	s.route(http.MethodGet, "/v1/organizations/{org}/invoices", s.guard(ScopeSpendRead, s.read(s.invoices)), "limit", "cursor")
 	s.route(http.MethodGet, "/v1/organizations/{org}/invoices/{period}", s.guard(ScopeSpendRead, s.document), "members")

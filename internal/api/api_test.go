@@ -30,6 +30,8 @@ type fakeStore struct {
 	mu     sync.Mutex
 	known  map[string]bool
 	calls  []string // organisation and number of events
+	stored []UsageEvent
+	asked  []string // for whose limits
 	keys   map[[32]byte]Key
 	broken error
 	behind string
@@ -45,6 +47,7 @@ func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []
 		return nil, billing.NotFound("organization %q does not exist", organization)
 	}
 	f.calls = append(f.calls, fmt.Sprintf("%s %d", organization, len(events)))
+	f.stored = append(f.stored, events...)
 	answers := make([]Answer, len(events))
 	for i, e := range events {
 		answers[i] = Answer{Status: "accepted"}
@@ -52,6 +55,9 @@ func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []
 			answers[i] = Answer{Status: "duplicate"}
 		}
 		f.known[e.Event.ID] = true
+		if e.Event.ID == "conflict" {
+			answers[i] = Answer{"conflict", "id", "another event with this id is stored"}
+		}
 		if e.Event.Model == "unpriced" {
 			answers[i] = Answer{Status: "parked", Reason: "model unpriced is not in price book p"}
 		}

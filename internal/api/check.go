@@ -92,12 +92,17 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, noOrganization(*asked.Organization))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
-	defer cancel()
 	var user string
 	if asked.User != nil {
 		user = *asked.User
 	}
+	user, reason := keyOf(r.Context()).speaksFor(user)
+	if reason != "" {
+		s.fail(w, r, http.StatusForbidden, reason, "user")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	defer cancel()
 	found, err := s.Checks.CheckLimit(ctx, *asked.Organization, user)
 	switch {
 	case errors.Is(err, billing.ErrNotFound), errors.Is(err, billing.ErrInvalid):

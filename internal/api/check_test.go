@@ -28,6 +28,9 @@ func (f *fakeStore) CheckLimit(_ context.Context, organization, user string) (Ch
 	if f.broken != nil {
 		return Check{}, f.broken
 	}
+	f.mu.Lock()
+	f.asked = append(f.asked, user)
+	f.mu.Unlock()
 	if organization == "nobody" {
 		return Check{}, billing.NotFound("organization %q does not exist", organization)
 	}

@@ -97,6 +97,10 @@ type problem struct {
 }
 
 func (s *server) fail(w http.ResponseWriter, r *http.Request, status int, message, field string) {
+	if r.URL.Path == logsPath {
+		writeStatus(w, r, status, message, field)
+		return
+	}
 	p := problem{Message: message, RequestID: requestID(r)}
 	if field != "" {
 		p.Field = &field

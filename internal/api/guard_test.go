@@ -41,6 +41,17 @@ func (f *fakeStore) made(organization string, scopes ...string) string {
 	return secret
 }
 
+// madeFor makes a key of one member.
+func (f *fakeStore) madeFor(organization, member string, scopes ...string) string {
+	secret := f.made(organization, scopes...)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := f.keys[HashKey(secret)]
+	key.Member = member
+	f.keys[HashKey(secret)] = key
+	return secret
+}
+
 func (f *fakeStore) revoke(secret string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,6 +74,7 @@ var guarded = map[string]struct {
 	request
 }{
 	"POST /v1/usage":                                           {ScopeUsageWrite, request{path: "/v1/usage", contentType: ndjson, body: line("1", "acme")}},
+	"POST /v1/logs":                                            {ScopeUsageWrite, request{path: "/v1/logs", contentType: "application/json", body: exportOf("acme", "", requestRecord("1"))}},
 	"POST /v1/limits/check":                                    {ScopeLimitsRead, checkOf(`{"organization":"acme","product":"chat"}`)},
 	"GET /v1/organizations/{org}/invoices":                     {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices"}},
 	"GET /v1/organizations/{org}/invoices/{period}":            {ScopeSpendRead, request{path: "/v1/organizations/acme/invoices/2026-10-01.html"}},
@@ -112,9 +124,12 @@ func TestJ14_EveryRouteIsGuarded(t *testing.T) {
 			c.key = store.made("globex", ScopeAdmin)
 			calls := len(store.calls)
 			status, _, body := send(t, server, c.request)
-			if route == "POST /v1/usage" {
+			switch route {
+			case "POST /v1/usage":
 				require.Contains(t, body, `"status":"rejected","field":"organization","reason":"\"acme\" does not exist"`)
-			} else {
+			case "POST /v1/logs":
+				require.Contains(t, body, `arrears.organization: is \"acme\", and the key opens \"globex\"`)
+			default:
 				require.Equal(t, http.StatusNotFound, status, body)
 				require.Contains(t, body, `organization \"acme\" does not exist`, "as if it did not")
 			}

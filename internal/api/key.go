@@ -29,6 +29,7 @@ func Roles() []string { return []string{"owner", "primary_owner", "billing_manag
 type Key struct {
 	ID           string
 	Organization string // "" = every organisation
+	Member       string // whose usage alone it reports; "" = anybody's
 	Scopes       []string
 	Role         string // one of Roles, or ""
 }

@@ -15,6 +15,10 @@ const readTimeout = 10 * time.Second
 // read answers a question about the organisation of the path, page by page.
 func (s *server) read(ask func(ctx context.Context, organization string, r *http.Request, page Page) (rows any, last string, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if keyOf(r.Context()).Member != "" {
+			s.fail(w, r, http.StatusForbidden, "the key is of one member, and this list is of all; accepted: a key without a member", "")
+			return
+		}
 		organization := r.PathValue("org")
 		if !billing.ValidSlug(organization) {
 			s.refuse(w, r, noOrganization(organization))

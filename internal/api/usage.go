@@ -32,7 +32,11 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer place.leave()
-	body, refusal := s.body(w, r, place)
+	format, refusal := formatOf(r)
+	var body []byte
+	if refusal == nil {
+		body, refusal = s.body(w, r, place)
+	}
 	switch {
 	case refusal == outOfRoom:
 		s.refuse(w, r, errBusy)
@@ -41,7 +45,7 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, refusal.status, refusal.message, refusal.field)
 		return
 	}
-	events, err := split(r, body)
+	events, err := format.split(r, body)
 	switch {
 	case err != nil:
 		s.fail(w, r, http.StatusBadRequest, err.Error(), "")
@@ -58,7 +62,7 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	results, err := s.store(ctx, events)
+	results, err := s.store(ctx, format.source, events)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -77,9 +81,6 @@ var outOfRoom = &refusal{status: http.StatusServiceUnavailable}
 
 // body reads what was sent, unzipped, or says why it is not taken.
 func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]byte, *refusal) {
-	if _, ok := contentType(r); !ok {
-		return nil, &refusal{http.StatusUnsupportedMediaType, "accepted: application/x-ndjson or application/json", "Content-Type"}
-	}
 	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody), ""}
 	var source io.Reader = http.MaxBytesReader(w, r.Body, s.MaxBody)
 	switch r.Header.Get("Content-Encoding") {
@@ -103,6 +104,26 @@ func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]b
 		return nil, tooLarge
 	}
 	return body, nil
+}
+
+// format is how the events of a body are written.
+type format struct {
+	source billing.UsageSource
+	split  func(r *http.Request, body []byte) ([]event, error)
+}
+
+func formatOf(r *http.Request) (format, *refusal) {
+	if isCloudEvents(r) {
+		return format{billing.SourceCloudEvents, splitCloudEvents}, nil
+	}
+	if _, ok := contentType(r); ok {
+		return format{billing.SourceAPI, split}, nil
+	}
+	return format{}, &refusal{
+		http.StatusUnsupportedMediaType,
+		"accepted: application/x-ndjson or application/json; for CloudEvents application/cloudevents+json or application/cloudevents-batch+json",
+		"Content-Type",
+	}
 }
 
 func unreadable(err error, tooLarge *refusal) *refusal {
@@ -171,14 +192,18 @@ func decode(raw []byte) event {
 	return event{raw, decoded, rejection}
 }
 
-// store stores the events, one transaction for each organisation, in the order
-// in which these come.
-func (s *server) store(ctx context.Context, events []event) ([]result, error) {
+// store stores the events of a source, one transaction for each organisation, in
+// the order in which these come.
+func (s *server) store(ctx context.Context, source billing.UsageSource, events []event) ([]result, error) {
 	results := make([]result, len(events))
+	key := keyOf(ctx)
 	byOrganization := map[string][]int{}
 	var organizations []string
 	for i, e := range events {
 		results[i] = result{Index: i, ID: nonEmpty(e.event.ID)}
+		if e.rejection == nil {
+			e.rejection = key.claim(&events[i].event)
+		}
 		if e.rejection != nil {
 			results[i].answer(Answer{"rejected", e.rejection.Field, e.rejection.Reason})
 			continue
@@ -192,11 +217,11 @@ func (s *server) store(ctx context.Context, events []event) ([]result, error) {
 		indexes := byOrganization[organization]
 		batch := make([]UsageEvent, len(indexes))
 		for n, i := range indexes {
-			batch[n] = UsageEvent{events[i].event, events[i].raw}
+			batch[n] = UsageEvent{events[i].event, events[i].raw, source}
 		}
 		var answers []Answer
 		err := noOrganization(organization)
-		if keyOf(ctx).opens(organization) {
+		if key.opens(organization) {
 			answers, err = s.posts.StoreUsage(ctx, organization, batch)
 		}
 		unknown := errors.Is(err, billing.ErrNotFound)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
+
+	"github.com/shopspring/decimal"
 )
 
 // Values that a usage event may carry in its service tier, speed and geography.
@@ -44,6 +46,10 @@ type Event struct {
 	// else but its id, organisation and time.
 	Retracts string
 
+	// StatedCost is what the source says that the request cost, in USD; not valid =
+	// it does not say. It never decides what is billed but for SplitWrites.
+	StatedCost decimal.NullDecimal
+
 	// Unpriceable says why no price book can price the event, as a sentence about
 	// its usage: a count of tokens that this version does not know, or counts that
 	// contradict each other. Such an event is parked. "" is none.
@@ -77,7 +83,7 @@ func (e *Event) Parts() []Event {
 	for i, sampling := range e.Samplings {
 		parts[i] = *e
 		parts[i].Model, parts[i].Quantities, parts[i].CacheSplitAssumed = sampling.Model, sampling.Quantities, sampling.CacheSplitAssumed
-		parts[i].Samplings = nil
+		parts[i].Samplings, parts[i].StatedCost = nil, decimal.NullDecimal{} // which is of all of them
 	}
 	return parts
 }
@@ -119,6 +125,9 @@ func (e *Event) Fingerprint() [16]byte {
 	}
 	if e.Retracts != "" {
 		b = appendString(append(b, "retracts"...), e.Retracts)
+	}
+	if e.StatedCost.Valid {
+		b = appendString(append(b, "cost"...), e.StatedCost.Decimal.String())
 	}
 	sum := sha256.Sum256(b)
 	return [16]byte(sum[:16])

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"cmp"
+	"maps"
 	"net/mail"
 	"slices"
 	"time"
@@ -36,16 +37,17 @@ type Organization struct {
 	PaymentMethod string // the provider's id; "" = none yet
 	DraftWindow   time.Duration
 	LateWindow    time.Duration
-	LimitRule     string          // RuleStrictMin or RuleOverride
-	Discount      decimal.Decimal // negotiated, in percent off all charges of a period; 0 = none
-	Email         string          // billing contact; never leaves Postgres but to the mail server and the provider
-	Dunning       []int           // days after the first attempt at which to charge
-	Approval      bool            // a person approves each invoice that is to be collected
-	Bounds        Bounds          // those set for this organisation
-	Reminders     []int           // days after a sent invoice's due date at which to remind; below zero = before it
-	SuspendAfter  *int            // days past due after which the organisation is suspended; nil = never
-	CardCeiling   decimal.Decimal // the total from which a card is not charged, in the organisation's currency
-	CardExempt    bool            // cards are charged whatever the total
+	LimitRule     string                 // RuleStrictMin or RuleOverride
+	Discount      decimal.Decimal        // negotiated, in percent off all charges of a period; 0 = none
+	Email         string                 // billing contact; never leaves Postgres but to the mail server and the provider
+	Dunning       []int                  // days after the first attempt at which to charge
+	Approval      bool                   // a person approves each invoice that is to be collected
+	Bounds        Bounds                 // those set for this organisation
+	Reminders     []int                  // days after a sent invoice's due date at which to remind; below zero = before it
+	SuspendAfter  *int                   // days past due after which the organisation is suspended; nil = never
+	CardCeiling   decimal.Decimal        // the total from which a card is not charged, in the organisation's currency
+	CardExempt    bool                   // cards are charged whatever the total
+	UsageSources  map[string]UsageSource // by product: the only path by which its usage is taken; others are taken by any
 	PausedAt      time.Time
 	ClosedAt      time.Time // contract ended; zero = runs
 	SuspendedAt   time.Time // requests are blocked; zero = they are not
@@ -160,6 +162,11 @@ func (o *Organization) check() error {
 	if !o.CardExempt && (!o.CardCeiling.IsPositive() || o.CardCeiling.GreaterThan(largestCeiling) || o.CardCeiling.Exponent() < -6) {
 		return Invalid("card_ceiling: %s; accepted: an amount above 0 like 50000, or none", o.CardCeiling)
 	}
+	for product, source := range o.UsageSources {
+		if err := CheckUsageSource(product, source); err != nil {
+			return err
+		}
+	}
 	if err := CheckReminders(o.Reminders); err != nil {
 		return err
 	}
@@ -186,7 +193,8 @@ type TermsChange struct {
 	SuspendAfter **int                // to nil = never
 	CardCeiling  *decimal.NullDecimal // null = none
 	Approval     *bool
-	Bounds       Bounds // those that are valid
+	Bounds       Bounds                 // those that are valid
+	UsageSources map[string]UsageSource // the products that it names; AnySource lifts a binding
 }
 
 // Change returns the organisation under changed terms, or says what is wrong
@@ -217,6 +225,9 @@ func (o Organization) Change(change TermsChange) (Organization, error) {
 		o.Approval = *change.Approval
 	}
 	o.Bounds = change.Bounds.Or(o.Bounds)
+	if change.UsageSources != nil {
+		o.UsageSources = bindSources(o.UsageSources, change.UsageSources)
+	}
 	return o, o.check()
 }
 
@@ -225,6 +236,7 @@ func (o *Organization) Terms() map[string]any {
 	terms := map[string]any{
 		"email": o.Email, "collection": o.Collection, "net_days": o.NetDays, "dunning": o.Dunning,
 		"reminders": o.Reminders, "suspend_after": "never", "card_ceiling": "none", "approval": o.Approval,
+		"usage_sources": sourceTerms(o.UsageSources),
 	}
 	for name, bound := range map[string]decimal.NullDecimal{
 		"bound_growth": o.Bounds.Growth, "bound_floor": o.Bounds.Floor, "bound_total": o.Bounds.Total, "bound_credit": o.Bounds.Credit,
@@ -287,6 +299,8 @@ func (o *Organization) Differs(other Organization) string {
 		return "suspension"
 	case o.CardExempt != other.CardExempt || !o.CardCeiling.Equal(other.CardCeiling):
 		return "card ceiling"
+	case !maps.Equal(o.UsageSources, other.UsageSources):
+		return "usage sources"
 	}
 	return ""
 }

@@ -16,6 +16,7 @@ type APIKey struct {
 	ID           string
 	Prefix       string // of the key, so that people know it again
 	Organization string // "" = every organisation
+	Member       string // whose usage alone it reports; "" = anybody's
 	Scopes       []string
 	Role         string // as which it may change limits; "" = none
 	CreatedBy    string
@@ -24,14 +25,14 @@ type APIKey struct {
 	RevokedAt    time.Time // zero = it opens
 }
 
-const keyColumns = ` id, prefix, coalesce(org_id, ''), scopes, role, created_by, created_at, last_used_at, revoked_at`
+const keyColumns = ` id, prefix, coalesce(org_id, ''), coalesce(member, ''), scopes, role, created_by, created_at, last_used_at, revoked_at`
 
 func scanAPIKey(row pgx.CollectableRow) (k APIKey, err error) { return scanAPIKeyBehind(row) }
 
 // scanAPIKeyBehind scans a key that stands behind other columns.
 func scanAPIKeyBehind(row pgx.CollectableRow, others ...any) (k APIKey, err error) {
 	var used, revoked *time.Time
-	err = row.Scan(append(others, &k.ID, &k.Prefix, &k.Organization, &k.Scopes, &k.Role, &k.CreatedBy, &k.CreatedAt, &used, &revoked)...)
+	err = row.Scan(append(others, &k.ID, &k.Prefix, &k.Organization, &k.Member, &k.Scopes, &k.Role, &k.CreatedBy, &k.CreatedAt, &used, &revoked)...)
 	k.CreatedAt, k.LastUsedAt, k.RevokedAt = k.CreatedAt.UTC(), instant(used), instant(revoked)
 	return k, err
 }
@@ -46,11 +47,11 @@ func (s *Store) CreateAPIKey(ctx context.Context, key APIKey, hash [32]byte, by 
 			}
 		}
 		const insert = `
-INSERT INTO api_keys (id, prefix, hash, org_id, scopes, role, created_by)
-VALUES (@id, @prefix, @hash, nullif(@org, ''), @scopes, @role, @by)
+INSERT INTO api_keys (id, prefix, hash, org_id, member, scopes, role, created_by)
+VALUES (@id, @prefix, @hash, nullif(@org, ''), nullif(@member, ''), @scopes, @role, @by)
 RETURNING` + keyColumns
 		rows, err := tx.Query(ctx, insert, pgx.NamedArgs{
-			"id": key.ID, "prefix": key.Prefix, "hash": hash[:], "org": key.Organization, "scopes": key.Scopes, "role": key.Role, "by": by.Actor,
+			"id": key.ID, "prefix": key.Prefix, "hash": hash[:], "org": key.Organization, "member": key.Member, "scopes": key.Scopes, "role": key.Role, "by": by.Actor,
 		})
 		if err != nil {
 			return wrap("create a key", err)
@@ -58,7 +59,7 @@ RETURNING` + keyColumns
 		if created, err = pgx.CollectExactlyOneRow(rows, scanAPIKey); err != nil {
 			return wrap("create a key", err)
 		}
-		_, err = audit(ctx, tx, key.Organization, by, "keys.create", key.ID, nil, map[string]any{"scopes": key.Scopes, "role": key.Role})
+		_, err = audit(ctx, tx, key.Organization, by, "keys.create", key.ID, nil, map[string]any{"scopes": key.Scopes, "role": key.Role, "member": key.Member})
 		return err
 	})
 	return created, err

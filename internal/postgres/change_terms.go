@@ -54,13 +54,14 @@ UPDATE organizations
        bound_growth  = @bound_growth,
        bound_floor   = @bound_floor,
        bound_total   = @bound_total,
-       bound_credit  = @bound_credit
+       bound_credit  = @bound_credit,
+       usage_sources = @usage_sources
  WHERE id = @org`
 	_, err := tx.Exec(ctx, statement, pgx.NamedArgs{
 		"org": org.ID, "email": org.Email, "collection": org.Collection, "net_days": org.NetDays, "dunning": org.Dunning,
 		"reminders": org.Reminders, "suspend_after": org.SuspendAfter, "card_ceiling": ceilingOf(*org),
 		"approval": org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
-		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit,
+		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit, "usage_sources": sourcesOf(*org),
 	})
 	return err
 }
@@ -68,6 +69,14 @@ UPDATE organizations
 // ceilingOf is the card ceiling as it is stored: null = none.
 func ceilingOf(org billing.Organization) decimal.NullDecimal {
 	return decimal.NullDecimal{Decimal: org.CardCeiling, Valid: !org.CardExempt}
+}
+
+// sourcesOf are the bindings of products to sources as they are stored: none is {}.
+func sourcesOf(org billing.Organization) map[string]billing.UsageSource {
+	if org.UsageSources == nil {
+		return map[string]billing.UsageSource{}
+	}
+	return org.UsageSources
 }
 
 // differing returns the entries in which two sets of terms differ.

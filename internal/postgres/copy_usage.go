@@ -22,10 +22,10 @@ COPY usage_events (org_id, event_id, part, user_id, occurred_at, product, model,
                    input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
                    service_tier, speed, inference_geo, labels, period_id, origin_id, rate_id,
                    seat_tier, flags, fingerprint, parked_reason, unpriceable, payload,
-                   provisional, void, discarded)
+                   stated_cost, provisional, void, discarded)
 FROM STDIN (FORMAT binary)`
 
-const copyColumns = 31
+const copyColumns = 32
 
 // copyHeader and copyTrailer frame PostgreSQL's binary copy format.
 var (
@@ -159,7 +159,7 @@ const freeOfCharge = "costs nothing at any price"
 // rows keeps what was received.
 func appendParked(b []byte, p *placedEvent, raw []byte) []byte {
 	if p.rate != nil {
-		return appendNull(appendBool(appendNull(appendNull(appendNull(appendNull(b)))), false))
+		return appendNull(appendBool(appendNull(appendNull(appendNull(appendNull(appendNull(b))))), false))
 	}
 	b = appendText(b, p.parked)
 	b = appendUnless(b, p.event.Unpriceable, "")
@@ -171,8 +171,9 @@ func appendParked(b []byte, p *placedEvent, raw []byte) []byte {
 	default:
 		b = appendText(b, string(raw))
 	}
+	b = appendNumeric(b, p.event.StatedCost)
 	if p.provisional.IsPositive() {
-		b = appendNumeric(b, p.provisional)
+		b = appendNumeric(b, decimal.NewNullDecimal(p.provisional))
 	} else {
 		b = appendNull(b)
 	}
@@ -212,17 +213,21 @@ func appendBool(b []byte, value bool) []byte {
 	return append(binary.BigEndian.AppendUint32(b, 1), 0)
 }
 
-// appendNumeric appends a decimal as the library encodes it: few events have one.
-func appendNumeric(b []byte, d decimal.Decimal) []byte {
-	number := pgtype.Numeric{Int: d.Coefficient(), Exp: d.Exponent(), Valid: true}
-	encoded, err := numericCodec.PlanEncode(nil, pgtype.NumericOID, pgtype.BinaryFormatCode, number).Encode(number, nil)
-	if err != nil { // cannot happen: a number of few digits
+// encodeNumeric encodes what COPY writes as numeric. It keeps no state.
+var encodeNumeric = pgtype.NumericCodec{}.PlanEncode(nil, pgtype.NumericOID, pgtype.BinaryFormatCode, pgtype.Numeric{})
+
+// appendNumeric appends a number as the library encodes it, or null where there is
+// none: few events have one.
+func appendNumeric(b []byte, n decimal.NullDecimal) []byte {
+	if !n.Valid {
 		return appendNull(b)
 	}
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(encoded))), encoded...)
+	number, err := encodeNumeric.Encode(pgtype.Numeric{Int: n.Decimal.Coefficient(), Exp: n.Decimal.Exponent(), Valid: true}, nil)
+	if err != nil { // cannot happen: a finite number
+		return appendNull(b)
+	}
+	return appendText(b, string(number))
 }
-
-var numericCodec pgtype.NumericCodec
 
 // appendLabels appends labels as jsonb, version 1.
 func appendLabels(b []byte, labels map[string]string) []byte {

@@ -21,7 +21,7 @@ const organizationColumns = `
        coalesce(CASE WHEN stripe_customer_id IS NULL THEN (SELECT c.stripe_customer_id` + foundCustomer + `) END, ''),
        coalesce(CASE WHEN stripe_customer_id IS NULL THEN (SELECT c.stripe_clock_id` + foundCustomer + `) END, ''),
        approval, bound_growth, bound_floor, bound_total, bound_credit,
-       suspend_after, reminders, card_ceiling, ` + suspendedSince + `, coalesce(` + suspendedWhy + `, '')`
+       suspend_after, reminders, card_ceiling, usage_sources, ` + suspendedSince + `, coalesce(` + suspendedWhy + `, '')`
 
 // foundCustomer is the customer that the provider has of an organisation which
 // names none: the first, since that is what its invoices are of.
@@ -35,7 +35,7 @@ func scanOrganization(row pgx.CollectableRow) (org billing.Organization, err err
 		&org.Collection, &org.NetDays, &org.PaymentMethod, &org.DraftWindow, &org.LateWindow, &org.LimitRule, &org.Discount, &org.Email, &org.Dunning,
 		&paused, &closed, &org.CreatedAt, &org.TestClock, &org.Now, &org.StripeCustomerID, &org.StripeClockID, &org.FoundCustomerID, &org.FoundClockID,
 		&org.Approval, &org.Bounds.Growth, &org.Bounds.Floor, &org.Bounds.Total, &org.Bounds.Credit,
-		&org.SuspendAfter, &org.Reminders, &ceiling, &suspended, &org.Suspended)
+		&org.SuspendAfter, &org.Reminders, &ceiling, &org.UsageSources, &suspended, &org.Suspended)
 	org.CardCeiling, org.CardExempt = ceiling.Decimal, !ceiling.Valid
 	org.PausedAt, org.ClosedAt, org.SuspendedAt = instant(paused), instant(closed), instant(suspended)
 	org.StartsAt, org.Now, org.CreatedAt = org.StartsAt.UTC(), org.Now.UTC(), org.CreatedAt.UTC()
@@ -123,10 +123,10 @@ func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organizati
 	const insert = `
 INSERT INTO organizations (id, plan, currency, timezone, anchor_day, price_book, starts_at, collection, net_days,
                            payment_method, draft_window, late_window, limit_rule, discount, email, dunning, clock_at,
-                           approval, bound_growth, bound_floor, bound_total, bound_credit, reminders, suspend_after, card_ceiling)
+                           approval, bound_growth, bound_floor, bound_total, bound_credit, reminders, suspend_after, card_ceiling, usage_sources)
 VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, @collection, @net_days,
         @payment_method, @draft_window, @late_window, @limit_rule, @discount, @email, @dunning, @clock_at,
-        @approval, @bound_growth, @bound_floor, @bound_total, @bound_credit, @reminders, @suspend_after, @card_ceiling)
+        @approval, @bound_growth, @bound_floor, @bound_total, @bound_credit, @reminders, @suspend_after, @card_ceiling, @usage_sources)
     ON CONFLICT (id) DO NOTHING`
 	args := pgx.NamedArgs{
 		"id": org.ID, "plan": org.Plan, "currency": org.Currency, "timezone": org.Timezone,
@@ -134,8 +134,9 @@ VALUES (@id, @plan, @currency, @timezone, @anchor_day, @price_book, @starts_at, 
 		"collection": org.Collection, "net_days": org.NetDays, "payment_method": org.PaymentMethod,
 		"draft_window": org.DraftWindow, "late_window": org.LateWindow, "limit_rule": org.LimitRule, "discount": org.Discount, "email": org.Email, "dunning": org.Dunning,
 		"reminders": org.Reminders, "suspend_after": org.SuspendAfter, "card_ceiling": ceilingOf(org),
-		"clock_at": nil,
-		"approval": org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
+		"usage_sources": sourcesOf(org),
+		"clock_at":      nil,
+		"approval":      org.Approval, "bound_growth": org.Bounds.Growth, "bound_floor": org.Bounds.Floor,
 		"bound_total": org.Bounds.Total, "bound_credit": org.Bounds.Credit,
 	}
 	if org.TestClock {
@@ -220,6 +221,9 @@ func sameTerms(ctx context.Context, tx pgx.Tx, given, org billing.Organization) 
 	}
 	if given.CardCeiling.IsZero() && !given.CardExempt {
 		org.CardCeiling, org.CardExempt = stored.CardCeiling, stored.CardExempt
+	}
+	if given.UsageSources == nil {
+		org.UsageSources = stored.UsageSources
 	}
 	if field := stored.Differs(org); field != "" {
 		if !stored.ClosedAt.IsZero() {

@@ -238,7 +238,7 @@ WITH chosen AS (
 SELECT event_id, part, user_id, occurred_at, product, model,
        input, output, cache_write_5m, cache_write_1h, cache_read, web_search, code_execution,
        coalesce(service_tier, 'standard'), coalesce(speed, 'standard'), coalesce(inference_geo, 'global'),
-       labels, flags, coalesce(unpriceable, ''), coalesce(provisional, 0), coalesce(seat_tier, ''), parked_reason, void, discarded
+       labels, flags, coalesce(unpriceable, ''), stated_cost, coalesce(provisional, 0), coalesce(seat_tier, ''), parked_reason, void, discarded
   FROM usage_events
  WHERE org_id = @org AND event_id IN (SELECT event_id FROM chosen) AND rate_id IS NULL`
 	query := statement + waiting + rest + waiting
@@ -277,7 +277,7 @@ func scanParked(row pgx.Row) (part parkedPart, event parkedEvent, err error) {
 	q := &e.Quantities
 	err = row.Scan(&e.ID, &part.part, &e.User, &e.OccurredAt, &e.Product, &e.Model,
 		&q[billing.Input], &q[billing.Output], &q[billing.CacheWrite5m], &q[billing.CacheWrite1h], &q[billing.CacheRead], &q[billing.WebSearch], &q[billing.CodeExecution],
-		&e.ServiceTier, &e.Speed, &e.InferenceGeo, &labels, &flags, &e.Unpriceable, &part.provisional,
+		&e.ServiceTier, &e.Speed, &e.InferenceGeo, &labels, &flags, &e.Unpriceable, &e.StatedCost, &part.provisional,
 		&event.tier, &event.reason, &event.void, &event.discarded)
 	if err != nil {
 		return part, event, err

@@ -105,14 +105,15 @@ func writeReleased(ctx context.Context, tx pgx.Tx, orgID string, released []plac
 	const update = `
 UPDATE usage_events
    SET rate_id = $4, period_id = $5, origin_id = nullif($6, ''), seat_tier = nullif($7, ''), flags = $8,
-       code_execution = $9, model = $10, sent_model = nullif($11, ''),
-       parked_reason = NULL, unpriceable = NULL, payload = NULL, provisional = NULL
+       code_execution = $9, cache_write_5m = $10, cache_write_1h = $11, model = $12, sent_model = nullif($13, ''),
+       parked_reason = NULL, unpriceable = NULL, stated_cost = NULL, payload = NULL, provisional = NULL
  WHERE org_id = $1 AND event_id = $2 AND part = $3`
 	batch := &pgx.Batch{}
 	for i := range released {
 		p := &released[i]
+		q := &p.event.Quantities
 		batch.Queue(update, orgID, p.event.ID, p.part, p.rate.ID, p.period, p.origin, p.tier, p.flags,
-			p.event.Quantities[billing.CodeExecution], p.model, p.sentModel())
+			q[billing.CodeExecution], q[billing.CacheWrite5m], q[billing.CacheWrite1h], p.model, p.sentModel())
 	}
 	return wrap("write released usage", tx.SendBatch(ctx, batch).Close())
 }

@@ -65,6 +65,9 @@ DO $$ DECLARE name text; BEGIN
         EXECUTE format('ALTER TABLE copy_of_%[1]s ALTER %%I DROP NOT NULL', name);
     END LOOP;
 END $$`, table))
+			if table == "usage_events" { // a row without a rate says why
+				f.exec(`ALTER TABLE copy_of_usage_events ALTER parked_reason SET DEFAULT 'no price'`)
+			}
 		}
 		others, values := "", "" // what a row needs beside it
 		if table == "usage_events" {

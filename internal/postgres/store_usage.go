@@ -18,8 +18,9 @@ import (
 // UsageItem is an event on its way into the database, and its bytes as they were
 // received, which are kept while the event is parked.
 type UsageItem struct {
-	Event billing.Event
-	Raw   []byte
+	Event  billing.Event
+	Raw    []byte
+	Source billing.UsageSource // the path by which it came; "" = one that no product is bound to
 }
 
 // UsageStatus is the answer to one event.
@@ -304,6 +305,11 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 		if home < 0 || home >= len(in.periods) || !in.periods[home].span().Contains(event.OccurredAt) {
 			home = slices.IndexFunc(in.periods, func(p period) bool { return p.span().Contains(event.OccurredAt) })
 		}
+		if reason := in.refuseSource(&items[i]); reason != "" {
+			answers[i] = UsageAnswer{UsageRejected, "product", reason}
+			refused = append(refused, placedEvent{index: i, event: event})
+			continue
+		}
 		if reason := in.refuse(event, home); reason != "" {
 			answers[i] = UsageAnswer{UsageRejected, "occurred_at", reason}
 			refused = append(refused, placedEvent{index: i, event: event})
@@ -341,7 +347,7 @@ func (in *intake) settle(event []placedEvent) {
 			continue
 		}
 		p.model = p.rate.Key.Model
-		p.event = p.rate.Metered(p.event)
+		p.event = p.rate.Metered(in.splitWrites(p.event, p.rate))
 	}
 }
 
@@ -360,8 +366,10 @@ func answerRefused(ctx context.Context, tx pgx.Tx, orgID string, refused []place
 	if len(refused) == 0 {
 		return nil
 	}
-	_, err := answerKnown(ctx, tx, orgID, refused, answers)
-	return err
+	return keepSourceRefusals(answers, func() error {
+		_, err := answerKnown(ctx, tx, orgID, refused, answers)
+		return err
+	})
 }
 
 // refuse says why an event cannot be taken by its time, or "".

@@ -25,7 +25,7 @@ const (
 	highs = 0x8080808080808080
 )
 
-// isPlain tells whether a line is ASCII without control characters and
+// isPlain reports whether a line is ASCII without control characters and
 // backslashes, eight bytes at a time.
 func isPlain(line []byte) bool {
 	for ; len(line) >= 8; line = line[8:] {

@@ -70,5 +70,8 @@ func FuzzTheShortcutAgrees(f *testing.F) {
 	for _, line := range []string{full, with("user", `"u"`), withUsage(`"cache_creation_input_tokens":7`)} {
 		f.Add(line)
 	}
+	for _, s := range shapes(f) {
+		f.Add(string(s.line(f)))
+	}
 	f.Fuzz(func(t *testing.T, line string) { requireSameAsWhole(t, line) })
 }

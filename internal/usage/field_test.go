@@ -1,0 +1,134 @@
+package usage
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/pricebook"
+)
+
+// shape is a usage object as somebody published it, in testdata/field. Nothing of the
+// object is edited; whose it was is left out. What it costs was worked out by another
+// program than this one.
+type shape struct {
+	name string
+
+	Source   string   `json:"source"` // repository, path, commit and line
+	Kind     string   `json:"kind"`
+	Note     string   `json:"note"`
+	Model    *string  `json:"model"`     // null = the source does not say
+	PricedAs string   `json:"priced_as"` // the model that stands in for it then
+	Expected expected `json:"expected"`
+
+	Usage json.RawMessage `json:"usage"`
+}
+
+// expected is what a shape costs by the book anthropic-2026-10, or why it has no price.
+type expected struct {
+	Cost    string            `json:"cost"`
+	ByModel map[string]string `json:"by_model"` // where it is of several
+	Parked  string            `json:"parked"`
+}
+
+// shapes reads every shape.
+func shapes(tb testing.TB) []shape {
+	tb.Helper()
+	files, err := filepath.Glob("testdata/field/*.json")
+	require.NoError(tb, err)
+	all := make([]shape, len(files))
+	for i, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(tb, err)
+		require.NoError(tb, json.Unmarshal(text, &all[i]), file)
+		all[i].name = strings.TrimSuffix(filepath.Base(file), ".json")
+	}
+	return all
+}
+
+// line is a usage event with the shape's object.
+func (s *shape) line(tb testing.TB) []byte {
+	tb.Helper()
+	model := s.PricedAs
+	if s.Model != nil {
+		model = *s.Model
+	}
+	line, err := json.Marshal(map[string]any{
+		"id": "evt_" + s.name, "organization": "acme", "user": "alice", "occurred_at": time.Date(2026, 11, 15, 12, 0, 0, 0, time.UTC),
+		"product": "chat", "model": model, "usage": s.Usage,
+	})
+	require.NoError(tb, err)
+	return line
+}
+
+func TestEveryShapeOfTheFieldIsRatedOrParkedForAReason(t *testing.T) {
+	t.Parallel()
+	rater := raterOf(t, "anthropic-2026-10")
+	for _, s := range shapes(t) {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			require.NotEqual(t, s.Expected.Cost == "", s.Expected.Parked == "", "one of the two is expected")
+			event, rejection := Decode(s.line(t))
+			require.Nil(t, rejection)
+			cost, byModel, parked := priceOf(rater, &event)
+			require.Equal(t, s.Expected.Parked, parked)
+			if parked != "" {
+				return
+			}
+			require.Equal(t, s.Expected.Cost, cost.String())
+			for model, want := range s.Expected.ByModel {
+				require.Equal(t, want, byModel[model].String(), model)
+			}
+			require.True(t, len(s.Expected.ByModel) == len(byModel) || s.Expected.ByModel == nil && len(byModel) == 1, byModel)
+		})
+	}
+}
+
+func TestTheShapesAreOfManySources(t *testing.T) {
+	t.Parallel()
+	kinds := map[string]int{}
+	for _, s := range shapes(t) {
+		require.NotEmpty(t, s.Source, s.name)
+		require.NotEmpty(t, s.Note, s.name)
+		kinds[s.Kind]++
+	}
+	for _, kind := range []string{"api", "streaming", "batch", "bedrock", "vertex", "claude_code", "opentelemetry", "litellm"} {
+		require.GreaterOrEqual(t, kinds[kind], 2, kind)
+	}
+}
+
+// raterOf rates by a price book that ships.
+func raterOf(tb testing.TB, name string) *billing.Rater {
+	tb.Helper()
+	for _, file := range pricebook.Shipped() {
+		if file.Name == name {
+			book, err := pricebook.Parse(file.YAML)
+			require.NoError(tb, err)
+			return billing.NewRater(book, book.Rates())
+		}
+	}
+	require.FailNow(tb, "no such book", name)
+	return nil
+}
+
+// priceOf is what an event costs, in all and by model, or why it has no price.
+func priceOf(rater *billing.Rater, event *billing.Event) (cost decimal.Decimal, byModel map[string]decimal.Decimal, parked string) {
+	byModel = map[string]decimal.Decimal{}
+	for _, part := range event.Parts() {
+		rate, why := rater.Rate(&part)
+		if rate == nil {
+			return decimal.Zero, nil, why
+		}
+		totals := rate.Metered(&part).Quantities.Totals()
+		of := rate.Cost(&totals)
+		cost, byModel[rate.Key.Model] = cost.Add(of), byModel[rate.Key.Model].Add(of)
+	}
+	return cost, byModel, ""
+}
