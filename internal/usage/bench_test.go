@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // member is the example with another member and id, as a month of usage has them.
@@ -76,5 +78,38 @@ func BenchmarkDecodeAll(b *testing.B) {
 			}
 			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
 		})
+	}
+}
+
+// BenchmarkShapes decodes the plain shape and those of the field in turns, and reports
+// the medians of the ratios of their speeds in events: of the shapes of the Messages
+// API, and of those of other interfaces, which are parked for their unknown counts.
+func BenchmarkShapes(b *testing.B) {
+	lines := map[string][][]byte{}
+	for i, s := range shapes(b) {
+		of := "messages"
+		if event, _ := Decode(s.line(b)); event.Unpriceable != "" {
+			of = "unpriceable"
+		}
+		lines[of], lines["plain"] = append(lines[of], s.line(b)), append(lines["plain"], []byte(member(i)))
+	}
+	took := func(lines [][]byte) float64 {
+		start := time.Now()
+		for _, line := range lines {
+			_, _ = Decode(line)
+		}
+		return float64(time.Since(start)) / float64(len(lines))
+	}
+	ratios := map[string][]float64{}
+	for b.Loop() {
+		plain := took(lines["plain"])
+		for _, of := range []string{"messages", "unpriceable"} {
+			ratios[of] = append(ratios[of], plain/took(lines[of]))
+		}
+	}
+	for of, all := range ratios {
+		slices.Sort(all)
+		b.ReportMetric(all[len(all)/2], of+"/plain")
+		b.ReportMetric(float64(len(lines[of])), of)
 	}
 }

@@ -16,7 +16,7 @@ func (d *decoder) plain(line []byte) bool {
 	if !isPlain(line) {
 		return false
 	}
-	p := plainLine{decoder: d, rest: line}
+	p := plainLine{decoder: d, rest: line, counts: &d.use.counts}
 	return p.object(p.envelope) && len(p.space()) == 0
 }
 
@@ -47,7 +47,8 @@ func isPlain(line []byte) bool {
 // they meet something that they do not know.
 type plainLine struct {
 	*decoder
-	rest []byte
+	rest   []byte
+	counts *counts // that are being read
 }
 
 // Names that an object may have once. They are numbered over all objects.
@@ -69,12 +70,16 @@ const (
 	plainServerTools
 	plainWebSearch
 	plainWebFetch
+	plainCodeSeconds
 	plainServiceTier
 	plainSpeed
 	plainGeo
 	plainIterations
 	plainDetails
 	plainThinking
+	plainKind
+	plainCredit
+	plainOther // a name that decides nothing about money: one in an object
 )
 
 func (p *plainLine) space() []byte {
@@ -98,6 +103,9 @@ func (p *plainLine) take(c byte) bool {
 func (p *plainLine) object(field func(name []byte) (which int)) bool {
 	if !p.take('{') {
 		return false
+	}
+	if p.take('}') {
+		return true
 	}
 	for seen := 0; ; {
 		name, ok := p.text()
@@ -212,7 +220,7 @@ func (p *plainLine) envelope(name []byte) int {
 	case "model":
 		return p.shared(&p.event.Model, givenModel, p.models, checkModel, plainModel)
 	case "usage":
-		if !p.object(p.counts) {
+		if !p.object(p.usage) {
 			return 0
 		}
 		p.given |= givenUsage
@@ -221,34 +229,101 @@ func (p *plainLine) envelope(name []byte) int {
 	return 0
 }
 
-func (p *plainLine) counts(name []byte) int {
+func (p *plainLine) usage(name []byte) int {
 	u := &p.use
-	q := &u.quantities
 	switch string(name) {
-	case "input_tokens":
-		return p.number(&q[billing.Input], &u.given, givenInput, plainInput)
-	case "output_tokens":
-		return p.number(&q[billing.Output], &u.given, givenOutput, plainOutput)
-	case "cache_read_input_tokens":
-		return p.number(&q[billing.CacheRead], &u.given, 0, plainCacheRead)
-	case "cache_creation_input_tokens":
-		return p.number(&u.writes, &u.given, givenWrites, plainWrites)
-	case "cache_creation":
-		return p.optional(p.cacheCreationCounts, plainCacheCreation)
 	case "server_tool_use":
 		return p.optional(p.serverToolCounts, plainServerTools)
-	case "output_tokens_details":
-		return p.optional(p.details, plainDetails)
 	case "service_tier":
 		return p.shared(&p.event.ServiceTier, 0, p.tiers, checkWord, plainServiceTier)
 	case "speed":
 		return p.shared(&u.speed, 0, p.tiers, checkWord, plainSpeed)
 	case "inference_geo":
 		return p.shared(&u.geo, 0, p.tiers, checkWord, plainGeo)
-	case "iterations": // whoever sampled more than once takes the longer way
-		if p.null() || p.take('[') && p.take(']') {
+	case "iterations":
+		if p.null() || p.iterations() {
 			return plainIterations
 		}
+		return 0
+	case "fallback_credit":
+		if p.null() {
+			return plainCredit
+		}
+		return 0
+	}
+	return p.tokens(name)
+}
+
+// tokens reads what the request counts, and each of its iterations.
+func (p *plainLine) tokens(name []byte) int {
+	c := p.counts
+	q := &c.quantities
+	switch string(name) {
+	case "input_tokens":
+		return p.number(&q[billing.Input], &c.given, givenInput, plainInput)
+	case "output_tokens":
+		return p.number(&q[billing.Output], &c.given, givenOutput, plainOutput)
+	case "cache_read_input_tokens":
+		return p.number(&q[billing.CacheRead], &c.given, 0, plainCacheRead)
+	case "cache_creation_input_tokens":
+		return p.number(&c.writes, &c.given, givenWrites, plainWrites)
+	case "cache_creation":
+		return p.optional(p.cacheCreationCounts, plainCacheCreation)
+	case "output_tokens_details":
+		return p.optional(p.details, plainDetails)
+	}
+	return p.other(name)
+}
+
+// iterations reads the runs of models of the request.
+func (p *plainLine) iterations() bool {
+	if !p.take('[') {
+		return false
+	}
+	if p.take(']') {
+		return true
+	}
+	of := p.counts
+	for len(p.use.iterations) < maxIterations {
+		p.use.iterations = append(p.use.iterations, iteration{})
+		p.counts = &p.use.iterations[len(p.use.iterations)-1].counts
+		if !p.object(p.iteration) {
+			return false
+		}
+		if !p.take(',') {
+			p.counts = of
+			return p.take(']')
+		}
+	}
+	return false
+}
+
+func (p *plainLine) iteration(name []byte) int {
+	entry := &p.use.iterations[len(p.use.iterations)-1]
+	switch string(name) {
+	case "type":
+		return p.shared(&entry.kind, 0, p.tiers, checkWord, plainKind)
+	case "model":
+		return p.shared(&entry.model, 0, p.models, checkModel, plainModel)
+	}
+	return p.tokens(name)
+}
+
+// other passes over a name that decides nothing about money, such as a tool's number
+// of requests.
+func (p *plainLine) other(name []byte) int {
+	if speaksOfTokens(name) || spellings[squeeze(name)] != "" {
+		return 0
+	}
+	if p.null() {
+		return plainOther
+	}
+	if rest := p.rest; len(rest) > 0 && isDigit(rest[0]) {
+		var n int64
+		return p.number(&n, new(given), 0, plainOther)
+	}
+	if _, ok := p.text(); ok {
+		return plainOther
 	}
 	return 0
 }
@@ -262,12 +337,12 @@ func (p *plainLine) optional(field func(name []byte) int, which int) int {
 }
 
 func (p *plainLine) cacheCreationCounts(name []byte) int {
-	u := &p.use
+	c := p.counts
 	switch string(name) {
 	case "ephemeral_5m_input_tokens":
-		return p.number(&u.quantities[billing.CacheWrite5m], &u.given, givenSplit, plainWrite5m)
+		return p.number(&c.quantities[billing.CacheWrite5m], &c.given, givenSplit, plainWrite5m)
 	case "ephemeral_1h_input_tokens":
-		return p.number(&u.quantities[billing.CacheWrite1h], &u.given, givenSplit, plainWrite1h)
+		return p.number(&c.quantities[billing.CacheWrite1h], &c.given, givenSplit, plainWrite1h)
 	}
 	return 0
 }
@@ -278,8 +353,10 @@ func (p *plainLine) serverToolCounts(name []byte) int {
 		return p.number(&p.use.quantities[billing.WebSearch], &p.use.given, 0, plainWebSearch)
 	case "web_fetch_requests":
 		return p.number(&p.use.fetches, &p.use.given, 0, plainWebFetch)
+	case "code_execution_seconds":
+		return p.number(&p.use.quantities[billing.CodeExecution], &p.use.given, 0, plainCodeSeconds)
 	}
-	return 0
+	return p.other(name)
 }
 
 // details reads a breakdown of the output, which is counted already.

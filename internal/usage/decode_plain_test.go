@@ -38,15 +38,16 @@ func TestTheShortcutReadsUsualLinesAsTheWholeReadingDoes(t *testing.T) {
 func TestTheShortcutLeavesEverythingElseToTheWholeReading(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"", "{", "{}", "[]", "null", full[:100], full + "}", full + " x", full[:len(full)-1] + ",}", strings.Replace(full, ",", ",,", 1),
+		"", "{", "[]", "null", full[:100], full + "}", full + " x", full[:len(full)-1] + ",}", strings.Replace(full, ",", ",,", 1),
 		with("id", `"\u0061"`), with("id", `"ä"`), with("id", `""`), with("id", "7"), with("id", "\"a\tb\""), with("id", "\"a\x7fb\""), with("id", `"a`),
 		with("user", `" u"`), with("organization", `"ACME"`), with("occurred_at", `"today"`),
 		with("labels", `{"team":"a"}`), with("speed", `"fast"`), with("inference_geo", `"us"`), with("retracts", `"x"`),
-		with("usage", "null"), with("usage", "{}"), with("usage", `{"input_tokens":01,"output_tokens":1}`),
+		with("usage", "null"), with("usage", `{"input_tokens":01,"output_tokens":1}`),
 		with("usage", `{"input_tokens":1.0,"output_tokens":1}`), with("usage", `{"input_tokens":-1,"output_tokens":1}`),
 		with("usage", `{"input_tokens":1000000000001,"output_tokens":1}`), with("usage", `{"input_tokens":1 2,"output_tokens":1}`),
-		withUsage(`"input_tokens":1`), withUsage(`"thinking_tokens":7`), withUsage(`"server_tool_use":{}`), withUsage(`"server_tool_use":{"x":1}`),
-		withUsage(`"cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_5m_input_tokens":1}`), withUsage(`"iterations":[{}]`),
+		withUsage(`"input_tokens":1`), withUsage(`"thinking_tokens":7`), withUsage(`"server_tool_use":{"x":1,"y":2}`), withUsage(`"server_tool_use":{"x":{}}`), withUsage(`"server_tool_use":{"Web_Search_Requests":2}`),
+		withUsage(`"cache_creation":{"ephemeral_5m_input_tokens":1,"ephemeral_5m_input_tokens":1}`), withUsage(`"iterations":[7]`), withUsage(`"iterations":[{}`),
+		withUsage(`"iterations":[{"type":"message","type":"message"}]`), withUsage(`"iterations":[{"text_tokens":1}]`), withUsage(`"fallback_credit":{}`),
 		strings.Replace(full, "{", "{\"id\":\"twice\",", 1), strings.Replace(full, ",", ",\n", 1), "\ufeff" + full,
 	} {
 		require.False(t, requireSameAsWhole(t, line), line)
@@ -54,6 +55,9 @@ func TestTheShortcutLeavesEverythingElseToTheWholeReading(t *testing.T) {
 	// Taken by the shortcut, and refused by what both check behind it.
 	requireSameAsWhole(t, withUsage(`"cache_creation_input_tokens":1,"cache_creation":{"ephemeral_5m_input_tokens":7}`))
 	requireSameAsWhole(t, with("model", ""))
+	requireSameAsWhole(t, "{}")
+	requireSameAsWhole(t, with("usage", "{}"))
+	requireSameAsWhole(t, withUsage(`"iterations":[`+strings.Repeat(`{"type":"message"},`, maxIterations)+`{"type":"message"}]`))
 }
 
 func TestEveryByteOutOfPlaceIsNoticed(t *testing.T) {
