@@ -29,8 +29,8 @@ type PriceChange struct {
 // RepricedOrganization is what a correction did to one organisation.
 type RepricedOrganization struct {
 	Organization string
-	Events       int64         // that have another rate now; of an event of several samplings the first counts
-	samplings    int64         // all rows that have
+	Events       int64         // that have another rate now: each sampling counts, and a retraction takes one away
+	rows         int64         // all that have
 	Difference   billing.Money // of the spend in open periods, at list price
 }
 
@@ -103,7 +103,7 @@ func (s *Store) rehearseReprice(ctx context.Context, edition *billing.PriceBook,
 		if err != nil {
 			return done, wrap(org, err)
 		}
-		if moved.samplings > 0 {
+		if moved.rows > 0 {
 			done.Organizations = append(done.Organizations, moved)
 		}
 	}
@@ -306,7 +306,7 @@ SELECT DISTINCT c.id, c.actor, c.reason, c.models, c.speeds, c.tools, c.service_
 			}); err != nil {
 				return moved, wrap(org, err)
 			}
-			if one.samplings > 0 {
+			if one.rows > 0 {
 				moved = append(moved, one)
 			}
 		}

@@ -25,19 +25,19 @@ func repriceOrganization(ctx context.Context, tx pgx.Tx, change *repricing, orgI
 		return moved, err
 	}
 	const sum = `
-SELECT (SELECT coalesce(sum(events), 0) FROM repriced)::bigint,
-       (SELECT coalesce(sum(samplings), 0) FROM repriced)::bigint,
+SELECT (SELECT coalesce(sum(samplings), 0) FROM repriced)::bigint,
+       (SELECT coalesce(sum(moved_rows), 0) FROM repriced)::bigint,
        coalesce(sum(x.sign * (` + listPrice + `)), 0)
   FROM repriced s
  CROSS JOIN LATERAL (VALUES (s.old_rate, -1), (s.new_rate, 1)) AS x (rate_id, sign)
   JOIN rates r ON r.id = x.rate_id`
-	if err := tx.QueryRow(ctx, sum).Scan(&moved.Events, &moved.samplings, &moved.Difference.Amount); err != nil {
+	if err := tx.QueryRow(ctx, sum).Scan(&moved.Events, &moved.rows, &moved.Difference.Amount); err != nil {
 		return moved, wrap("sum up the difference", err)
 	}
 	if change.rehearse {
 		return moved, nil
 	}
-	if moved.samplings > 0 {
+	if moved.rows > 0 {
 		if err := moveTotals(ctx, tx, orgID); err != nil {
 			return moved, err
 		}
@@ -157,7 +157,7 @@ func rateAnew(ctx context.Context, tx pgx.Tx, in *intake, change *repricing) err
 DROP TABLE IF EXISTS pg_temp.repriced;
 CREATE TEMPORARY TABLE repriced (
     period_id text COLLATE "C", origin_id text COLLATE "C", user_id text COLLATE "C", product text COLLATE "C", model text COLLATE "C",
-    seat_tier text COLLATE "C", window_start timestamptz, old_rate bigint, new_rate bigint, events bigint, samplings bigint,
+    seat_tier text COLLATE "C", window_start timestamptz, old_rate bigint, new_rate bigint, events bigint, samplings bigint, moved_rows bigint,
     input numeric, output numeric, cache_write_5m numeric, cache_write_1h numeric, cache_read numeric, web_search numeric, code_execution numeric
 ) ON COMMIT DROP`
 	const write = anew + `, moved AS (
@@ -204,7 +204,7 @@ const eventsOfRow = `CASE WHEN e.part > 0 THEN 0 WHEN e.retracts IS NULL THEN 1 
 const sumMoved = `
 INSERT INTO repriced
 SELECT e.period_id, coalesce(e.origin_id, ''), e.user_id, e.product, e.model, e.seat_tier, m.starts_at, e.old_rate, e.new_rate,
-       sum(` + eventsOfRow + `), count(*),
+       sum(` + eventsOfRow + `), sum(CASE WHEN e.retracts IS NULL THEN 1 ELSE -1 END), count(*),
        sum(e.input), sum(e.output), sum(e.cache_write_5m), sum(e.cache_write_1h), sum(e.cache_read), sum(e.web_search), sum(e.code_execution)
   FROM moved e
   JOIN unnest(@month_starts::timestamptz[], @month_ends::timestamptz[]) AS m (starts_at, ends_at)
@@ -270,7 +270,7 @@ UPDATE price_change_organizations
 	if _, err := tx.Exec(ctx, finish, change.id, in.org.ID, moved.Events, moved.Difference.Amount); err != nil {
 		return wrap("finish the correction", err)
 	}
-	if moved.samplings == 0 {
+	if moved.rows == 0 {
 		return nudgeDrafts(ctx, tx, in.org.ID)
 	}
 	crossings, err := moveSpend(ctx, tx, in, change)

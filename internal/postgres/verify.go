@@ -85,6 +85,7 @@ func (s *Store) organizationsToVerify(ctx context.Context, org string) ([]string
 type verification struct {
 	tx       pgx.Tx
 	org      string
+	book     string // its price book
 	period   string // "" = all
 	calendar billing.Calendar
 	args     pgx.NamedArgs // of every statement
@@ -101,12 +102,12 @@ SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (S
  WHERE id = @org`
 	v := &verification{tx: tx, org: org, period: period}
 	var currency billing.Currency
-	var zone, book, installation string
+	var zone, installation string
 	var anchor int
 	var now time.Time
 	var periodExists bool
 	err := tx.QueryRow(ctx, statement, pgx.NamedArgs{"org": org, "period": period}).
-		Scan(&currency, &zone, &anchor, &book, &now, &installation, &periodExists)
+		Scan(&currency, &zone, &anchor, &v.book, &now, &installation, &periodExists)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, billing.NotFound("organization %q does not exist", org)
@@ -119,7 +120,7 @@ SELECT currency, timezone, anchor_day, price_book, coalesce(clock_at, now()), (S
 		return nil, err
 	}
 	v.args = pgx.NamedArgs{
-		"org": org, "period": period, "currency": currency, "book": book, "now": now, "installation": installation,
+		"org": org, "period": period, "currency": currency, "book": v.book, "now": now, "installation": installation,
 		"unit":            billing.FromMinor(1, currency).Amount,
 		"smallest_charge": currency.SmallestCharge().Amount,
 		"charge_digits":   currency.ChargeDigits(),
@@ -192,10 +193,12 @@ func (v *verification) runAll(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := v.checkCalendar(ctx); err != nil {
-		return err
+	for _, check := range []func(context.Context) error{v.checkModels, v.checkCalendar, v.checkContents} {
+		if err := check(ctx); err != nil {
+			return err
+		}
 	}
-	return v.checkContents(ctx)
+	return nil
 }
 
 func (v *verification) run(ctx context.Context, checks []check) error {

@@ -156,6 +156,7 @@ func (f *fixture) octoberUsage(at time.Time, name string) []postgres.UsageItem {
 		test("runs", "u1", 1, 1, func(e *billing.Event) { e.Quantities[billing.CodeExecution] = 1901 }),
 		test("runs briefly", "u2", 1, 1, func(e *billing.Event) { e.Quantities[billing.CodeExecution] = 7 }),
 		test("code", "u2", 10, 10, func(e *billing.Event) { e.Product = "claude_code" }),
+		sampled(name+" sampled", "u2", at),
 	}
 }
 
@@ -186,6 +187,8 @@ func (f *fixture) liveNovember() {
 	_, err = f.RecordProviderState(f.ctx, "acme/2026-11-01.2", billing.ProviderInvoiceState{StripeID: "in_3", Status: "paid"})
 	require.NoError(f.t, err)
 	f.use(f.octoberUsage(f.now(), "december")...)
+	f.use(sampled("sampled twice", "u1", f.now()), retract("undo sampled", "sampled twice", f.now()))
+	f.store(unknownSampling("waits", "u1", f.now()))
 }
 
 // liveBeta is an organisation in another zone and on another day of the month,

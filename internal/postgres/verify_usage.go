@@ -10,6 +10,7 @@ func usageChecks() []check {
 		{"reprice", correctionsAreWhole},
 		{"retraction", retractionsCancelTheirEvent},
 		{"event_whole", eventsAreWhole},
+		{"model_spellings", spellingsAreTheirEvents},
 	}
 }
 

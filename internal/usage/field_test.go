@@ -1,12 +1,13 @@
 package usage
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
@@ -53,19 +54,22 @@ func shapes(tb testing.TB) []shape {
 	return all
 }
 
-// line is a usage event with the shape's object.
+// line is a usage event with the shape's object, on one line.
 func (s *shape) line(tb testing.TB) []byte {
 	tb.Helper()
+	var usage bytes.Buffer
+	require.NoError(tb, json.Compact(&usage, s.Usage))
+	return s.event(usage.Bytes())
+}
+
+// event is a usage event with a usage object.
+func (s *shape) event(usage []byte) []byte {
 	model := s.PricedAs
 	if s.Model != nil {
 		model = *s.Model
 	}
-	line, err := json.Marshal(map[string]any{
-		"id": "evt_" + s.name, "organization": "acme", "user": "alice", "occurred_at": time.Date(2026, 11, 15, 12, 0, 0, 0, time.UTC),
-		"product": "chat", "model": model, "usage": s.Usage,
-	})
-	require.NoError(tb, err)
-	return line
+	const event = `{"id":"evt_%s","organization":"acme","user":"alice","occurred_at":"2026-11-15T12:00:00Z","product":"chat","model":%q,"usage":%s}`
+	return fmt.Appendf(nil, event, s.name, model, usage)
 }
 
 func TestEveryShapeOfTheFieldIsRatedOrParkedForAReason(t *testing.T) {
@@ -88,6 +92,29 @@ func TestEveryShapeOfTheFieldIsRatedOrParkedForAReason(t *testing.T) {
 			}
 			require.True(t, len(s.Expected.ByModel) == len(byModel) || s.Expected.ByModel == nil && len(byModel) == 1, byModel)
 		})
+	}
+}
+
+func TestAShapeIsTheSameContentHoweverItIsSpelt(t *testing.T) {
+	t.Parallel()
+	for _, s := range shapes(t) {
+		first, rejection := Decode(s.line(t))
+		require.Nil(t, rejection, s.name)
+		var members map[string]any
+		require.NoError(t, json.Unmarshal(s.Usage, &members))
+		members["said_nothing"] = nil
+		sorted, err := json.Marshal(members)
+		require.NoError(t, err)
+		for _, spelt := range [][]byte{s.Usage, sorted} {
+			second, rejection := Decode(s.event(spelt))
+			require.Nil(t, rejection, s.name)
+			require.Equal(t, first.Fingerprint(), second.Fingerprint(), s.name)
+		}
+		members["input_tokens"] = 987_654
+		other, err := json.Marshal(members)
+		require.NoError(t, err)
+		changed, _ := Decode(s.event(other))
+		require.NotEqual(t, first.Fingerprint(), changed.Fingerprint(), s.name)
 	}
 }
 
