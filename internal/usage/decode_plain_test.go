@@ -30,6 +30,10 @@ func TestTheShortcutReadsUsualLinesAsTheWholeReadingDoes(t *testing.T) {
 		withUsage(`"server_tool_use":null,"cache_creation":null,"iterations":null,"output_tokens_details":{"thinking_tokens":7}`),
 		withUsage(`"server_tool_use":{"web_search_requests":0,"web_fetch_requests":1},"service_tier":""`),
 		with("product", `"a/b"`), with("model", `"anthropic/claude-sonnet-4.5"`),
+		withUsage(`"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_1h_input_tokens":7},` +
+			`"iterations":[{"type":"message","input_tokens":1,"output_tokens":2,"cache_creation_input_tokens":7},{"type":"compaction","model":"m","input_tokens":3,"output_tokens":4,` +
+			`"cache_creation":{"ephemeral_1h_input_tokens":5}}]`),
+		withUsage(`"server_tool_use":{"code_execution_seconds":7,"tool_search_requests":1},"fallback_credit":null,"note":"x"`),
 	} {
 		require.True(t, requireSameAsWhole(t, line), line)
 	}
