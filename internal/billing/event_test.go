@@ -97,7 +97,7 @@ func TestAnEventIsPricedSamplingBySampling(t *testing.T) {
 	require.Len(t, parts, 2)
 	for i, part := range parts {
 		require.Equal(t, event.ID, part.ID)
-		require.Equal(t, event.Samplings[i], billing.Sampling{Model: part.Model, Quantities: part.Quantities, CacheSplitAssumed: part.CacheSplitAssumed})
+		require.Equal(t, billing.Sampling{Model: part.Model, Quantities: part.Quantities, CacheSplitAssumed: part.CacheSplitAssumed}, event.Samplings[i])
 		require.Empty(t, part.Samplings)
 	}
 }

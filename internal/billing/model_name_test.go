@@ -99,7 +99,7 @@ func TestWhatANameMeansNeverChanges(t *testing.T) {
 		"a new alias": {func(b *billing.PriceBook) {
 			b.Aliases = append(b.Aliases, billing.ModelAlias{Alias: "best", Model: "claude-sonnet-4-5"})
 		}, ""},
-		"the same alias again": {func(b *billing.PriceBook) {}, ""},
+		"the same alias again": {func(*billing.PriceBook) {}, ""},
 		"an alias that it reads as": {func(b *billing.PriceBook) {
 			b.Aliases = append(b.Aliases, billing.ModelAlias{Alias: "x/claude-sonnet-4-5", Model: "claude-sonnet-4-5"})
 		}, ""},
@@ -111,10 +111,14 @@ func TestWhatANameMeansNeverChanges(t *testing.T) {
 		"an alias that reads as another model": {func(b *billing.PriceBook) {
 			b.Aliases = append(b.Aliases, billing.ModelAlias{Alias: "x/claude-sonnet-4-20250514", Model: "claude-sonnet-4-5"})
 		}, "the name x/claude-sonnet-4-20250514 reads as claude-sonnet-4"},
-		"a model that reads as another one": {func(b *billing.PriceBook) { b.Models = append(b.Models, row("anthropic/claude-sonnet-4.5")) },
-			"the name anthropic/claude-sonnet-4.5 reads as claude-sonnet-4-5"},
-		"a dated model beside the undated one": {func(b *billing.PriceBook) { b.Models = append(b.Models, row("claude-sonnet-4-5-20250929")) },
-			"the name claude-sonnet-4-5-20250929 reads as claude-sonnet-4-5"},
+		"a model that reads as another one": {
+			func(b *billing.PriceBook) { b.Models = append(b.Models, row("anthropic/claude-sonnet-4.5")) },
+			"the name anthropic/claude-sonnet-4.5 reads as claude-sonnet-4-5",
+		},
+		"a dated model beside the undated one": {
+			func(b *billing.PriceBook) { b.Models = append(b.Models, row("claude-sonnet-4-5-20250929")) },
+			"the name claude-sonnet-4-5-20250929 reads as claude-sonnet-4-5",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -74,14 +74,14 @@ func countsTokens(value jsontext.Value, counting bool) bool {
 		depth := d.StackDepth()
 		container, read := d.StackIndex(depth)
 		isName := container == '{' && read%2 == 0
-		switch kind := d.PeekKind(); {
-		case kind == '{' || kind == '[':
+		switch d.PeekKind() {
+		case '{', '[':
 			within = append(within, here)
 			_, _ = d.ReadToken()
-		case kind == '}' || kind == ']':
+		case '}', ']':
 			within = within[:len(within)-1]
 			_, _ = d.ReadToken()
-		case kind == 0:
+		case 0:
 			return false
 		default:
 			text, err := d.ReadValue()
