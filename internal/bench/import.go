@@ -63,7 +63,7 @@ func (r *rig) imports(ctx context.Context) ([]row, error) {
 		}
 		found := row{what: "usage import, events/s (" + l.String() + ")", ours: p.ours, limit: p.limit, unit: "COPY", ratio: p.ratio, note: p.costs()}
 		if n == 0 {
-			found.mark = "≥ 0.70"
+			found.mark = "≥ 0.65"
 		}
 		rows = append(rows, found)
 	}

@@ -45,6 +45,7 @@ ALTER TABLE price_changes ADD COLUMN service_tiers text[] NOT NULL DEFAULT '{}';
 
 -- One row for each sampling of an event: together they are the event.
 ALTER TABLE usage_events RENAME COLUMN unknown_count TO unpriceable; -- why no price book can price it
+UPDATE usage_events SET unpriceable = 'usage.' || unpriceable || ' is a token count without a price' WHERE unpriceable IS NOT NULL;
 ALTER TABLE usage_events
     ADD COLUMN part        smallint NOT NULL DEFAULT 0 CHECK (part >= 0),
     ADD COLUMN sent_model  text COLLATE "C", -- as the sender wrote the model, where a price book has it under another name
