@@ -39,13 +39,8 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusUnsupportedMediaType, "accepted: application/x-protobuf or application/json", "Content-Type")
 		return
 	}
-	body, refusal := s.body(w, r, place)
-	switch {
-	case refusal == outOfRoom:
-		s.refuse(w, r, errBusy)
-		return
-	case refusal != nil:
-		s.fail(w, r, refusal.status, refusal.message, refusal.field)
+	body, ok := s.bodyOrRefuse(w, r, place)
+	if !ok {
 		return
 	}
 	export, err := otlp.Read(body, encoding, maxEvents)

@@ -33,16 +33,12 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 	}
 	defer place.leave()
 	format, refusal := formatOf(r)
-	var body []byte
-	if refusal == nil {
-		body, refusal = s.body(w, r, place)
-	}
-	switch {
-	case refusal == outOfRoom:
-		s.refuse(w, r, errBusy)
-		return
-	case refusal != nil:
+	if refusal != nil {
 		s.fail(w, r, refusal.status, refusal.message, refusal.field)
+		return
+	}
+	body, ok := s.bodyOrRefuse(w, r, place)
+	if !ok {
 		return
 	}
 	events, err := format.split(r, body)
@@ -104,6 +100,20 @@ func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]b
 		return nil, tooLarge
 	}
 	return body, nil
+}
+
+// bodyOrRefuse reads what was sent, or answers why it is not taken.
+func (s *server) bodyOrRefuse(w http.ResponseWriter, r *http.Request, place *place) (body []byte, ok bool) {
+	body, refusal := s.body(w, r, place)
+	switch {
+	case refusal == outOfRoom:
+		s.refuse(w, r, errBusy)
+	case refusal != nil:
+		s.fail(w, r, refusal.status, refusal.message, refusal.field)
+	default:
+		return body, true
+	}
+	return nil, false
 }
 
 // format is how the events of a body are written.
