@@ -234,7 +234,7 @@ func TestSourcesAreTermsOfTheContract(t *testing.T) {
 	require.Contains(t, string(into[[]postgres.AuditEntry](s, "audit", "acme")[0].After), `"ide=cloudevents"`)
 
 	const accepted = "accepted: PRODUCT=SOURCE like claude_code=otlp, each product once; sources: api, otlp, cloudevents, import, or any"
-	for _, wrong := range []string{"claude_code", "claude_code=mail", "=otlp", "a/b=otlp", "claude_code=otlp=", "claude_code="} {
+	for _, wrong := range []string{"claude_code", "claude_code=mail", "=otlp", "a\u200bb=otlp", "claude_code=otlp=", "claude_code="} {
 		require.Contains(t, s.fails(exitUsage, "org", "set", "acme", "--usage-source", wrong), accepted, wrong)
 	}
 	require.Contains(t, s.fails(exitUsage, "org", "set", "acme", "--usage-source", "chat=api", "--usage-source", "chat=otlp"), accepted)
@@ -264,7 +264,7 @@ func TestKeysOfOneMember(t *testing.T) {
 		"--member needs --org":                             {"--scopes", "usage:write", "--all", "--member", "alice"},
 		"accepted with --member: usage:write, limits:read": {"--scopes", "usage:write,spend:read", "--org", "acme", "--member", "alice"},
 		"--member is empty":                                {"--scopes", "usage:write", "--org", "acme", "--member", ""},
-		`--member " alice" begins or ends with a space`:    {"--scopes", "usage:write", "--org", "acme", "--member", " alice"},
+		"--member begins or ends with a space":             {"--scopes", "usage:write", "--org", "acme", "--member", " alice"},
 		`--scopes "admin"; accepted with --member`:         {"--scopes", "admin", "--org", "acme", "--member", "alice"},
 	} {
 		require.Contains(t, s.fails(exitUsage, append([]string{"keys", "create"}, args...)...), says)
