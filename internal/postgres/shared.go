@@ -42,6 +42,13 @@ type asked[Question comparable, Answer any] struct {
 	done     chan struct{} // closed when answer or err is set
 }
 
+// waits reports whether the caller is still there. One whose deadline has come is
+// gone, even where its context has yet to say so.
+func (a *asked[Question, Answer]) waits() bool {
+	until, bounded := a.ctx.Deadline()
+	return a.ctx.Err() == nil && (!bounded || time.Now().Before(until))
+}
+
 // get answers one question. Who goes away costs only their own answer.
 func (s *shared[Question, Answer]) get(ctx context.Context, question Question) (answer Answer, err error) {
 	a := &asked[Question, Answer]{ctx: ctx, question: question, done: make(chan struct{})}
@@ -78,7 +85,7 @@ func (s *shared[Question, Answer]) next() (callers []*asked[Question, Answer]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.line) > 0 && len(callers) < sharedMost {
-		if a := s.line[0]; a.ctx.Err() == nil {
+		if a := s.line[0]; a.waits() {
 			callers = append(callers, a)
 		}
 		s.line[0], s.line = nil, s.line[1:]
