@@ -132,7 +132,7 @@ func TestK04_K05_K07_K08_K09_K10_K11_K12_K13_EachMonthIsBilledOnceWhateverDies(t
 
 	missed := 0
 	for _, f := range all {
-		if f.Place == "reported" { // another fault may kill the worker in the moment before
+		if f.Place == "reported" || f.Place == "called" { // another fault may kill the worker in the moment before, and a retry finds what was made
 			if _, err := os.Stat(filepath.Join(plan+".done", f.Name)); err != nil {
 				missed++
 			}
@@ -140,7 +140,7 @@ func TestK04_K05_K07_K08_K09_K10_K11_K12_K13_EachMonthIsBilledOnceWhateverDies(t
 		}
 		require.FileExists(t, filepath.Join(plan+".done", f.Name), "the fault has happened")
 	}
-	require.Less(t, missed, 4, "of the faults after a report, most have happened")
+	require.Less(t, missed, 4, "of the faults after a call or a report, most have happened")
 	t.Logf("the worker died %d times, the gateway %d times", workers.Load(), gateways.Load())
 	s.must("verify")
 	if slices.ContainsFunc(all, func(f fault) bool { return f.Organization == "" }) {
