@@ -60,7 +60,7 @@ func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing
 	return billing.Collection{}, fmt.Errorf("collect %s: unknown step %q", step.Invoice, step.Do)
 }
 
-// cardRefused tells whether the total is too high for what would be charged. The
+// cardRefused reports whether the total is too high for what would be charged. The
 // customer's method may have changed since the invoice was published.
 func (a *Activities) cardRefused(ctx context.Context, step billing.ChargeStep) (bool, error) {
 	if !step.CardRefused {
@@ -170,7 +170,7 @@ func settledOtherwise(state billing.ProviderInvoiceState) bool {
 	return false
 }
 
-// answered tells whether the provider's invoice alone says what became of the
+// answered reports whether the provider's invoice alone says what became of the
 // attempt. While it is open it does not: that an earlier attempt failed, or wants
 // the customer's action, says nothing about one that got no answer.
 func answered(step billing.ChargeStep, state billing.ProviderInvoiceState) bool {

@@ -86,7 +86,7 @@ func (a *Activities) corrected(ctx context.Context, step billing.ChargeStep) (re
 	return result, nil
 }
 
-// correctable tells whether the provider would take the correction of an invoice
+// correctable reports whether the provider would take the correction of an invoice
 // that stands so.
 func correctable(correction billing.InvoiceCorrection, state billing.ProviderInvoiceState) bool {
 	switch {

@@ -57,7 +57,7 @@ func details(seen int64) []any {
 	return []any{seen}
 }
 
-// keySpent tells whether the provider will only ever repeat this failure under
+// keySpent reports whether the provider will only ever repeat this failure under
 // the key of the call.
 func keySpent(err error) bool {
 	var spent interface{ KeySpent() bool }

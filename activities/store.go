@@ -39,7 +39,7 @@ type Store interface {
 	MayWrite(ctx context.Context) error
 
 	// BeginProviderInvoice returns what the provider is to be told, and records
-	// that it is about to be; what it returns tells whether that had been recorded
+	// that it is about to be; what it returns reports whether that had been recorded
 	// before. Terms are the invoice's own, the same at each call.
 	// RecordProviderInvoice records the provider's id. Items and finalisation alike.
 	BeginProviderInvoice(ctx context.Context, invoice string) (billing.ProviderInvoice, error)

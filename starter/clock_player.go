@@ -189,7 +189,7 @@ func (p *player) rest(ctx context.Context, c *testClock) error {
 	return err
 }
 
-// next is the first time that any organisation waits for; due tells whether it
+// next is the first time that any organisation waits for; due reports whether it
 // lies within the way.
 func (p *player) next() (step time.Time, due bool) {
 	for _, c := range p.clocks {

@@ -227,7 +227,7 @@ type cycleRequest struct {
 	name, update, short, long string
 	// done tells that there is nothing to do, and why.
 	done func(postgres.CycleState) string
-	// shown tells whether the cycle shows already what was done.
+	// shown reports whether the cycle shows already what was done.
 	shown func(before, after postgres.CycleState) bool
 	// did tells what was done, from how the cycle stood before and stands now.
 	did func(before, after postgres.CycleState) string

@@ -215,7 +215,7 @@ func (w *world) level() {
 	}
 }
 
-// behind tells whether billing waits for that.
+// behind reports whether billing waits for that.
 func (w *world) behind() bool {
 	w.t.Helper()
 	err := w.store.MayWrite(w.t.Context())

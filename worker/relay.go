@@ -113,7 +113,7 @@ func (r *relay) drain(ctx context.Context) {
 	relaying.Wait()
 }
 
-// batch delivers one batch and tells whether more may be due.
+// batch delivers one batch and reports whether more may be due.
 func (r *relay) batch(ctx context.Context) (more bool) {
 	taken, err := r.outbox.RelayNudges(ctx, relayBatch, r.deliver)
 	if err != nil {
@@ -158,7 +158,7 @@ func (r *relay) nudge(ctx context.Context, workflowID string) error {
 	return r.missed(ctx, workflowID, err)
 }
 
-// missed tells whether a nudge that found nobody is lost. Whenever a workflow
+// missed reports whether a nudge that found nobody is lost. Whenever a workflow
 // starts, it begins by looking; only an invoicing that is about to start has its
 // waiting decided already.
 func (r *relay) missed(ctx context.Context, workflowID string, err error) error {
@@ -180,7 +180,7 @@ func (r *relay) missed(ctx context.Context, workflowID string, err error) error 
 }
 
 // invoiceAnew nudges or starts the invoicing of a period whose invoice was
-// withdrawn: its cycle has gone on long ago. It tells whether that is what it is.
+// withdrawn: its cycle has gone on long ago. It reports whether that is what it is.
 func (r *relay) invoiceAnew(ctx context.Context, workflowID string) (bool, error) {
 	invoice, ok := strings.CutPrefix(workflowID, "invoice/")
 	if !ok || strings.Count(invoice, "/") < 2 { // the first revision is its cycle's child
@@ -204,7 +204,7 @@ func (r *relay) invoiceAnew(ctx context.Context, workflowID string) (bool, error
 	return false, nil
 }
 
-// expectedCollection tells whether an invoice is still to be collected.
+// expectedCollection reports whether an invoice is still to be collected.
 func (r *relay) expectedCollection(ctx context.Context, workflowID string) (in workflows.CollectInput, expected bool, err error) {
 	invoice := strings.TrimPrefix(workflowID, workflows.CollectPaymentID(""))
 	organization, _, _ := strings.Cut(invoice, "/")

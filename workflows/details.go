@@ -150,7 +150,7 @@ func stoppedDetails(what, why string) string {
 	return d.String()
 }
 
-// stopped tells whether an activity refused to act because all billing is stopped.
+// stopped reports whether an activity refused to act because all billing is stopped.
 func stopped(err error) bool {
 	app := (*temporal.ApplicationError)(nil)
 	return errors.As(err, &app) && app.Type() == StoppedError

@@ -38,7 +38,7 @@ func (r *run) deliver(
 	return undelivered{}
 }
 
-// lastNoticesSent tells whether a run that has nothing else to do may end: its
+// lastNoticesSent reports whether a run that has nothing else to do may end: its
 // notices are delivered. If not, it waits for the next try, a few times, since
 // nobody comes after it who would send them.
 func (r *run) lastNoticesSent(ctx workflow.Context, left undelivered) bool {

@@ -186,7 +186,7 @@ func (r *run) hold(ctx workflow.Context, why string) {
 	r.until(ctx, at, "somebody removes the cause")
 }
 
-// goesOn tells whether the run may go round its loop once more: not when it is
+// goesOn reports whether the run may go round its loop once more: not when it is
 // cancelled, and not when its history has become so long that the server asks
 // for a new run.
 func (r *run) goesOn(ctx workflow.Context) bool {
@@ -213,7 +213,7 @@ func (r *run) finish(ctx workflow.Context) error {
 	return err
 }
 
-// atRest tells whether a run may end for good: nobody waits for an answer, and
+// atRest reports whether a run may end for good: nobody waits for an answer, and
 // nothing has come since it looked. The server refuses to end a run that has a
 // signal which it has not seen, so none slips in between.
 func (r *run) atRest(ctx workflow.Context) bool {

@@ -91,7 +91,7 @@ type Options struct {
 	Limits    Limits
 	Exports   Exports
 	Documents Documents
-	Ping      func(context.Context) error // tells whether the database answers
+	Ping      func(context.Context) error // reports whether the database answers
 	// Behind tells that billing waits, since the database may have gone back in time.
 	Behind  func(context.Context) (incarnation string, err error)
 	Keys    Keys

@@ -57,12 +57,12 @@ func NewKey() (secret, id, prefix string) {
 // of it cannot be guessed back.
 func HashKey(secret string) [32]byte { return sha256.Sum256([]byte(secret)) }
 
-// may tells whether a key was made for a scope.
+// may reports whether a key was made for a scope.
 func (k *Key) may(scope string) bool {
 	return slices.Contains(k.Scopes, scope) || slices.Contains(k.Scopes, ScopeAdmin)
 }
 
-// opens tells whether an organisation exists for the holder of a key.
+// opens reports whether an organisation exists for the holder of a key.
 func (k *Key) opens(organization string) bool {
 	return k.Organization == "" || k.Organization == organization
 }

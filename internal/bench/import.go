@@ -135,7 +135,7 @@ func (r *rig) clear(ctx context.Context) error {
 	return err
 }
 
-// repeats tells whether an event of the file repeats an earlier one.
+// repeats reports whether an event of the file repeats an earlier one.
 func (l load) repeats(i int) bool {
 	return l.duplicates > 0 && i*l.duplicates/100 > (i-1)*l.duplicates/100 && i > 0
 }

@@ -118,7 +118,7 @@ const (
 // released: late usage of a few hours must not ask for another release.
 var releaseTolerance = decimal.New(1, -2)
 
-// covers tells whether a release was given for such a total. One over a charge
+// covers reports whether a release was given for such a total. One over a charge
 // never covers a credit, nor the other way round.
 func (r Release) covers(total decimal.Decimal) bool {
 	return r.Total.Sign()*total.Sign() >= 0 &&
@@ -132,7 +132,7 @@ type Holds struct {
 	Oversize string   // it may be released to be paid by bank transfer or in parts; "" = it can be charged
 }
 
-// Any tells whether anything holds the invoice.
+// Any reports whether anything holds the invoice.
 func (h Holds) Any() bool { return len(h.Faults) > 0 || len(h.Reasons) > 0 || h.Oversize != "" }
 
 // String is everything that holds the invoice, for people.

@@ -89,7 +89,7 @@ type Collection struct {
 	Seen         int64
 }
 
-// Over tells whether nothing is left to do without a person.
+// Over reports whether nothing is left to do without a person.
 func (c Collection) Over() bool { return c.Status != StatusOpen && c.NextAt.IsZero() }
 
 // Wait is what a workflow waits for on an organisation's test clock. Seen is the

@@ -52,6 +52,6 @@ var hardDeclines = []string{
 	"card_not_supported", "currency_not_supported", "transaction_not_allowed", FailureCardCeiling,
 }
 
-// HardDecline tells whether a decline code rules out further attempts with the
+// HardDecline reports whether a decline code rules out further attempts with the
 // same payment method (R77).
 func HardDecline(code string) bool { return slices.Contains(hardDeclines, code) }

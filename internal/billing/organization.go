@@ -176,7 +176,7 @@ func (o *Organization) check() error {
 // largestCeiling keeps typing errors out: a thousand billion of anything.
 var largestCeiling = decimal.New(1, 12)
 
-// CardRefused tells whether an invoice over total is not to be charged to a card.
+// CardRefused reports whether an invoice over total is not to be charged to a card.
 func (o *Organization) CardRefused(total Money) bool {
 	return !o.CardExempt && total.Amount.GreaterThanOrEqual(o.CardCeiling)
 }

@@ -145,7 +145,7 @@ func (b *PriceBook) Tiers() []string {
 	return tiers
 }
 
-// Includes tells whether the tier's seat covers the product at an instant.
+// Includes reports whether the tier's seat covers the product at an instant.
 // A tier that the book does not price covers nothing.
 func (b *PriceBook) Includes(tier, product string, at time.Time) bool {
 	seat, ok := b.Seat(tier, at)

@@ -76,12 +76,12 @@ func (b *PriceBook) keepsTerms(added []ToolPrice, settled time.Time) error {
 	return nil
 }
 
-// sameTerms tells whether two prices meter alike.
+// sameTerms reports whether two prices meter alike.
 func (p ToolPrice) sameTerms(other ToolPrice) bool {
 	return p.Minimum == other.Minimum && p.FreePerMonth == other.FreePerMonth
 }
 
-// batchOffered tells whether the price that p takes the place of, or that is in
+// batchOffered reports whether the price that p takes the place of, or that is in
 // force when p begins, has a batch price.
 func (b *PriceBook) batchOffered(p ModelPrice) bool {
 	last, ok := inForce(b.Models, p.EffectiveFrom,

@@ -131,7 +131,7 @@ func extend[P any](stored, edition []P, rules priceRules[P], settled time.Time) 
 	return added, nil
 }
 
-// replacesPast tells whether a stored price was in force when the new row takes effect.
+// replacesPast reports whether a stored price was in force when the new row takes effect.
 func replacesPast[P any](stored []P, row P, rules priceRules[P]) bool {
 	return slices.ContainsFunc(stored, func(p P) bool {
 		return rules.sameSubject(p, row) && !rules.from(p).After(rules.from(row))

@@ -20,7 +20,7 @@ type SeatAssignment struct {
 	To    time.Time // zero = still held
 }
 
-// Holds tells whether the assignment is in force at an instant.
+// Holds reports whether the assignment is in force at an instant.
 func (a SeatAssignment) Holds(at time.Time) bool {
 	return !at.Before(a.From) && (a.To.IsZero() || at.Before(a.To))
 }

@@ -146,7 +146,7 @@ func (c *Config) checks() map[string]bool {
 	}
 }
 
-// Live tells whether the Stripe key moves real money.
+// Live reports whether the Stripe key moves real money.
 func (c *Config) Live() bool { return strings.Contains(string(c.StripeSecretKey), "k_live_") }
 
 type problem struct{ name, text string }

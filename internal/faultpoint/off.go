@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/interceptor"
 )
 
-// Enabled tells whether this program can be made to fail.
+// Enabled reports whether this program can be made to fail.
 const Enabled = false
 
 // Interceptors are what a worker is dressed with: nothing.

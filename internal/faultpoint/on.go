@@ -24,7 +24,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// Enabled tells whether this program can be made to fail.
+// Enabled reports whether this program can be made to fail.
 const Enabled = true
 
 // PlanVariable names the environment variable with the path of a plan: one fault
@@ -86,7 +86,7 @@ func at(ctx context.Context, where place) {
 	}
 }
 
-// begin tells whether the fault has not happened yet, and notes that it has.
+// begin reports whether the fault has not happened yet, and notes that it has.
 func (f fault) begin() bool {
 	if f.Once != "" {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(os.Getenv(PlanVariable)), f.Once)); err != nil {
@@ -242,7 +242,7 @@ func (tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQuer
 	}
 }
 
-// commits tells whether a statement makes something lasting.
+// commits reports whether a statement makes something lasting.
 func commits(conn *pgx.Conn, sql string) bool {
 	sql = strings.ToUpper(strings.TrimSpace(sql))
 	if conn.PgConn().TxStatus() != 'I' {

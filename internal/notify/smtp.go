@@ -235,7 +235,7 @@ func refusal(err error, what string, recipients []string) error {
 	return fmt.Errorf("%s: %w", what, reason)
 }
 
-// isFinal tells whether a server's answer will stay the same. A server that
+// isFinal reports whether a server's answer will stay the same. A server that
 // asks for other credentials may get them one day.
 func isFinal(err error) bool {
 	var answer *textproto.Error

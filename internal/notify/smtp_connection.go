@@ -76,7 +76,7 @@ func (c *connection) close() { _ = c.socket.Close() }
 // errHungUp is a connection that had ended while it waited.
 var errHungUp = errors.New("the mail server has hung up")
 
-// hungUp tells whether the server has ended a connection that waited: a message
+// hungUp reports whether the server has ended a connection that waited: a message
 // that it did not even begin to take may be sent on another one.
 func (c *connection) hungUp(err error) bool {
 	var answer *textproto.Error

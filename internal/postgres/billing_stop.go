@@ -50,7 +50,7 @@ SELECT s.stopped_at, coalesce(s.actor, ''), coalesce(s.reason, ''), ` + isBehind
 	return stop, nil
 }
 
-// billingStopped tells whether billing is stopped; nil = it is not. Where it is,
+// billingStopped reports whether billing is stopped; nil = it is not. Where it is,
 // it cannot be resumed before the transaction ends, so that whoever is told to
 // wait is among those who are woken.
 func billingStopped(ctx context.Context, tx pgx.Tx) (*BillingStop, error) {
@@ -81,7 +81,7 @@ func (s *Store) MayWrite(ctx context.Context) error {
 
 // StopBilling keeps every invoice from being issued, published and collected,
 // from now on, until ResumeBilling. Usage is stored and periods end all the
-// while. It tells whether that is new.
+// while. It reports whether that is new.
 func (s *Store) StopBilling(ctx context.Context, by By) (changed bool, err error) {
 	const stop = `INSERT INTO billing_stop (actor, reason) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -97,7 +97,7 @@ func (s *Store) StopBilling(ctx context.Context, by By) (changed bool, err error
 	return changed, wrap("stop billing", err)
 }
 
-// ResumeBilling lets billing go on, with whatever waited for it. It tells whether
+// ResumeBilling lets billing go on, with whatever waited for it. It reports whether
 // billing was stopped.
 func (s *Store) ResumeBilling(ctx context.Context, by By) (changed bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {

@@ -14,7 +14,7 @@ func correctionKey(installation string, id int64) string {
 	return fmt.Sprintf("correct/%s/%d", installation, id)
 }
 
-// toCorrect tells whether the correction that was asked for is the next step. It
+// toCorrect reports whether the correction that was asked for is the next step. It
 // waits for an attempt under way, whose outcome decides what there is to correct,
 // and for the provider to know the invoice, unless it is to be withdrawn.
 func (c *collecting) toCorrect() bool {

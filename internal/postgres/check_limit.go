@@ -27,7 +27,7 @@ type Stop string
 // StopContractEnded is the end of the contract: usage after it is refused.
 const StopContractEnded Stop = "contract_ended"
 
-// Allowed tells whether nothing stops the organisation, and every limit leaves
+// Allowed reports whether nothing stops the organisation, and every limit leaves
 // something to spend. What the request will cost is known only after it, so the
 // one that crosses a limit still runs and the next one does not.
 func (c *LimitCheck) Allowed() bool {
@@ -50,7 +50,7 @@ type monthOf struct {
 	month     billing.Period
 }
 
-// CheckLimit tells whether a user's request may run now; user "" is service
+// CheckLimit reports whether a user's request may run now; user "" is service
 // usage, which stands under the organisation's limit only.
 //
 // It is asked before every request, so it reads as little as the answer needs, by

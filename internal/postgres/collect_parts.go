@@ -76,7 +76,7 @@ func (c *collecting) checkParts(asked *correction) error {
 	return nil
 }
 
-// unknownPart tells whether the provider was never told of the part in hand: what
+// unknownPart reports whether the provider was never told of the part in hand: what
 // is settled then, it need not know.
 func (c *collecting) unknownPart(ctx context.Context) (bool, error) {
 	if c.Part == 1 {

@@ -242,18 +242,18 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	return billing.StepCharge, c.attempt(ctx, billing.PaymentUnknown, "")
 }
 
-// asksOfReturns tells whether there is news of a refund or dispute to look into.
+// asksOfReturns reports whether there is news of a refund or dispute to look into.
 // An attempt under way comes first, while anything hangs on it.
 func (c *collecting) asksOfReturns() bool {
 	return (c.Published || c.Part > 1) && c.ReturnNews && (!c.unsettled() || !c.last.inFlight())
 }
 
-// unsettled tells whether the invoice may still be paid.
+// unsettled reports whether the invoice may still be paid.
 func (c *collecting) unsettled() bool {
 	return c.Status == billing.StatusOpen || c.Status == billing.StatusPastDue || c.Status == billing.StatusWrittenOff
 }
 
-// chargeable tells whether what remains is enough for the provider to charge.
+// chargeable reports whether what remains is enough for the provider to charge.
 func (c *collecting) chargeable() bool {
 	return c.asked().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
 }
@@ -267,16 +267,16 @@ func (c *collecting) dropRetry(ctx context.Context) error {
 	return c.save(ctx)
 }
 
-// due tells whether to charge now: for the first time, by the dunning table, or
+// due reports whether to charge now: for the first time, by the dunning table, or
 // because a person or a new payment method asks for it, past due or not.
 func (c *collecting) due() bool {
 	return c.RetryRequested || (c.Status == billing.StatusOpen && c.dueBySchedule())
 }
 
-// sent tells whether the invoice is paid by whoever gets it, and never charged.
+// sent reports whether the invoice is paid by whoever gets it, and never charged.
 func (c *collecting) sent() bool { return c.Collection == billing.SendInvoice }
 
-// awaitsPayer tells whether the last attempt waits for the payer to confirm it:
+// awaitsPayer reports whether the last attempt waits for the payer to confirm it:
 // until that is done or the time is up, asking the bank again asks in vain.
 func (c *collecting) awaitsPayer() bool {
 	return c.Status == billing.StatusOpen && c.last.Status == billing.PaymentRequiresAction && c.last.Part == c.Part && !c.RetryRequested

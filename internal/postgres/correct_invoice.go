@@ -179,7 +179,7 @@ func (c *collecting) ask(ctx context.Context, want CorrectionRequest, by By) (*c
 	return asked, c.save(ctx)
 }
 
-// concernsNobodyElse tells whether a correction can be carried out without the
+// concernsNobodyElse reports whether a correction can be carried out without the
 // provider: what is owed back on a paid invoice is our own promise, and of an
 // invoice that was never made known, or is void already, it knows nothing or all.
 func (c *collecting) concernsNobodyElse(ctx context.Context, asked *correction) (bool, error) {

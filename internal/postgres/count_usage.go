@@ -331,7 +331,7 @@ func (in *intake) crossings(limits limitIndex, own ownLimits, key counterKey, mo
 	return crossings
 }
 
-// newUnder tells whether a member came under a tier's limit within the month: a
+// newUnder reports whether a member came under a tier's limit within the month: a
 // seat that was assigned for later has begun since, perhaps with thresholds
 // passed already.
 func (in *intake) newUnder(limit billing.Limit, user string, month billing.Period) bool {

@@ -73,7 +73,7 @@ func (s *Store) ExportSpend(ctx context.Context, orgID string, span SpendSpan) (
 	return rows, wrap("export the spend of "+orgID, err)
 }
 
-// findSpan finds what is asked for; isPeriod tells whether it is a period.
+// findSpan finds what is asked for; isPeriod reports whether it is a period.
 func findSpan(ctx context.Context, tx pgx.Tx, org billing.Organization, span SpendSpan) (p period, isPeriod bool, err error) {
 	if span.From == "" && span.To == "" {
 		p, err = periodOrCurrent(ctx, tx, org, span.Period)

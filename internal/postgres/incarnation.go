@@ -52,7 +52,7 @@ UPDATE database_incarnation
 }
 
 // DeclareRestored has the database taken for one that has gone back, for whoever
-// put rows back in a way that leaves no trace. It tells whether that is new. A
+// put rows back in a way that leaves no trace. It reports whether that is new. A
 // sweep that is under way knows nothing of those rows, and another follows it.
 func (s *Store) DeclareRestored(ctx context.Context, by By) (changed bool, err error) {
 	const lock = `SELECT NOT ` + isBehind + ` FROM database_incarnation FOR UPDATE`

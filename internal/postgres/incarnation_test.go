@@ -11,7 +11,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-// behind tells whether the database at a URL may have gone back.
+// behind reports whether the database at a URL may have gone back.
 func behind(t *testing.T, databaseURL string) bool {
 	t.Helper()
 	store, err := postgres.Open(t.Context(), databaseURL)

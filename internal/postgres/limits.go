@@ -220,12 +220,12 @@ func sameLimit(a, z billing.Limit) bool {
 	return sameAmount(a, z) && slices.Equal(a.Thresholds, z.Thresholds)
 }
 
-// sameAmount tells whether two versions of a limit leave the same to spend.
+// sameAmount reports whether two versions of a limit leave the same to spend.
 func sameAmount(a, z billing.Limit) bool {
 	return a.Amount.Valid == z.Amount.Valid && a.Amount.Decimal.Equal(z.Amount.Decimal) && a.Mode == z.Mode
 }
 
-// isCut tells whether a change leaves less to spend than before.
+// isCut reports whether a change leaves less to spend than before.
 func isCut(before, after billing.Limit) bool {
 	return after.Amount.Valid && (!before.Amount.Valid || after.Amount.Decimal.LessThan(before.Amount.Decimal))
 }
@@ -282,7 +282,7 @@ func limitsOn(limits []billing.Limit, scope billing.Scope, subject string, seats
 // ownLimits tells which users' own limits replace their tier's default.
 type ownLimits map[string]bool
 
-// replace tells whether a limit does not hold for a user, since their own does.
+// replace reports whether a limit does not hold for a user, since their own does.
 func (own ownLimits) replace(l billing.Limit, user string) bool { return own[user] && l.IsDefault() }
 
 // replacing picks the users with a limit of their own, if the organisation's

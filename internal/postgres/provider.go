@@ -59,7 +59,7 @@ func (s *Store) BeginProviderInvoice(ctx context.Context, invoice string) (p bil
 }
 
 // BeginProviderFinalize returns what the provider is told when its invoice is
-// finalised, and records that it is about to be. FinalizeTried tells whether that
+// finalised, and records that it is about to be. FinalizeTried reports whether that
 // was recorded before this call. The key is the invoice's own.
 func (s *Store) BeginProviderFinalize(ctx context.Context, invoice string) (p billing.ProviderInvoice, err error) {
 	const tried = `
@@ -250,7 +250,7 @@ SELECT coalesce(stripe_customer_id, 'no customer') || coalesce(' on clock ' || s
 }
 
 // BeginProviderItem returns an item of the provider's invoice, and records that
-// it is about to be added. Tried tells whether that was recorded before this call,
+// it is about to be added. Tried reports whether that was recorded before this call,
 // or may have been, since the invoice was begun before the database went back.
 func (s *Store) BeginProviderItem(ctx context.Context, invoice string, number int) (item billing.ProviderItem, err error) {
 	const tried = `UPDATE provider_items SET tried_at = coalesce(tried_at, now()) WHERE invoice_id = $1 AND n = $2`

@@ -226,7 +226,7 @@ func (r *rebuild) count(e *rawEvent, rater *billing.Rater, sums map[usageKey]*bi
 	}
 }
 
-// decided tells whether usage, seats and what was recorded with them decide a line.
+// decided reports whether usage, seats and what was recorded with them decide a line.
 func decided(kind billing.LineKind) bool {
 	switch kind {
 	case billing.KindSeat, billing.KindSurcharge, billing.KindUsage, billing.KindDiscount, billing.KindCarriedForward:

@@ -323,7 +323,7 @@ func openRepricings(ctx context.Context, q querier, change int64) ([]string, err
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// repricingOpen tells whether a correction of prices has yet to reach an
+// repricingOpen reports whether a correction of prices has yet to reach an
 // organisation: its periods do not close before.
 func repricingOpen(ctx context.Context, q querier, org string) (open bool, err error) {
 	const statement = `SELECT EXISTS (SELECT FROM price_change_organizations WHERE org_id = $1 AND done_at IS NULL)`

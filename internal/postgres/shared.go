@@ -154,6 +154,6 @@ func (s *shared[Question, Answer]) try(ctx context.Context, questions []Question
 	return answers, err
 }
 
-// isDataFault tells whether a statement failed for a value that it was given,
+// isDataFault reports whether a statement failed for a value that it was given,
 // such as a text that is none.
 func isDataFault(err error) bool { return strings.HasPrefix(errorCode(err), "22") }

@@ -97,7 +97,7 @@ func (s *Store) Close() { s.pool.Close() }
 // for what is quick, such as limit checks.
 func (s *Store) Writers() int { return max(1, int(s.pool.Config().MaxConns)/2) }
 
-// Ping tells whether the database answers.
+// Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
 
 // Installation names this database to the payment provider.

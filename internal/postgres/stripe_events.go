@@ -29,7 +29,7 @@ const (
 // echoes are the types of events by which the provider repeats what we told it.
 var echoes = []string{"invoice.created", "invoice.updated", "invoice.finalized", "invoice.sent", "invoice.upcoming"}
 
-// tellsOfInvoice tells whether events of a type are worth a look at the invoice.
+// tellsOfInvoice reports whether events of a type are worth a look at the invoice.
 // Whatever happens to an invoice's payment shows as an event of the invoice, but
 // that money is on its way, or came in part.
 func tellsOfInvoice(eventType string) bool {
@@ -42,7 +42,7 @@ const returnTypes = `^(charge\.(refund|dispute)|refund\.)`
 
 var ofReturn = regexp.MustCompile(returnTypes)
 
-// tellsOfReturn tells whether events of a type are worth asking what of a
+// tellsOfReturn reports whether events of a type are worth asking what of a
 // payment was refunded or disputed.
 func tellsOfReturn(eventType string) bool { return ofReturn.MatchString(eventType) }
 

@@ -57,7 +57,7 @@ func (c *collecting) liftSuspension(ctx context.Context) error {
 }
 
 // SuspendOrganization blocks an organisation's requests until somebody resumes
-// it. It tells whether that is new.
+// it. It reports whether that is new.
 func (s *Store) SuspendOrganization(ctx context.Context, org string, by By) (isNew bool, err error) {
 	const statement = `
 INSERT INTO suspensions (org_id, at)
@@ -81,7 +81,7 @@ SELECT id, coalesce(clock_at, now()) FROM organizations WHERE id = $1
 
 // ResumeOrganization lets an organisation's requests run again, whatever
 // suspended it; an invoice that is still overdue does not suspend it again. It
-// tells whether it was suspended.
+// reports whether it was suspended.
 func (s *Store) ResumeOrganization(ctx context.Context, org string, by By) (was bool, err error) {
 	const statement = `
 UPDATE suspensions

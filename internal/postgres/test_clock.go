@@ -35,7 +35,7 @@ type ClockStatus struct {
 	Busy     []string // workflows that are not at rest, and undelivered news
 }
 
-// AtRest tells whether everything that could happen by now has happened.
+// AtRest reports whether everything that could happen by now has happened.
 func (c ClockStatus) AtRest() bool { return len(c.Busy) == 0 }
 
 // ClockStatus says what the organisation's workflows wait for. One is at rest

@@ -50,7 +50,7 @@ func (t *Turn) Answered(ctx context.Context) error {
 	return t.answered.wait(ctx)
 }
 
-// Over tells whether the turn is over.
+// Over reports whether the turn is over.
 func (t *Turn) Over() bool {
 	select {
 	case <-t.answered.reached:

@@ -48,7 +48,7 @@ type problem struct {
 	text string
 }
 
-// none tells whether every field could be read so far.
+// none reports whether every field could be read so far.
 func (p *problems) none() bool { return len(p.problems) == 0 }
 
 // err returns what was collected, or nil.
@@ -134,7 +134,7 @@ func (f field) wrong(format string, args ...any) {
 	f.found.problems = append(f.found.problems, problem{f.line, text + fmt.Sprintf(format, args...)})
 }
 
-// present tells whether the field is written down, with or without a value.
+// present reports whether the field is written down, with or without a value.
 func (f field) present() bool { return f.node != nil }
 
 // mapping is a YAML mapping whose keys are all known.
@@ -313,7 +313,7 @@ func isLocal(text string) bool {
 	return false
 }
 
-// isPrintable tells whether a text can stand in a name, an invoice or a message.
+// isPrintable reports whether a text can stand in a name, an invoice or a message.
 func isPrintable(text string) bool {
 	return len(text) <= 200 && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) })
 }

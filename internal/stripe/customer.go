@@ -169,7 +169,7 @@ func (g *Gateway) attach(ctx context.Context, customer, method, key string) (str
 	return "", failure(err, "attach %s to %s", method, customer)
 }
 
-// attachedAlready tells whether a payment method could not be attached because it
+// attachedAlready reports whether a payment method could not be attached because it
 // is where it should be, or where else it is.
 func (g *Gateway) attachedAlready(ctx context.Context, customer, method string, refused error) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)

@@ -118,7 +118,7 @@ func retryAfter(answer *sdk.Error) time.Duration {
 	return min(time.Duration(seconds)*time.Second, longestRetryAfter)
 }
 
-// repeated tells whether Stripe did not work on the call, but repeated what it had
+// repeated reports whether Stripe did not work on the call, but repeated what it had
 // answered under the same key before: a refusal that may have lost its reason
 // since, or a failure of its own.
 func repeated(err error) bool {

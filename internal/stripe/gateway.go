@@ -90,7 +90,7 @@ func New(o Options) (*Gateway, error) {
 	}, nil
 }
 
-// Live tells whether real money moves.
+// Live reports whether real money moves.
 func (g *Gateway) Live() bool { return g.live }
 
 func checkKey(key string) (live bool, err error) {
@@ -179,7 +179,7 @@ const (
 	metaCorrection   = "arrears_correction"
 )
 
-// carries tells whether an object's metadata names it as the one wanted.
+// carries reports whether an object's metadata names it as the one wanted.
 func carries(have, want map[string]string) bool {
 	for name, value := range want {
 		if have[name] != value {

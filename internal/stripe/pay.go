@@ -160,7 +160,7 @@ func (g *Gateway) refused(ctx context.Context, step billing.ChargeStep, answer *
 	return billing.ChargeResult{}, failure(answer, "pay %s, invoice %s", step.StripeInvoice, step.Invoice)
 }
 
-// nothingToCharge tells whether there is no payment method, or none that still
+// nothingToCharge reports whether there is no payment method, or none that still
 // belongs to the customer.
 func nothingToCharge(have *sdk.Invoice, answer *sdk.Error) bool {
 	if answer.Code == sdk.ErrorCodeResourceMissing && (answer.Param == "payment_method" || answer.Param == "source") {

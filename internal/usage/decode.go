@@ -203,7 +203,7 @@ func (d *decoder) envelope() {
 	}
 }
 
-// escapesNUL tells whether valid JSON holds an escaped NUL.
+// escapesNUL reports whether valid JSON holds an escaped NUL.
 func escapesNUL(line []byte) bool {
 	for {
 		i := bytes.IndexByte(line, '\\')

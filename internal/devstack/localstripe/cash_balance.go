@@ -157,5 +157,5 @@ func (t *tx) fundedWhole(inv *invoice, p *paymentIntent, now instant) {
 	t.succeed(inv, p, newCharge(p, &paymentMethod{Type: "customer_balance"}, now), now)
 }
 
-// partlyFunded tells whether a part came by bank transfer.
+// partlyFunded reports whether a part came by bank transfer.
 func (i *invoice) partlyFunded() bool { return i.Status == "open" && i.AmountPaid > 0 }

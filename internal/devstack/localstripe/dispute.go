@@ -52,7 +52,7 @@ func disputeRoutes() []route {
 	}
 }
 
-// open tells whether the bank has not decided yet.
+// open reports whether the bank has not decided yet.
 func (d *dispute) open() bool {
 	switch d.Status {
 	case "needs_response", "under_review", "warning_needs_response", "warning_under_review":

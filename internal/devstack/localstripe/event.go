@@ -123,7 +123,7 @@ func retrieveEvent(t *tx, r *request) (any, *apiError) {
 	return e, nil
 }
 
-// subscribes tells whether an event type is among those wanted; none wanted
+// subscribes reports whether an event type is among those wanted; none wanted
 // means all, and a trailing * stands for anything.
 func subscribes(wanted []string, eventType string) bool {
 	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(want string) bool {

@@ -76,7 +76,7 @@ func (i *invoice) kind() string  { return "invoice" }
 func (i *invoice) key() string   { return i.ID }
 func (i *invoice) owner() string { return i.Customer }
 
-// advancing tells whether Stripe moves the invoice on by itself.
+// advancing reports whether Stripe moves the invoice on by itself.
 func (i *invoice) advancing() bool {
 	return i.AutoAdvance && (i.Status == "draft" || (i.Status == "open" && i.NextPaymentAttempt != 0))
 }

@@ -38,7 +38,7 @@ type Refused struct {
 // window holds when the last requests came, oldest first.
 type window []time.Time
 
-// takes tells whether one more within a second stays within the limit.
+// takes reports whether one more within a second stays within the limit.
 func (w *window) takes(now time.Time, limit int) bool {
 	for len(*w) > 0 && now.Sub((*w)[0]) >= time.Second {
 		*w = (*w)[1:]

@@ -92,7 +92,7 @@ func pageCursors(r *request, position func(string) (int, bool)) (after, before *
 	return after, before, nil
 }
 
-// inRange tells whether a time agrees with name, name[gte] and the like.
+// inRange reports whether a time agrees with name, name[gte] and the like.
 func (p params) inRange(name string, at instant) bool {
 	bound := func(suffix string, holds func(int64) bool) bool {
 		return !p.has(name+suffix) || holds(p.integer(name+suffix))

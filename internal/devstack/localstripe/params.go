@@ -40,7 +40,7 @@ func (p params) flagOr(name string, otherwise bool) bool {
 	return p.flag(name)
 }
 
-// under tells whether any value lies under the name: name or name[...].
+// under reports whether any value lies under the name: name or name[...].
 func (p params) under(name string) bool {
 	for key := range p.values {
 		if key == name || strings.HasPrefix(key, name+"[") {

@@ -115,7 +115,7 @@ func (t *tx) cancelIntent(inv *invoice, now instant, reason string) {
 	t.emit("payment_intent.canceled", p)
 }
 
-// processing tells whether a debit for the invoice is under way.
+// processing reports whether a debit for the invoice is under way.
 func (t *tx) processing(inv *invoice) bool {
 	p, ok := t.intents.get(string(inv.PaymentIntent))
 	return ok && p.Status == "processing"

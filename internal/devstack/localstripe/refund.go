@@ -142,7 +142,7 @@ func (t *tx) endRefund(re *refund) {
 	t.emit("charge.refund.updated", re)
 }
 
-// chargedBack tells whether the bank has taken the money, so that it cannot be
+// chargedBack reports whether the bank has taken the money, so that it cannot be
 // given back once more.
 func (t *tx) chargedBack(c *charge) bool {
 	for _, d := range t.disputes.newest("") {

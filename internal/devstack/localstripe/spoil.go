@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// spoil does to an answer what was ordered, and tells whether nothing is left to
+// spoil does to an answer what was ordered, and reports whether nothing is left to
 // be written.
 func (s *Server) spoil(w http.ResponseWriter, r *http.Request, f *Fault, key string, out reply) (done bool) {
 	if f == nil {

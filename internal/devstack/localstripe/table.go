@@ -88,7 +88,7 @@ func (t *table[T]) newest(owner string) iter.Seq2[int, T] {
 	}
 }
 
-// live tells whether the row at this position has not been dropped.
+// live reports whether the row at this position has not been dropped.
 func (t *table[T]) live(at int) bool {
 	now, ok := t.index[t.rows[at].key()]
 	return ok && now == at

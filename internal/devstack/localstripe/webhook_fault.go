@@ -62,7 +62,7 @@ func WebhookFaultKinds() []WebhookFaultKind {
 	return append(drawable(), WebhookShuffle, WebhookRandom, WebhookHuge)
 }
 
-// extra tells whether the kind sends something beside the true delivery.
+// extra reports whether the kind sends something beside the true delivery.
 func (k WebhookFaultKind) extra() bool {
 	return k == WebhookHuge || slices.Contains(Forgeries(), k) || slices.Contains(Strangers(), k)
 }
