@@ -36,7 +36,7 @@ func WithRunner(r Runner) Option { return func(a *Activities) { a.runner = r } }
 
 // New returns the activities of one worker.
 func New(store Store, provider Provider, notifier Notifier, log *slog.Logger, options ...Option) *Activities {
-	a := &Activities{store: store, provider: stoppable{provider, store}, notifier: notifier, log: log, now: time.Now}
+	a := &Activities{store: store, provider: killSwitch{provider, store}, notifier: notifier, log: log, now: time.Now}
 	for _, set := range options {
 		set(a)
 	}

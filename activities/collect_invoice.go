@@ -42,8 +42,8 @@ func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing
 		return a.charge(ctx, step)
 	case billing.StepResolve:
 		return a.resolve(ctx, step)
-	case billing.StepLook:
-		state, err := a.look(ctx, step)
+	case billing.StepRefresh:
+		state, err := a.retrieve(ctx, step)
 		if err != nil {
 			return billing.Collection{}, err
 		}
@@ -51,11 +51,11 @@ func (a *Activities) take(ctx context.Context, step billing.ChargeStep) (billing
 	case billing.StepCorrect:
 		return a.correct(ctx, step)
 	case billing.StepReturns:
-		returns, err := a.provider.Returns(ctx, step.Intents)
+		returns, err := a.provider.Reversals(ctx, step.Intents)
 		if err != nil {
 			return billing.Collection{}, fmt.Errorf("look at the refunds and disputes of %s: %w", step.Invoice, err)
 		}
-		return a.store.RecordReturns(ctx, step.Invoice, returns)
+		return a.store.RecordReversals(ctx, step.Invoice, returns)
 	}
 	return billing.Collection{}, fmt.Errorf("collect %s: unknown step %q", step.Invoice, step.Do)
 }
@@ -110,7 +110,7 @@ func (a *Activities) charge(ctx context.Context, step billing.ChargeStep) (billi
 		return billing.Collection{}, err
 	}
 	// Somebody else settled the invoice, or withdrew it: that is news, no error.
-	state, lookErr := a.look(ctx, step)
+	state, lookErr := a.retrieve(ctx, step)
 	switch {
 	case lookErr != nil:
 		return billing.Collection{}, lookErr
@@ -123,7 +123,7 @@ func (a *Activities) charge(ctx context.Context, step billing.ChargeStep) (billi
 // resolve finds out what became of an attempt that got no answer, or whose money
 // was still on its way.
 func (a *Activities) resolve(ctx context.Context, step billing.ChargeStep) (billing.Collection, error) {
-	state, err := a.look(ctx, step)
+	state, err := a.retrieve(ctx, step)
 	if err != nil {
 		return billing.Collection{}, err
 	}
@@ -137,7 +137,7 @@ func (a *Activities) resolve(ctx context.Context, step billing.ChargeStep) (bill
 			return collection, err
 		}
 		var lookErr error
-		if state, lookErr = a.look(ctx, step); lookErr != nil {
+		if state, lookErr = a.retrieve(ctx, step); lookErr != nil {
 			return billing.Collection{}, lookErr
 		}
 		if age < spentKeyWait && verdict(step, state).FailureCode == notAttempted {
@@ -151,7 +151,7 @@ func (a *Activities) resolve(ctx context.Context, step billing.ChargeStep) (bill
 	return a.store.RecordCharge(ctx, step.Invoice, step.Attempt, result)
 }
 
-func (a *Activities) look(ctx context.Context, step billing.ChargeStep) (billing.ProviderInvoiceState, error) {
+func (a *Activities) retrieve(ctx context.Context, step billing.ChargeStep) (billing.ProviderInvoiceState, error) {
 	state, err := a.provider.Invoice(ctx, step.StripeInvoice)
 	if err != nil {
 		return state, fmt.Errorf("look at the provider's invoice of %s: %w", step.Invoice, err)

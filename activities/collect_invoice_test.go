@@ -82,8 +82,8 @@ func TestCollectInvoice_TakesTheStepThatIsDue(t *testing.T) {
 	for name, c := range map[string]collectCase{
 		"nothing is due":                   {do: billing.StepNone},
 		"a step nobody knows is an error":  {do: "guess", wantErr: `unknown step "guess"`},
-		"a sent invoice is looked at":      {do: billing.StepLook, states: states(paidOtherwise), want: []string{"Invoice", "RecordProviderState paid"}},
-		"a look that fails is tried again": {do: billing.StepLook, fails: map[string][]error{"Invoice": {errNoAnswer}}, want: []string{"Invoice"}, wantErr: "no answer"},
+		"a sent invoice is looked at":      {do: billing.StepRefresh, states: states(paidOtherwise), want: []string{"Invoice", "RecordProviderState paid"}},
+		"a look that fails is tried again": {do: billing.StepRefresh, fails: map[string][]error{"Invoice": {errNoAnswer}}, want: []string{"Invoice"}, wantErr: "no answer"},
 		"a charge that succeeds is recorded": {
 			do: billing.StepCharge, result: billing.ChargeResult{Status: billing.PaymentSucceeded},
 			want: []string{"Pay", "RecordCharge succeeded"},

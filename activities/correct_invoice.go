@@ -66,7 +66,7 @@ func (a *Activities) corrected(ctx context.Context, step billing.ChargeStep) (re
 			return billing.CorrectionResult{Done: found, StripeID: note}, err
 		}
 	}
-	result.State, err = a.look(ctx, step)
+	result.State, err = a.retrieve(ctx, step)
 	if correction.Kind == billing.CorrectionVoid && correction.Tried && errors.Is(err, billing.ErrNotFound) {
 		return billing.CorrectionResult{Done: true}, nil // the draft is deleted
 	}

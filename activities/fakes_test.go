@@ -85,7 +85,7 @@ type books struct {
 	state      billing.ProviderInvoiceState
 	corrected  billing.CorrectionResult
 
-	returns       billing.Returns
+	returns       billing.Reversals
 	sweptTo       time.Time
 	orphan        time.Time
 	behind        string
@@ -156,8 +156,8 @@ func (b *books) ReleaseInvoice(_ context.Context, org, period string, _ int, _ i
 	return b.do("ReleaseInvoice", org, period)
 }
 
-// MayWrite is not listed among what was done: it comes before every write.
-func (b *books) MayWrite(context.Context) error { return b.fails["MayWrite"] }
+// CheckBillingEnabled is not listed among what was done: it comes before every write.
+func (b *books) CheckBillingEnabled(context.Context) error { return b.fails["CheckBillingEnabled"] }
 
 func (b *books) BeginProviderInvoice(context.Context, string) (billing.ProviderInvoice, error) {
 	return b.invoice, b.do("BeginProviderInvoice")
@@ -239,14 +239,14 @@ func (b *books) RegisterWait(_ context.Context, wait billing.Wait) (time.Time, e
 	return b.now, b.do("RegisterWait", wait.WorkflowID)
 }
 
-func (b *books) SendInstead(_ context.Context, _, why string) error {
+func (b *books) SwitchToSentInvoice(_ context.Context, _, why string) error {
 	b.reasons = append(b.reasons, why)
-	return b.do("SendInstead")
+	return b.do("SwitchToSentInvoice")
 }
 
-func (b *books) RecordReturns(_ context.Context, _ string, returns billing.Returns) (billing.Collection, error) {
+func (b *books) RecordReversals(_ context.Context, _ string, returns billing.Reversals) (billing.Collection, error) {
 	b.returns = returns
-	return b.collection, b.do("RecordReturns")
+	return b.collection, b.do("RecordReversals")
 }
 
 func (b *books) SweptTo(_ context.Context, list string) (billing.Swept, error) {
@@ -274,11 +274,11 @@ func (b *books) RecordCustomerMarks(_ context.Context, marks []billing.CustomerM
 	return b.do("RecordCustomerMarks", fmt.Sprint(len(marks)))
 }
 
-func (b *books) CaughtUp(_ context.Context, incarnation string) error {
-	return b.do("CaughtUp", incarnation)
+func (b *books) RecoveryDone(_ context.Context, incarnation string) error {
+	return b.do("RecoveryDone", incarnation)
 }
 
-func (b *books) RequestLooks(context.Context, int) (int, error) { return 3, b.do("RequestLooks") }
+func (b *books) RequestRefresh(context.Context, int) (int, error) { return 3, b.do("RequestRefresh") }
 
 func (b *books) OrganizationsAfter(_ context.Context, after string, limit int) (page []string, err error) {
 	for _, org := range b.organizations {
@@ -303,7 +303,7 @@ type provider struct {
 	paid            []billing.ChargeStep
 	told            []billing.ProviderInvoice // what CreateInvoice was told
 	kind            string                    // of the payment method
-	returns         billing.Returns
+	returns         billing.Reversals
 	events          []billing.ProviderEvent
 	marks           []billing.ProviderMark
 	customers       []billing.CustomerMark
@@ -372,8 +372,8 @@ func (p *provider) MethodKind(context.Context, string) (string, error) {
 	return p.kind, p.do("MethodKind")
 }
 
-func (p *provider) Returns(context.Context, []string) (billing.Returns, error) {
-	return p.returns, p.do("Returns")
+func (p *provider) Reversals(context.Context, []string) (billing.Reversals, error) {
+	return p.returns, p.do("Reversals")
 }
 
 func (p *provider) Events(_ context.Context, page billing.SweepPage) ([]billing.ProviderEvent, billing.SweepPage, error) {

@@ -68,7 +68,7 @@ func (a *Activities) refuseCard(ctx context.Context, draft billing.ProviderInvoi
 		return draft, nil
 	}
 	draft.Collection = billing.SendInvoice
-	return draft, a.store.SendInstead(ctx, draft.Invoice, fmt.Sprintf("a total of %s is not charged to a card", draft.Total))
+	return draft, a.store.SwitchToSentInvoice(ctx, draft.Invoice, fmt.Sprintf("a total of %s is not charged to a card", draft.Total))
 }
 
 // ensureCustomer repairs an organisation whose customer was not made, or not

@@ -25,7 +25,7 @@ import (
 
 var (
 	october = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
-	tester  = postgres.By{Actor: "tester", Reason: "test"}
+	tester  = billing.Actor{Name: "tester", Reason: "test"}
 )
 
 const octoberInvoice = "acme/2026-10-01"

@@ -50,7 +50,7 @@ func TestO09_NothingIsWrittenAtTheProviderOnceBillingIsStopped(t *testing.T) {
 			t.Parallel()
 			r := newRig()
 			r.store.org = billing.Organization{ID: organization}
-			r.store.fails["MayWrite"] = billing.Stopped("billing is stopped")
+			r.store.fails["CheckBillingEnabled"] = billing.Stopped("billing is stopped")
 			err := act(r)
 			var app *temporal.ApplicationError
 			require.ErrorAs(t, err, &app)

@@ -34,9 +34,9 @@ type Store interface {
 	// ReleaseInvoice records a person's word that a parked invoice may be issued.
 	ReleaseInvoice(ctx context.Context, organization, period string, revision int, auditEntry int64) error
 
-	// MayWrite is asked right before each write to the provider; while all billing
+	// CheckBillingEnabled is asked right before each write to the provider; while all billing
 	// is stopped it refuses with billing.ErrStopped.
-	MayWrite(ctx context.Context) error
+	CheckBillingEnabled(ctx context.Context) error
 
 	// BeginProviderInvoice returns what the provider is to be told, and records
 	// that it is about to be; what it returns reports whether that had been recorded
@@ -82,11 +82,11 @@ type Store interface {
 
 	RegisterWait(ctx context.Context, wait billing.Wait) (now time.Time, err error)
 
-	// SendInstead has an invoice that would be charged sent instead, before the
+	// SwitchToSentInvoice has an invoice that would be charged sent instead, before the
 	// provider is told of it.
-	SendInstead(ctx context.Context, invoice, reason string) error
-	// RecordReturns records refunds and disputes, each state once.
-	RecordReturns(ctx context.Context, invoice string, returns billing.Returns) (billing.Collection, error)
+	SwitchToSentInvoice(ctx context.Context, invoice, reason string) error
+	// RecordReversals records refunds and disputes, each state once.
+	RecordReversals(ctx context.Context, invoice string, returns billing.Reversals) (billing.Collection, error)
 
 	// SweptTo is up to when a list of the provider's was read. RecordSweep records
 	// that, unless the incarnation is another by now.
@@ -100,13 +100,13 @@ type Store interface {
 	// RecordCustomerMarks keeps customers found at the provider that no organisation
 	// names.
 	RecordCustomerMarks(ctx context.Context, marks []billing.CustomerMark) error
-	// CaughtUp records that an incarnation was made level with the provider, and
+	// RecoveryDone records that an incarnation was made level with the provider, and
 	// lets billing go on, unless it is another by now.
-	CaughtUp(ctx context.Context, incarnation string) error
+	RecoveryDone(ctx context.Context, incarnation string) error
 	// OldestOrphan is when the oldest of those was made; zero = there is none.
 	OldestOrphan(ctx context.Context) (time.Time, error)
 	// RequestLooks has unsettled invoices looked at that were not for a day.
-	RequestLooks(ctx context.Context, limit int) (asked int, err error)
+	RequestRefresh(ctx context.Context, limit int) (asked int, err error)
 	// OrganizationsAfter lists organisations in real time by id, some at a time.
 	OrganizationsAfter(ctx context.Context, after string, limit int) ([]string, error)
 }
@@ -148,7 +148,7 @@ type Provider interface {
 	// MethodKind tells what a customer's invoices are charged to; "" = nothing.
 	MethodKind(ctx context.Context, customer string) (string, error)
 	// Returns lists what was refunded or disputed of payments.
-	Returns(ctx context.Context, intents []string) (billing.Returns, error)
+	Reversals(ctx context.Context, intents []string) (billing.Reversals, error)
 
 	// Events and Marked read one page of what happened, and of the invoices that
 	// carry the installation's mark, and return how far the list is read then.

@@ -104,7 +104,7 @@ func (a *Activities) SweepInvoices(ctx context.Context, page billing.SweepPage) 
 		return page, final(err)
 	}
 	a.log.Warn("the database's server started anew or was replaced: what the provider has since was read")
-	return page, final(a.store.CaughtUp(ctx, page.Incarnation))
+	return page, final(a.store.RecoveryDone(ctx, page.Incarnation))
 }
 
 // beginInvoices decides from when to when the provider's invoices are read. To
@@ -151,7 +151,7 @@ func (a *Activities) sweepCustomers(ctx context.Context, installation string, pa
 // RequestLooks has unsettled invoices looked at whose provider has not been asked
 // for a day, however old they are.
 func (a *Activities) RequestLooks(ctx context.Context, _ billing.SweepPage) (int, error) {
-	asked, err := a.store.RequestLooks(ctx, looksPerSweep)
+	asked, err := a.store.RequestRefresh(ctx, looksPerSweep)
 	return asked, final(err)
 }
 

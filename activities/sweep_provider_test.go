@@ -98,7 +98,7 @@ func TestR76_AtTheCeilingACardIsNotChargedAndTheInvoiceSentInstead(t *testing.T)
 		require.NoError(t, r.CreateProviderInvoice(context.Background(), invoice))
 		want, collection := []string{"BeginProviderInvoice", "MethodKind", "CreateInvoice", "RecordProviderInvoice"}, billing.ChargeAutomatically
 		if sent {
-			want = []string{"BeginProviderInvoice", "MethodKind", "SendInstead", "CreateInvoice", "RecordProviderInvoice"}
+			want = []string{"BeginProviderInvoice", "MethodKind", "SwitchToSentInvoice", "CreateInvoice", "RecordProviderInvoice"}
 			collection = billing.SendInvoice
 			require.Equal(t, []string{"a total of 60000.00 USD is not charged to a card"}, r.store.reasons)
 		}
@@ -150,17 +150,17 @@ func TestS20_RefundsAndDisputesAreAskedForByThePaymentsTheyAreOf(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.step = billing.ChargeStep{Do: billing.StepReturns, Invoice: invoice, Intents: []string{"pi_1"}}
-	r.provider.returns = billing.Returns{Refunds: []billing.Refund{{ID: "re_1"}}}
+	r.provider.returns = billing.Reversals{Refunds: []billing.Refund{{ID: "re_1"}}}
 	_, err := r.CollectInvoice(context.Background(), invoice)
 	require.NoError(t, err)
-	r.requireDid(t, "BeginCollection", "Returns", "RecordReturns")
+	r.requireDid(t, "BeginCollection", "Reversals", "RecordReversals")
 	require.Equal(t, r.provider.returns, r.store.returns)
 }
 
 func TestWhoIsHeldKnowsWhichNewsItHadRead(t *testing.T) {
 	t.Parallel()
 	r := newRig()
-	r.store.step = billing.ChargeStep{Do: billing.StepLook, Invoice: invoice, State: billing.Collection{Seen: 7}}
+	r.store.step = billing.ChargeStep{Do: billing.StepRefresh, Invoice: invoice, State: billing.Collection{Seen: 7}}
 	r.provider.fails = map[string][]error{"Invoice": {billing.NotFound("no such invoice")}}
 	_, err := r.CollectInvoice(context.Background(), invoice)
 	var held *temporal.ApplicationError
@@ -189,9 +189,9 @@ func TestP14_ADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"SweptTo", "OldestOrphan", "Installation", "MarkedCustomers", "RecordCustomerMarks", "Installation", "MarkedCustomers", "RecordCustomerMarks",
-		"Installation", "Marked", "RecordMarks", "RecordSweep", "CaughtUp",
+		"Installation", "Marked", "RecordMarks", "RecordSweep", "RecoveryDone",
 	}, withoutWords(*r.did))
-	require.Contains(t, *r.did, "CaughtUp its server's third start")
+	require.Contains(t, *r.did, "RecoveryDone its server's third start")
 	for _, read := range r.provider.pages {
 		require.Equal(t, wall.Add(-200*24*time.Hour-sweepOverlap), read.Since)
 		require.Equal(t, wall, read.Until)

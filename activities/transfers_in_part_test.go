@@ -50,9 +50,9 @@ func (b *billed) refundAndClear(t *testing.T, intent string) {
 	t.Helper()
 	_, err := b.api.Refunds.New(&sdk.RefundParams{PaymentIntent: sdk.String(intent)})
 	require.NoError(t, err)
-	returns, err := b.gateway.Returns(b.ctx, []string{intent})
+	returns, err := b.gateway.Reversals(b.ctx, []string{intent})
 	require.NoError(t, err)
-	_, err = b.RecordReturns(b.ctx, octoberInvoice, returns)
+	_, err = b.RecordReversals(b.ctx, octoberInvoice, returns)
 	require.NoError(t, err)
 	b.clean()
 }

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/term"
 
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -72,7 +73,7 @@ func (c *connections) close() {
 }
 
 // by is who asks for a change, and why.
-func (a *app) by() postgres.By { return postgres.By{Actor: a.actor, Reason: a.reason} }
+func (a *app) by() billing.Actor { return billing.Actor{Name: a.actor, Reason: a.reason} }
 
 // say tells people on stdout what a command does or did; nothing with -o json.
 func (a *app) say(format string, args ...any) {
@@ -161,7 +162,7 @@ func (a *app) Gateway() (*stripe.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	gateway, err := stripe.New(stripe.Options{Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, Patient: true})
+	gateway, err := stripe.New(stripe.Options{Key: string(cfg.StripeSecretKey), APIBase: cfg.StripeAPIBase, RetryRateLimit: true})
 	if err != nil {
 		return nil, fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
@@ -93,7 +94,7 @@ func newBillingStatusCmd(a *app) *cobra.Command {
 	}
 }
 
-func runBillingSwitch(ctx context.Context, a *app, turn func(*postgres.Store, context.Context, postgres.By) (bool, error)) error {
+func runBillingSwitch(ctx context.Context, a *app, turn func(*postgres.Store, context.Context, billing.Actor) (bool, error)) error {
 	store, err := a.Store(ctx)
 	if err != nil {
 		return err

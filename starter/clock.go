@@ -62,7 +62,7 @@ it happened; the file may be in any order.`,
 type advancedView struct {
 	To            time.Time         `json:"to"` // where the last clock stands
 	Organizations []advancedOrgView `json:"organizations"`
-	Events        []happening       `json:"events"`
+	Events        []reportRow       `json:"events"`
 	Usage         *playedView       `json:"usage"` // null without --usage
 }
 
@@ -124,7 +124,7 @@ const levelPatience = 30 * time.Second
 // the clock would run past their bills.
 func untilLevel(ctx context.Context, store *postgres.Store) error {
 	for deadline := time.Now().Add(levelPatience); ; {
-		present, err := store.Behind(ctx)
+		present, err := store.RecoveryPending(ctx)
 		switch {
 		case err != nil || present == "":
 			return err
@@ -206,11 +206,11 @@ func (v advancedView) write(w io.Writer) {
 		return
 	}
 	writeTable(w, v.Events,
-		left("AT", func(h happening) string { return showTime(h.At) }),
-		left("ORGANIZATION", func(h happening) string { return h.Organization }),
-		right("AMOUNT", func(h happening) string { return showMoney(h.Amount) }),
-		left("WHAT", func(h happening) string { return strings.ReplaceAll(h.Kind, "_", " ") }),
-		left("", func(h happening) string { return h.Text })) // last: why a draft is parked may be long
+		left("AT", func(h reportRow) string { return showTime(h.At) }),
+		left("ORGANIZATION", func(h reportRow) string { return h.Organization }),
+		right("AMOUNT", func(h reportRow) string { return showMoney(h.Amount) }),
+		left("WHAT", func(h reportRow) string { return strings.ReplaceAll(h.Kind, "_", " ") }),
+		left("", func(h reportRow) string { return h.Text })) // last: why a draft is parked may be long
 }
 
 const (

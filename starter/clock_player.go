@@ -260,7 +260,7 @@ func (p *player) move(ctx context.Context, c *testClock, to time.Time) error {
 
 // view says what has happened since the snapshots.
 func (p *player) view(ctx context.Context, before map[string]snapshot) (advancedView, error) {
-	view := advancedView{To: p.until(), Organizations: []advancedOrgView{}, Events: []happening{}}
+	view := advancedView{To: p.until(), Organizations: []advancedOrgView{}, Events: []reportRow{}}
 	var later int64
 	for _, c := range p.clocks {
 		cycle, err := p.store.Cycle(ctx, c.org.ID)
@@ -275,7 +275,7 @@ func (p *player) view(ctx context.Context, before map[string]snapshot) (advanced
 		view.Events = append(view.Events, after.since(before[c.org.ID])...)
 		later += c.later
 	}
-	slices.SortFunc(view.Events, happening.compare)
+	slices.SortFunc(view.Events, reportRow.compare)
 	if p.usage != "" {
 		view.Usage = &playedView{p.tally.totals(), later}
 	}

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/workflows"
 )
@@ -116,7 +117,7 @@ func (v startedView) write(w io.Writer) {
 }
 
 // startCycle starts what must run for an organisation and does not.
-func startCycle(ctx context.Context, store *postgres.Store, temporal client.Client, org string, by postgres.By) (startedView, error) {
+func startCycle(ctx context.Context, store *postgres.Store, temporal client.Client, org string, by billing.Actor) (startedView, error) {
 	view := startedView{Organization: org, WorkflowID: workflows.CycleID(org), Started: []string{}, Running: []string{}}
 	if err := store.StartCycle(ctx, org, by); err != nil {
 		return view, err
@@ -169,13 +170,13 @@ func start(ctx context.Context, temporal client.Client, e postgres.ExpectedWorkf
 	switch e.Kind {
 	case postgres.WorkflowCycle:
 		in := workflows.CycleInput{Organization: e.Organization, Period: e.Period, TestClock: e.TestClock}
-		_, err = temporal.ExecuteWorkflow(ctx, workflows.Anew(workflows.CycleStartOptions(in)), workflows.BillingCycle, in)
+		_, err = temporal.ExecuteWorkflow(ctx, workflows.AllowRestart(workflows.CycleStartOptions(in)), workflows.BillingCycle, in)
 	case postgres.WorkflowInvoice:
 		in := workflows.InvoiceInput{
 			InvoiceRef: workflows.InvoiceRef{Organization: e.Organization, Period: e.Period, Revision: e.Revision},
 			DraftUntil: e.DraftUntil, TestClock: e.TestClock,
 		}
-		_, err = temporal.ExecuteWorkflow(ctx, workflows.Anew(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
+		_, err = temporal.ExecuteWorkflow(ctx, workflows.AllowRestart(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
 	case postgres.WorkflowCollect:
 		in := workflows.CollectInput{Organization: e.Organization, Period: e.Period, Invoice: e.Invoice, TestClock: e.TestClock}
 		_, err = temporal.ExecuteWorkflow(ctx, workflows.CollectStartOptions(in), workflows.CollectPayment, in)

@@ -312,7 +312,7 @@ func showPer(per int64) string {
 	return showCount(per)
 }
 
-func rowOfMember(part billing.MemberPart) invoiceRow {
+func rowOfMember(part billing.Allocation) invoiceRow {
 	who := part.User
 	if who == "" {
 		who = "(service)"

@@ -393,7 +393,7 @@ func listLimits(ctx context.Context, store *postgres.Store, organization string)
 	if err != nil {
 		return nil, err
 	}
-	standings, err := store.LimitStandings(ctx, organization)
+	standings, err := store.LimitStatuses(ctx, organization)
 	views := []listedLimit{}
 	for _, s := range standings {
 		view := listedLimit{limitView: viewLimit(s.Limit, org.Currency)}

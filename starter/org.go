@@ -301,7 +301,7 @@ func (a *app) makeCustomer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := store.MayWrite(ctx); err != nil {
+	if err := store.CheckBillingEnabled(ctx); err != nil {
 		return err
 	}
 	customer, clock, refused := gateway.EnsureCustomer(ctx, installation, org)

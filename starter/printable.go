@@ -12,7 +12,7 @@ import (
 
 // forPeople writes text to a terminal, with every character in the place of which a
 // terminal could do something else (move the cursor, change the colour, hide or turn
-// round what follows) shown as U+FFFD. No door takes such characters any more; texts
+// round what follows) shown as U+FFFD. No input takes such characters any more; texts
 // of others, such as Stripe's or Temporal's errors, may have them.
 type forPeople struct{ io.Writer }
 

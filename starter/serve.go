@@ -76,7 +76,7 @@ func runServe(ctx context.Context, a *app, listen string) error {
 	if err != nil {
 		return withHint(err, "Choose another address with --listen or ARREARS_LISTEN.")
 	}
-	collectLess(collectRoom * api.Room(cfg.MaxBody))
+	relaxGC(collectRoom * api.MemoryBudget(cfg.MaxBody))
 	a.note("The gateway listens on http://%s", listener.Addr())
 	refused := &refusals{store: store.CountWebhookRefusals, log: log}
 	defer refused.flush()
@@ -89,7 +89,7 @@ const collectRoom = 4
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, refused *refusals, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
 		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store, refused}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store}, Documents: documents{store, sellerOf(cfg)},
-		Ping: store.Ping, Behind: store.Behind, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
+		Ping: store.Ping, Behind: store.RecoveryPending, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
 	})
@@ -140,7 +140,7 @@ const (
 func (g gatewayUsage) nameHolders(ctx context.Context, organization string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), namingTimeout)
 	defer cancel()
-	holders, err := g.store.Holders(ctx, idleLong)
+	holders, err := g.store.BlockingSessions(ctx, idleLong)
 	if err != nil {
 		return // the database is away altogether
 	}

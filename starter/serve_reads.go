@@ -136,13 +136,13 @@ func (g gatewayLimits) SetLimit(ctx context.Context, organization string, c api.
 	}
 	result, err := g.store.SetLimit(ctx, organization, postgres.LimitChange{
 		Scope: c.Scope, Subject: c.Subject, Amount: c.Amount, Mode: c.Mode, Thresholds: c.Thresholds,
-	}, postgres.By{Actor: c.Actor, Reason: c.Reason})
+	}, billing.Actor{Name: c.Actor, Reason: c.Reason})
 	return setLimitView{organization, viewLimit(result.Limit, org.Currency), result.Changed}, err
 }
 
 // RemoveLimit implements api.Limits.
 func (g gatewayLimits) RemoveLimit(ctx context.Context, organization string, c api.LimitChange) (any, error) {
-	removed, err := g.store.RemoveLimit(ctx, organization, c.Scope, c.Subject, postgres.By{Actor: c.Actor, Reason: c.Reason})
+	removed, err := g.store.RemoveLimit(ctx, organization, c.Scope, c.Subject, billing.Actor{Name: c.Actor, Reason: c.Reason})
 	return removedLimit{organization, c.Scope, c.Subject, removed}, err
 }
 

@@ -60,7 +60,7 @@ func runUsageImport(ctx context.Context, o *usageImportOptions) error {
 	if err != nil {
 		return err
 	}
-	collectLess(importHeap)
+	relaxGC(importHeap)
 	start := time.Now()
 	bar := o.progress("importing", size)
 	refused, err := newRejects(o.rejects, file)
@@ -110,7 +110,7 @@ const decodeBatch = 1000
 func importUsage(ctx context.Context, store usageStore, r io.Reader, answers *tally) (unanswered int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	l := newLoader(store, answers, cancel)
+	l := newImportPipeline(store, answers, cancel)
 	err = usage.DecodeAll(ctx, r, usage.Options{Batch: decodeBatch}, func(items []usage.Item) error {
 		if err := l.add(ctx, items); err != nil {
 			return err

@@ -88,7 +88,7 @@ func TestManyCrossingsGoOutInRounds(t *testing.T) {
 	store := postgres.New(pgtest.New(t))
 	box, address := startMailbox(t)
 	now := time.Date(2026, 10, 10, 0, 0, 0, 0, time.UTC)
-	by := postgres.By{Actor: "tester"}
+	by := billing.Actor{Name: "tester"}
 	_, err := store.LoadPriceBook(t.Context(), pricebook.Default(), by)
 	require.NoError(t, err)
 	_, err = store.CreateOrganizations(t.Context(), []billing.Organization{{

@@ -199,7 +199,7 @@ func (r *relay) invoiceAnew(ctx context.Context, workflowID string) (bool, error
 			InvoiceRef: workflows.InvoiceRef{Organization: organization, Period: e.Period, Revision: e.Revision},
 			DraftUntil: e.DraftUntil, TestClock: e.TestClock,
 		}
-		return true, r.nudgeOrStart(ctx, workflows.Anew(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
+		return true, r.nudgeOrStart(ctx, workflows.AllowRestart(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
 	}
 	return false, nil
 }

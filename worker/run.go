@@ -54,7 +54,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err := store.UseProviderMode(ctx, provider.Live()); err != nil {
 		return fmt.Errorf("STRIPE_SECRET_KEY: %w", err)
 	}
-	if err := store.NoteIncarnation(ctx); err != nil {
+	if err := store.RecordFirstEpoch(ctx); err != nil {
 		return err
 	}
 	people, err := newNotifier(cfg, log, store)
@@ -80,7 +80,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	var relaying sync.WaitGroup
 	relaying.Go(func() { newRelay(store, temporal, log).run(ctx) })
 	relaying.Go(func() {
-		(&leveller{behind: store.Behind, trigger: triggerSweep(temporal.ScheduleClient()), log: log}).run(ctx)
+		(&recovery{behind: store.RecoveryPending, trigger: triggerSweep(temporal.ScheduleClient()), log: log}).run(ctx)
 	})
 	<-ctx.Done()
 	log.Info("worker stops")

@@ -73,13 +73,13 @@ func (r *runner) start(ctx context.Context, e postgres.ExpectedWorkflow) (err er
 	switch e.Kind {
 	case postgres.WorkflowCycle:
 		in := workflows.CycleInput{Organization: e.Organization, Period: e.Period, TestClock: e.TestClock}
-		_, err = r.temporal.ExecuteWorkflow(ctx, workflows.Anew(workflows.CycleStartOptions(in)), workflows.BillingCycle, in)
+		_, err = r.temporal.ExecuteWorkflow(ctx, workflows.AllowRestart(workflows.CycleStartOptions(in)), workflows.BillingCycle, in)
 	case postgres.WorkflowInvoice:
 		in := workflows.InvoiceInput{
 			InvoiceRef: workflows.InvoiceRef{Organization: e.Organization, Period: e.Period, Revision: e.Revision},
 			DraftUntil: e.DraftUntil, TestClock: e.TestClock,
 		}
-		_, err = r.temporal.ExecuteWorkflow(ctx, workflows.Anew(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
+		_, err = r.temporal.ExecuteWorkflow(ctx, workflows.AllowRestart(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
 	case postgres.WorkflowCollect:
 		in := workflows.CollectInput{Organization: e.Organization, Period: e.Period, Invoice: e.Invoice, TestClock: e.TestClock}
 		_, err = r.temporal.ExecuteWorkflow(ctx, workflows.CollectStartOptions(in), workflows.CollectPayment, in)

@@ -18,9 +18,9 @@ func BillingCycle(ctx workflow.Context, in CycleInput) error {
 	if err != nil {
 		return err
 	}
-	for c.goesOn(ctx) {
+	for c.shouldContinue(ctx) {
 		if err := c.accrue(ctx); err != nil {
-			c.hold(ctx, "the period cannot be read: "+reason(err))
+			c.block(ctx, "the period cannot be read: "+reason(err))
 			continue
 		}
 		if c.facts.Paused {
@@ -33,18 +33,18 @@ func BillingCycle(ctx workflow.Context, in CycleInput) error {
 			continue
 		}
 		if err := c.startInvoicing(ctx); err != nil {
-			c.hold(ctx, "invoicing cannot be started: "+reason(err))
+			c.block(ctx, "invoicing cannot be started: "+reason(err))
 			continue
 		}
 		if next := c.facts.Ended.Next; next != "" {
-			return c.carryOn(ctx, BillingCycle, CycleInput{c.in.Organization, next, c.in.TestClock})
+			return c.continueAsNew(ctx, BillingCycle, CycleInput{c.in.Organization, next, c.in.TestClock})
 		}
 		if c.lastNoticesSent(ctx, left) && c.atRest(ctx) {
 			c.tell(ctx, StageEnded, cycleDetails(*c.facts, left.why))
 			return nil
 		}
 	}
-	return c.carryOn(ctx, BillingCycle, c.in)
+	return c.continueAsNew(ctx, BillingCycle, c.in)
 }
 
 // cycle is one run of BillingCycle.
@@ -96,16 +96,16 @@ func (c *cycle) name() string {
 
 func (c *cycle) waitForResume(ctx workflow.Context) {
 	c.tell(ctx, StagePaused, cycleDetails(*c.facts, ""))
-	c.until(ctx, never, "an operator resumes the cycle")
+	c.waitUntil(ctx, never, "an operator resumes the cycle")
 }
 
 func (c *cycle) waitForPeriodEnd(ctx workflow.Context, left undelivered) {
 	c.tell(ctx, StageAccruing, cycleDetails(*c.facts, left.why))
 	if earliest(left.retryAt, c.facts.End).Before(c.facts.End) {
-		c.until(ctx, left.retryAt, "the notices are tried again")
+		c.waitUntil(ctx, left.retryAt, "the notices are tried again")
 		return
 	}
-	c.until(ctx, c.facts.End, "the period ends")
+	c.waitUntil(ctx, c.facts.End, "the period ends")
 }
 
 // startInvoicing starts the invoicing of the period that is over, which goes on
@@ -119,7 +119,7 @@ func (c *cycle) startInvoicing(ctx workflow.Context) error {
 	}
 	options := InvoiceStartOptions(in)
 	if c.facts.Ended.Unbilled {
-		options = Anew(options)
+		options = AllowRestart(options)
 	}
 	return startChild(ctx, options, InvoicePeriod, in)
 }

@@ -17,14 +17,14 @@ func CollectPayment(ctx workflow.Context, in CollectInput) (billing.InvoiceStatu
 	}
 	r.read(in.TestClock, 0)
 	c := &collection{run: r, in: in}
-	for c.goesOn(ctx) {
+	for c.shouldContinue(ctx) {
 		facts, err := c.collect(ctx)
 		if stopped(err) {
 			c.waitForBilling(ctx, reason(err))
 			continue
 		}
 		if err != nil {
-			c.hold(ctx, "the invoice cannot be collected: "+reason(err))
+			c.block(ctx, "the invoice cannot be collected: "+reason(err))
 			continue
 		}
 		left := c.deliver(ctx, facts.Notices, Activities.DeliverPaymentNotices, in.Invoice)
@@ -41,7 +41,7 @@ func CollectPayment(ctx workflow.Context, in CollectInput) (billing.InvoiceStatu
 			return facts.Status, nil
 		}
 	}
-	return "", c.carryOn(ctx, CollectPayment, in)
+	return "", c.continueAsNew(ctx, CollectPayment, in)
 }
 
 // collection is one run of CollectPayment.
@@ -63,20 +63,20 @@ func (c *collection) collect(ctx workflow.Context) (billing.Collection, error) {
 // waitForBilling waits while an operator has stopped all billing.
 func (c *collection) waitForBilling(ctx workflow.Context, why string) {
 	c.tell(ctx, StageStopped, stoppedDetails("Payment of invoice "+c.in.Invoice, why))
-	c.until(ctx, never, "billing goes on")
+	c.waitUntil(ctx, never, "billing goes on")
 }
 
 func (c *collection) waitForNextStep(ctx workflow.Context, facts billing.Collection, left undelivered) {
 	at := earliest(facts.NextAt, left.retryAt)
 	switch {
 	case at.Equal(never):
-		c.until(ctx, never, "there is news of the payment")
+		c.waitUntil(ctx, never, "there is news of the payment")
 	case at.Equal(facts.NextAt) && facts.NextWhat != "":
-		c.until(ctx, at, facts.NextWhat)
+		c.waitUntil(ctx, at, facts.NextWhat)
 	case at.Equal(facts.NextAt):
-		c.until(ctx, at, "the next step is due")
+		c.waitUntil(ctx, at, "the next step is due")
 	default:
-		c.until(ctx, at, "the notices are tried again")
+		c.waitUntil(ctx, at, "the notices are tried again")
 	}
 }
 

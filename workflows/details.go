@@ -185,7 +185,7 @@ func (p *paragraphs) String() string { return strings.Join(*p, "\n\n") }
 // longestSummary is less than what the server takes, 400 bytes.
 const longestSummary = 200
 
-// summary is what a stranger reads on the timeline: one short line.
+// summary is what people read on the timeline: one short line.
 func summary(format string, args ...any) string {
 	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 	if len(text) > longestSummary {

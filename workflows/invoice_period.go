@@ -23,10 +23,10 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 	}
 	p.tell(ctx, StageDraft, draftDetails(in))
 	p.first(ctx, in.DraftUntil, "the draft window ends")
-	for p.goesOn(ctx) {
+	for p.shouldContinue(ctx) {
 		issued, err := p.issue(ctx)
 		if err != nil {
-			p.hold(ctx, "the period cannot be closed: "+reason(err))
+			p.block(ctx, "the period cannot be closed: "+reason(err))
 			continue
 		}
 		if issued.Stopped {
@@ -44,14 +44,14 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 			}
 			p.tell(ctx, StageIssued, issuedDetails(in.InvoiceRef, issued))
 			if issued.MoreParts {
-				p.until(ctx, never, "this part is paid and the next is due")
+				p.waitUntil(ctx, never, "this part is paid and the next is due")
 				continue
 			}
 			return issued.Status, p.finish(ctx)
 		default:
 			if issued.MoreParts { // past due: it may be paid yet
 				p.tell(ctx, StageIssued, issuedDetails(in.InvoiceRef, issued))
-				p.until(ctx, never, "this part is paid and the next is due")
+				p.waitUntil(ctx, never, "this part is paid and the next is due")
 				continue
 			}
 			p.tell(ctx, Stage(issued.Status), issuedDetails(in.InvoiceRef, issued))
@@ -59,7 +59,7 @@ func InvoicePeriod(ctx workflow.Context, in InvoiceInput) (billing.InvoiceStatus
 		}
 	}
 	in.DraftUntil = never // the facts say when
-	return "", p.carryOn(ctx, InvoicePeriod, in)
+	return "", p.continueAsNew(ctx, InvoicePeriod, in)
 }
 
 // invoicing is one run of InvoicePeriod.
@@ -81,16 +81,16 @@ func (p *invoicing) issue(ctx workflow.Context) (billing.Issued, error) {
 func (p *invoicing) waitForDraftEnd(ctx workflow.Context, issued billing.Issued) {
 	p.tell(ctx, StageDraft, issuedDetails(p.in.InvoiceRef, issued))
 	if issued.HeldUntil.Equal(never) {
-		p.until(ctx, never, "the invoice is no longer held back")
+		p.waitUntil(ctx, never, "the invoice is no longer held back")
 		return
 	}
-	p.until(ctx, issued.HeldUntil, "the draft window ends")
+	p.waitUntil(ctx, issued.HeldUntil, "the draft window ends")
 }
 
 // waitForBilling waits while an operator has stopped all billing.
 func (p *invoicing) waitForBilling(ctx workflow.Context, why string) {
 	p.tell(ctx, StageStopped, stoppedDetails("Invoice "+p.in.ID(), why))
-	p.until(ctx, never, "billing goes on")
+	p.waitUntil(ctx, never, "billing goes on")
 }
 
 // onRelease serves the release of a parked invoice.
@@ -110,7 +110,7 @@ func (p *invoicing) onRelease(ctx workflow.Context) error {
 
 func (p *invoicing) waitForRelease(ctx workflow.Context, issued billing.Issued) {
 	p.tell(ctx, StageParked, issuedDetails(p.in.InvoiceRef, issued))
-	p.until(ctx, never, "somebody releases the invoice")
+	p.waitUntil(ctx, never, "somebody releases the invoice")
 }
 
 // published makes the invoice known to the provider and has it collected. Each
@@ -124,15 +124,15 @@ func (p *invoicing) published(ctx workflow.Context, issued billing.Issued) bool 
 		p.waitForBilling(ctx, reason(err))
 		return false
 	case err != nil:
-		p.hold(ctx, "the invoice cannot be published: "+reason(err))
+		p.block(ctx, "the invoice cannot be published: "+reason(err))
 		return false
 	case mismatch != "":
-		p.hold(ctx, "the provider's invoice is not ours: "+mismatch)
+		p.block(ctx, "the provider's invoice is not ours: "+mismatch)
 		return false
 	}
 	collect := CollectInput{p.in.Organization, p.in.Period, issued.Invoice, p.in.TestClock}
 	if err := startChild(ctx, CollectStartOptions(collect), CollectPayment, collect); err != nil {
-		p.hold(ctx, "its collection cannot be started: "+reason(err))
+		p.block(ctx, "its collection cannot be started: "+reason(err))
 		return false
 	}
 	return true

@@ -46,6 +46,6 @@ func (r *run) lastNoticesSent(ctx workflow.Context, left undelivered) bool {
 		return true
 	}
 	r.lastTries++
-	r.until(ctx, left.retryAt, "the notices are tried again")
+	r.waitUntil(ctx, left.retryAt, "the notices are tried again")
 	return false
 }

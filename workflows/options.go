@@ -9,7 +9,7 @@ import (
 
 // Every activity is tried again until it succeeds or says that no retry can
 // help (which errors do is told in package activities), unless said otherwise
-// here. The summary is what a stranger reads on the timeline.
+// here. The summary is what people read on the timeline.
 
 // withDatabase suits one transaction: seconds at most, so half a minute without
 // an answer means a lost worker, and a minute between tries does not load a

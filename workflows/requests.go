@@ -27,7 +27,7 @@ func serve[In any](ctx workflow.Context, r *run, q request[In]) error {
 		if app := (*temporal.ApplicationError)(nil); errors.As(err, &app) {
 			return app
 		}
-		r.again()
+		r.wake()
 		return err
 	}
 	validate := func(asked OperatorRequest) error {

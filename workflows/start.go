@@ -38,9 +38,9 @@ func InvoiceStartOptions(in InvoiceInput) client.StartWorkflowOptions {
 		in.Organization, in.Period, StageDraft)
 }
 
-// Anew starts also what has done its work: the database says that it is to be
+// AllowRestart starts also what has done its work: the database says that it is to be
 // done, and may have gone back in time since.
-func Anew(options client.StartWorkflowOptions) client.StartWorkflowOptions {
+func AllowRestart(options client.StartWorkflowOptions) client.StartWorkflowOptions {
 	options.WorkflowIDReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 	return options
 }

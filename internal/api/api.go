@@ -110,13 +110,13 @@ type Options struct {
 // server is one gateway.
 type server struct {
 	Options
-	mux    *http.ServeMux
-	door   *door
-	room   *room
-	posts  *gatherer
-	strain strain
-	routes []string            // METHOD PATH of each
-	allow  map[string][]string // methods by path
+	mux      *http.ServeMux
+	auth     *authenticator
+	budget   *budget
+	posts    *batcher
+	degraded degraded
+	routes   []string            // METHOD PATH of each
+	allow    map[string][]string // methods by path
 
 	parameters map[string][]string // those that a route's query may have, by METHOD PATH
 
@@ -134,8 +134,8 @@ func newServer(o Options) *server {
 		o.Now = time.Now
 	}
 	s := &server{
-		Options: o, mux: http.NewServeMux(), door: newDoor(o), room: newRoom(o.MaxBody),
-		posts: newGatherer(o.Usage, o.Writers, o.Log), allow: map[string][]string{},
+		Options: o, mux: http.NewServeMux(), auth: newAuthenticator(o), budget: newBudget(o.MaxBody),
+		posts: newBatcher(o.Usage, o.Writers, o.Log), allow: map[string][]string{},
 		parameters: map[string][]string{},
 	}
 	s.inboxRate = &knownKey{limiter: rate.NewLimiter(deliveriesPerSecond, deliveriesPerSecond)}

@@ -110,7 +110,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.Log.Error("limits could not be checked", "request_id", requestID(r), "organization", *asked.Organization,
 			"fail_closed", s.FailClosed, "error", err)
-		s.noteStrain(err)
+		s.noteDegraded(err)
 		s.decideBlindly(w)
 	default:
 		writeJSON(w, http.StatusOK, s.decide(*asked.Organization, &found))

@@ -19,7 +19,7 @@ import (
 // the route takes.
 func (s *server) guard(scope string, handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		key, refused := s.door.open(r)
+		key, refused := s.auth.authenticate(r)
 		if refused != nil {
 			s.turnAway(w, r, refused)
 			return
@@ -46,8 +46,8 @@ func (s *server) guard(scope string, handle http.HandlerFunc) http.HandlerFunc {
 // exists for others.
 func noOrganization(id string) error { return billing.NotFound("organization %q does not exist", id) }
 
-// turnAway answers somebody whom the door does not let in.
-func (s *server) turnAway(w http.ResponseWriter, r *http.Request, refused *shut) {
+// turnAway answers a request that is not authenticated.
+func (s *server) turnAway(w http.ResponseWriter, r *http.Request, refused *denial) {
 	switch {
 	case refused.err != nil:
 		s.refuse(w, r, refused.err)
@@ -55,7 +55,7 @@ func (s *server) turnAway(w http.ResponseWriter, r *http.Request, refused *shut)
 		message := "the key has sent too many requests; try again later"
 		if refused.address {
 			message = "too many wrong keys came from this address; try again later"
-			s.Log.Warn("too many wrong keys", "request_id", requestID(r), "address", s.door.strangers.address(r))
+			s.Log.Warn("too many wrong keys", "request_id", requestID(r), "address", s.auth.throttle.address(r))
 		}
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(refused.wait.Seconds()))))
 		s.fail(w, r, http.StatusTooManyRequests, message, "")
@@ -83,7 +83,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.fail(w, r, http.StatusServiceUnavailable, "the request was given up", "")
 	default:
 		s.Log.Error("request failed", "request_id", requestID(r), "path", r.URL.Path, "error", err)
-		s.noteStrain(err)
+		s.noteDegraded(err)
 		w.Header().Set("Retry-After", retryAfter)
 		s.fail(w, r, http.StatusServiceUnavailable, "the gateway cannot do this now; try again, nothing is stored twice", "")
 	}

@@ -11,26 +11,26 @@ import (
 const (
 	// pingTimeout bounds how long the database may take to say that it is there.
 	pingTimeout = 2 * time.Second
-	// strainLasts is for how long health speaks of a request that was turned away.
-	strainLasts = 15 * time.Second
+	// degradedLasts is for how long health speaks of a request that was turned away.
+	degradedLasts = 15 * time.Second
 )
 
-// strain remembers that requests were turned away for no fault of theirs.
-type strain struct{ last atomic.Pointer[turnedAway] }
+// degraded remembers that requests were turned away for no fault of theirs.
+type degraded struct{ last atomic.Pointer[turnedAway] }
 
 type turnedAway struct {
 	at  time.Time
 	why string
 }
 
-// noteStrain remembers why a request was turned away, without what is for the
+// noteDegraded remembers why a request was turned away, without what is for the
 // log alone.
-func (s *server) noteStrain(err error) {
+func (s *server) noteDegraded(err error) {
 	why := "the database did not do what it was asked; the log says why"
 	if errors.Is(err, errBusy) {
 		why = err.Error()
 	}
-	s.strain.last.Store(&turnedAway{s.Now(), why})
+	s.degraded.last.Store(&turnedAway{s.Now(), why})
 }
 
 // status is what health answers. The process is alive all the same, and it would
@@ -41,7 +41,7 @@ type status struct {
 }
 
 func (s *server) status() status {
-	if last := s.strain.last.Load(); last != nil && s.Now().Sub(last.at) < strainLasts {
+	if last := s.degraded.last.Load(); last != nil && s.Now().Sub(last.at) < degradedLasts {
 		return status{"degraded", last.why}
 	}
 	return status{Status: "ok"}

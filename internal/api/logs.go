@@ -28,18 +28,18 @@ const logsPath = "/v1/logs"
 // is 200, since the sender must not send the others again
 // (https://opentelemetry.io/docs/specs/otlp/#partial-success-1).
 func (s *server) logs(w http.ResponseWriter, r *http.Request) {
-	place, ok := s.room.enter()
+	reserved, ok := s.budget.reserve()
 	if !ok {
 		s.refuse(w, r, errBusy)
 		return
 	}
-	defer place.leave()
+	defer reserved.release()
 	encoding, ok := otlpEncoding(r)
 	if !ok {
 		s.fail(w, r, http.StatusUnsupportedMediaType, "accepted: application/x-protobuf or application/json", "Content-Type")
 		return
 	}
-	body, ok := s.bodyOrRefuse(w, r, place)
+	body, ok := s.bodyOrRefuse(w, r, reserved)
 	if !ok {
 		return
 	}
@@ -51,7 +51,7 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.fail(w, r, http.StatusBadRequest, fmt.Sprintf("the body is no export of log records: %.300s", err), "")
 		return
-	case !place.take(len(export.Requests) * eventBytes):
+	case !reserved.grow(len(export.Requests) * eventBytes):
 		s.refuse(w, r, errBusy)
 		return
 	}

@@ -26,18 +26,18 @@ const (
 // usage stores the events of a body and answers each. A body that cannot be
 // taken as a whole is refused as a whole; one bad event costs only itself.
 func (s *server) usage(w http.ResponseWriter, r *http.Request) {
-	place, ok := s.room.enter()
+	reserved, ok := s.budget.reserve()
 	if !ok {
 		s.refuse(w, r, errBusy)
 		return
 	}
-	defer place.leave()
+	defer reserved.release()
 	format, refusal := formatOf(r)
 	if refusal != nil {
 		s.fail(w, r, refusal.status, refusal.message, refusal.field)
 		return
 	}
-	body, ok := s.bodyOrRefuse(w, r, place)
+	body, ok := s.bodyOrRefuse(w, r, reserved)
 	if !ok {
 		return
 	}
@@ -52,7 +52,7 @@ func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 	case len(events) > maxEvents:
 		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds more than %d events", maxEvents), "")
 		return
-	case !place.take(len(events) * eventBytes):
+	case !reserved.grow(len(events) * eventBytes):
 		s.refuse(w, r, errBusy)
 		return
 	}
@@ -72,11 +72,11 @@ type refusal struct {
 	message, field string
 }
 
-// outOfRoom refuses a body that is well, for now.
-var outOfRoom = &refusal{status: http.StatusServiceUnavailable}
+// overBudget refuses a body that is well, for now.
+var overBudget = &refusal{status: http.StatusServiceUnavailable}
 
 // body reads what was sent, unzipped, or says why it is not taken.
-func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]byte, *refusal) {
+func (s *server) body(w http.ResponseWriter, r *http.Request, reserved *reservation) ([]byte, *refusal) {
 	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody), ""}
 	var source io.Reader = http.MaxBytesReader(w, r.Body, s.MaxBody)
 	switch r.Header.Get("Content-Encoding") {
@@ -90,10 +90,10 @@ func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]b
 	default:
 		return nil, &refusal{http.StatusUnsupportedMediaType, "accepted: gzip, or none", "Content-Encoding"}
 	}
-	body, err := place.readAll(source)
+	body, err := reserved.readAll(source)
 	switch {
 	case errors.Is(err, errBusy):
-		return nil, outOfRoom
+		return nil, overBudget
 	case err != nil:
 		return nil, unreadable(err, tooLarge)
 	case int64(len(body)) > s.MaxBody:
@@ -103,10 +103,10 @@ func (s *server) body(w http.ResponseWriter, r *http.Request, place *place) ([]b
 }
 
 // bodyOrRefuse reads what was sent, or answers why it is not taken.
-func (s *server) bodyOrRefuse(w http.ResponseWriter, r *http.Request, place *place) (body []byte, ok bool) {
-	body, refusal := s.body(w, r, place)
+func (s *server) bodyOrRefuse(w http.ResponseWriter, r *http.Request, reserved *reservation) (body []byte, ok bool) {
+	body, refusal := s.body(w, r, reserved)
 	switch {
-	case refusal == outOfRoom:
+	case refusal == overBudget:
 		s.refuse(w, r, errBusy)
 	case refusal != nil:
 		s.fail(w, r, refusal.status, refusal.message, refusal.field)

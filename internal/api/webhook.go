@@ -30,13 +30,13 @@ func (s *server) webhook(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusTooManyRequests, "too many deliveries at once; Stripe sends them again", "")
 		return
 	}
-	place, ok := s.room.enter()
+	reserved, ok := s.budget.reserve()
 	if !ok {
 		s.refuse(w, r, errBusy)
 		return
 	}
-	defer place.leave()
-	body, err := place.readAll(http.MaxBytesReader(w, r.Body, maxDelivery))
+	defer reserved.release()
+	body, err := reserved.readAll(http.MaxBytesReader(w, r.Body, maxDelivery))
 	var over *http.MaxBytesError
 	switch {
 	case errors.Is(err, errBusy):

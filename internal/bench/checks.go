@@ -99,7 +99,7 @@ func (r *rig) limited(ctx context.Context, org string) error {
 	if err != nil {
 		return err
 	}
-	by := postgres.By{Actor: "bench"}
+	by := billing.Actor{Name: "bench"}
 	seats := make([]postgres.SeatChange, checkMembers)
 	for n := range seats {
 		seats[n] = postgres.SeatChange{User: fmt.Sprintf("user_%06d", n), Tier: "chat", From: start}

@@ -56,7 +56,7 @@ func (r *rig) closeRound(ctx context.Context, n int) (pair, error) {
 	}
 	began, busy := time.Now(), r.temporalBusy()
 	if err := each(orgs, func(org string) error {
-		if err := r.store.StartCycle(ctx, org, postgres.By{Actor: "bench"}); err != nil {
+		if err := r.store.StartCycle(ctx, org, billing.Actor{Name: "bench"}); err != nil {
 			return err
 		}
 		in := workflows.CycleInput{Organization: org}
@@ -120,7 +120,7 @@ func (r *rig) endedOrganizations(ctx context.Context, n int) ([]string, error) {
 		}
 		_, err = r.store.AssignSeats(ctx, id, []postgres.SeatChange{
 			{User: "alice", Tier: "chat", From: start}, {User: "bob", Tier: "chat_claude_code", From: start},
-		}, postgres.By{Actor: "bench"})
+		}, billing.Actor{Name: "bench"})
 		return err
 	})
 }

@@ -84,7 +84,7 @@ func (r *rig) closeOneOf(ctx context.Context, members int) (closed membersClosed
 		return closed, err
 	}
 	began := time.Now()
-	if err := r.store.StartCycle(ctx, org, postgres.By{Actor: "bench"}); err != nil {
+	if err := r.store.StartCycle(ctx, org, billing.Actor{Name: "bench"}); err != nil {
 		return closed, err
 	}
 	in := workflows.CycleInput{Organization: org}
@@ -146,7 +146,7 @@ func (r *rig) largeOrganization(ctx context.Context, org string, members int) er
 	for i := range seats {
 		seats[i] = postgres.SeatChange{User: fmt.Sprintf("user_%06d", i*perSeat), Tier: "chat", From: start}
 	}
-	if _, err := r.store.AssignSeats(ctx, org, seats, postgres.By{Actor: "bench"}); err != nil {
+	if _, err := r.store.AssignSeats(ctx, org, seats, billing.Actor{Name: "bench"}); err != nil {
 		return err
 	}
 	const batch = 10_000

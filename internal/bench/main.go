@@ -163,7 +163,7 @@ func measure(ctx context.Context, r *rig, on stage, wanted []part) (rows []row, 
 	}
 	defer func() { _ = r.conn.Close(context.WithoutCancel(ctx)) }()
 	r.postmaster = postmaster(ctx, r.conn)
-	if _, err := r.store.LoadPriceBook(ctx, pricebook.Default(), postgres.By{Actor: "bench"}); err != nil {
+	if _, err := r.store.LoadPriceBook(ctx, pricebook.Default(), billing.Actor{Name: "bench"}); err != nil {
 		return nil, err
 	}
 	for _, p := range wanted {
@@ -338,6 +338,6 @@ func median(values []float64) float64 {
 
 // create takes an organisation under contract.
 func (r *rig) create(ctx context.Context, orgs ...billing.Organization) error {
-	_, err := r.store.CreateOrganizations(ctx, orgs, postgres.By{Actor: "bench"})
+	_, err := r.store.CreateOrganizations(ctx, orgs, billing.Actor{Name: "bench"})
 	return err
 }

@@ -119,7 +119,7 @@ func (r *rig) noticeDelay(ctx context.Context) ([]row, error) {
 // noticedOrganizations makes organisations with a running cycle and a limit for
 // each of some members.
 func (r *rig) noticedOrganizations(ctx context.Context) (orgs []string, start time.Time, err error) {
-	by := postgres.By{Actor: "bench"}
+	by := billing.Actor{Name: "bench"}
 	for n := range noticeOrgs {
 		org := fmt.Sprintf("notices-%02d", n)
 		if start, err = r.organization(ctx, org); err != nil {

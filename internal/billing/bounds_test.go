@@ -174,13 +174,13 @@ func TestLinesDealtOutAfterwardsAreTheSame(t *testing.T) {
 		}
 		lines := linesOf(t, statement, across)
 		for i := range lines {
-			var dealt []billing.MemberPart
+			var dealt []billing.Allocation
 			for _, user := range []string{"", "ana", "ben", "eva"} {
 				if quantity, used := parts[lines[i].Key][user]; used {
-					dealt = append(dealt, billing.MemberPart{User: user, Quantity: quantity})
+					dealt = append(dealt, billing.Allocation{User: user, Quantity: quantity})
 				}
 			}
-			require.NoError(t, lines[i].Deal(dealt))
+			require.NoError(t, lines[i].Allocate(dealt))
 		}
 		require.Equal(t, want, asJSON(t, lines))
 	})
@@ -189,5 +189,5 @@ func TestLinesDealtOutAfterwardsAreTheSame(t *testing.T) {
 func TestPartsThatDoNotAddUpToTheirLineAreRefused(t *testing.T) {
 	t.Parallel()
 	lines := billUsage(t, event("ana", "chat", "m", date("2026-04-09"), billing.Quantities{billing.Input: 12}))
-	require.ErrorContains(t, lines[0].Deal([]billing.MemberPart{{User: "ana", Quantity: dec("11")}}), "add up to 11, not to 12")
+	require.ErrorContains(t, lines[0].Allocate([]billing.Allocation{{User: "ana", Quantity: dec("11")}}), "add up to 11, not to 12")
 }

@@ -135,7 +135,7 @@ func (t *UsageTotal) LineKey(class Class) string { return t.charge(class).key() 
 // usageLines makes one line per product, model, token class and effective unit
 // price, and one more for each earlier period that late usage belongs to.
 func (s *Statement) usageLines() []Line {
-	parts := map[usageCharge][]MemberPart{}
+	parts := map[usageCharge][]Allocation{}
 	prices := map[usageCharge]UnitPrice{}
 	texts := map[usageCharge]*chargeText{}
 	for i := range s.Usage {
@@ -150,7 +150,7 @@ func (s *Statement) usageLines() []Line {
 				texts[charge] = &chargeText{}
 			}
 			texts[charge].add(total.Rate, class)
-			parts[charge] = append(parts[charge], MemberPart{User: total.User, Quantity: total.Counts[class]})
+			parts[charge] = append(parts[charge], Allocation{User: total.User, Quantity: total.Counts[class]})
 		}
 	}
 	described := describeCharges(texts)
@@ -164,12 +164,12 @@ func (s *Statement) usageLines() []Line {
 	return lines
 }
 
-func (s *Statement) usageLine(charge usageCharge, unit UnitPrice, members []MemberPart) Line {
+func (s *Statement) usageLine(charge usageCharge, unit UnitPrice, members []Allocation) Line {
 	line := Line{
 		Key: charge.key(), Kind: KindUsage, Product: charge.product, Model: charge.model, TokenClass: charge.class.String(),
 		UnitPrice: s.money(unit.Amount), Per: unit.Per, PeriodOfOrigin: charge.origin, Members: members,
 	}
-	s.settle(&line, unit.charge)
+	s.price(&line, unit.charge)
 	return line
 }
 
@@ -186,8 +186,8 @@ func (s *Statement) whence(line *Line) string {
 }
 
 // mergeUsers adds up the parts of each user, in the order of their names.
-func mergeUsers(parts []MemberPart) []MemberPart {
-	slices.SortFunc(parts, func(a, z MemberPart) int { return strings.Compare(a.User, z.User) })
+func mergeUsers(parts []Allocation) []Allocation {
+	slices.SortFunc(parts, func(a, z Allocation) int { return strings.Compare(a.User, z.User) })
 	merged := parts[:0]
 	for _, part := range parts {
 		if n := len(merged); n > 0 && merged[n-1].User == part.User {
@@ -199,10 +199,10 @@ func mergeUsers(parts []MemberPart) []MemberPart {
 	return merged
 }
 
-// settle fills in a line's quantity and amounts from its members' quantities.
+// price fills in a line's quantity and amounts from its members' quantities.
 // price is asked for the amount at so many places, so that the cents of a
 // quotient are rounded once and not twice.
-func (s *Statement) settle(line *Line, price func(quantity decimal.Decimal, places int32) decimal.Decimal) {
+func (s *Statement) price(line *Line, price func(quantity decimal.Decimal, places int32) decimal.Decimal) {
 	line.Quantity = decimal.Zero
 	for i := range line.Members {
 		line.Quantity = line.Quantity.Add(line.Members[i].Quantity)
@@ -221,15 +221,15 @@ func (l *Line) deal(price func(quantity decimal.Decimal) decimal.Decimal) {
 		exact[i] = price(l.Members[i].Quantity)
 		l.Members[i].Exact = Money{exact[i], currency}
 	}
-	for i, amount := range Share(l.Amount.Amount, exact, currency) {
+	for i, amount := range AllocateAmount(l.Amount.Amount, exact, currency) {
 		l.Members[i].Amount = Money{amount, currency}
 	}
 }
 
-// Deal deals a usage line, computed from totals across its members, out to them:
+// Allocate deals a usage line, computed from totals across its members, out to them:
 // parts are their quantities, each user once and in order of their names. The
 // line then is what Lines makes of every member's totals.
-func (l *Line) Deal(parts []MemberPart) error {
+func (l *Line) Allocate(parts []Allocation) error {
 	sum := decimal.Zero
 	for i := range parts {
 		sum = sum.Add(parts[i].Quantity)
@@ -255,8 +255,8 @@ func (l Line) MarshalJSON() ([]byte, error) {
 }
 
 // MarshalJSON writes the quantity as a JSON number of any size, and no user as null.
-func (m MemberPart) MarshalJSON() ([]byte, error) {
-	type plain MemberPart
+func (m Allocation) MarshalJSON() ([]byte, error) {
+	type plain Allocation
 	wire := struct {
 		User *string `json:"user"`
 		plain

@@ -21,7 +21,7 @@ func TestI15_TheContentHashIsTakenOverTheDocumentedText(t *testing.T) {
 		Lines: []billing.Line{{
 			Key: "usage/chat/m/output/5", Kind: billing.KindUsage, Description: "chät m", Product: "chat", Model: "m", TokenClass: "output",
 			Quantity: dec("1000000"), UnitPrice: usd("5.00"), Per: 1_000_000, Exact: usd("5"), Amount: usd("5.0"), PeriodOfOrigin: "2026-04-01",
-			Members: []billing.MemberPart{{Quantity: dec("1000000"), Exact: usd("5"), Amount: usd("5.00")}},
+			Members: []billing.Allocation{{Quantity: dec("1000000"), Exact: usd("5"), Amount: usd("5.00")}},
 		}},
 	}
 	invoice.AddUp()

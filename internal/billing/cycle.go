@@ -256,7 +256,7 @@ const (
 	StepNone    StepKind = "none"    // nothing now; State says what is waited for
 	StepCharge  StepKind = "charge"  // a new attempt was recorded as unknown: make it
 	StepResolve StepKind = "resolve" // an attempt is unknown or processing: ask the provider
-	StepLook    StepKind = "look"    // a sent invoice: ask whether it was paid
+	StepRefresh StepKind = "look"    // a sent invoice: ask whether it was paid
 	StepCorrect StepKind = "correct" // a correction was asked for: carry it out
 	StepReturns StepKind = "returns" // ask what of its payments was refunded or disputed
 )
@@ -328,8 +328,8 @@ func groupItems(lines []Line, group func(Line) (key, description string)) []Prov
 	return items
 }
 
-// Returns is what the provider says went back of an invoice's payments, or may.
-type Returns struct {
+// Reversals is what the provider says went back of an invoice's payments, or may.
+type Reversals struct {
 	Refunds  []Refund
 	Disputes []Dispute
 }

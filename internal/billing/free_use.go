@@ -64,7 +64,7 @@ func (s *Statement) freeLines(usage []Line) []Line {
 				charged, seconds = append(charged, &usage[i]), append(seconds, usage[i].Quantity)
 			}
 		}
-		for i, part := range deal(free.Seconds, seconds) {
+		for i, part := range largestRemainder(free.Seconds, seconds) {
 			if !part.IsZero() {
 				lines = append(lines, s.freeLine(charged[i], part, free.PerMonth))
 			}
@@ -86,13 +86,13 @@ func (s *Statement) freeLine(charged *Line, seconds, perMonth decimal.Decimal) L
 		used[i] = member.Quantity
 	}
 	line.Members = nil
-	for i, part := range deal(seconds, used) {
+	for i, part := range largestRemainder(seconds, used) {
 		if !part.IsZero() {
-			line.Members = append(line.Members, MemberPart{User: charged.Members[i].User, Quantity: part})
+			line.Members = append(line.Members, Allocation{User: charged.Members[i].User, Quantity: part})
 		}
 	}
 	unit := UnitPrice{line.UnitPrice.Amount, line.Per}
-	s.settle(&line, unit.charge)
+	s.price(&line, unit.charge)
 	line.negate() // settled above zero, so that each part takes off what it was charged
 	return line
 }
@@ -109,10 +109,10 @@ func inHours(seconds decimal.Decimal) string {
 	return Thousands(seconds.DivRound(decimal.NewFromInt(3600), 2).String())
 }
 
-// deal parts whole units in proportion to weights by largest remainder, the
+// largestRemainder parts whole units in proportion to weights by largest remainder, the
 // earlier part first where two remainders are the same. Weights that add up to
 // nothing leave everything to the last.
-func deal(units decimal.Decimal, weights []decimal.Decimal) []decimal.Decimal {
+func largestRemainder(units decimal.Decimal, weights []decimal.Decimal) []decimal.Decimal {
 	parts := make([]decimal.Decimal, len(weights))
 	whole := sumOf(weights)
 	if len(weights) == 0 {

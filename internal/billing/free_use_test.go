@@ -152,7 +152,7 @@ func requireShared(t *rapid.T, lines []billing.Line, all, free decimal.Decimal) 
 		near(line.Quantity.Neg(), charged.Quantity, free, all)
 		parts, amounts := decimal.Zero, decimal.Zero
 		for _, part := range line.Members {
-			at := slices.IndexFunc(charged.Members, func(m billing.MemberPart) bool { return m.User == part.User })
+			at := slices.IndexFunc(charged.Members, func(m billing.Allocation) bool { return m.User == part.User })
 			near(part.Quantity.Neg(), charged.Members[at].Quantity, line.Quantity.Neg(), charged.Quantity)
 			parts, amounts = parts.Add(part.Quantity), amounts.Add(part.Amount.Amount)
 		}

@@ -126,12 +126,12 @@ type Line struct {
 	Exact          Money           `json:"exact_amount"`
 	Amount         Money           `json:"amount"`
 	PeriodOfOrigin string          `json:"period_of_origin"`
-	Members        []MemberPart    `json:"members,omitempty"`
+	Members        []Allocation    `json:"members,omitempty"`
 }
 
-// MemberPart is one user's part of a charge line; the parts' amounts add up to
+// Allocation is one user's part of a charge line; the parts' amounts add up to
 // the line's. User is "" for what no member used.
-type MemberPart struct {
+type Allocation struct {
 	User     string          `json:"user"`
 	Quantity decimal.Decimal `json:"-"`
 	Exact    Money           `json:"exact_amount"`

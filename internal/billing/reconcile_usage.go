@@ -103,13 +103,13 @@ type UsageReconciliation struct {
 	by      map[string]UsageDimensions // by class
 	cells   map[usageKey]*[]usageCell  // of each class that is there
 
-	result      ReconciledUsage
-	users       map[string]bool
-	products    map[string]bool
-	noMember    int64 // events of no member that the report leaves out
-	uncompared  [NumClasses]bool
-	strangers   map[string]bool // members of the report that are not known here
-	onlyProduct map[string]bool // products of the report that are not known here
+	result         ReconciledUsage
+	users          map[string]bool
+	products       map[string]bool
+	noMember       int64 // events of no member that the report leaves out
+	uncompared     [NumClasses]bool
+	unknownMembers map[string]bool // members of the report that are not known here
+	onlyProduct    map[string]bool // products of the report that are not known here
 }
 
 type usageKey struct {
@@ -137,7 +137,7 @@ func (r *UsageReconciliation) model(name string) string {
 func NewUsageReconciliation(report *UsageReport, rater *Rater, options ReconcileOptions) *UsageReconciliation {
 	r := &UsageReconciliation{
 		report: report, rater: rater, options: options, by: map[string]UsageDimensions{}, cells: map[usageKey]*[]usageCell{},
-		users: map[string]bool{}, products: map[string]bool{}, strangers: map[string]bool{}, onlyProduct: map[string]bool{},
+		users: map[string]bool{}, products: map[string]bool{}, unknownMembers: map[string]bool{}, onlyProduct: map[string]bool{},
 	}
 	has := UsageDimensions{Day: report.ByDay}
 	classHas := map[string]UsageDimensions{}
@@ -297,7 +297,7 @@ func (r *UsageReconciliation) addReported(row *ReportedUsage) {
 		}
 	}
 	if used && len(row.Members) > 0 && !r.users[member] {
-		r.strangers[member] = true
+		r.unknownMembers[member] = true
 	}
 	if used && row.Product != "" && !r.products[row.Product] {
 		r.onlyProduct[row.Product] = true
@@ -410,8 +410,8 @@ func (r *UsageReconciliation) warnings() []string {
 	if r.noMember > 0 {
 		warnings = append(warnings, fmt.Sprintf("The report has members' usage only; stored events of no member that were not compared: %d.", r.noMember))
 	}
-	if r.result.By.Member && len(r.strangers) > 0 {
-		warnings = append(warnings, "Members of the report with no stored usage under any of their names: "+some(r.strangers)+".")
+	if r.result.By.Member && len(r.unknownMembers) > 0 {
+		warnings = append(warnings, "Members of the report with no stored usage under any of their names: "+some(r.unknownMembers)+".")
 	}
 	if r.result.By.Product && len(r.onlyProduct) > 0 {
 		warnings = append(warnings, "Products of the report with no stored usage: "+some(r.onlyProduct)+".")

@@ -158,9 +158,9 @@ func (s *Statement) seatLine(charge seatCharge, users map[string]int64, monthDay
 	}
 	slices.Sort(names)
 	for _, user := range names {
-		line.Members = append(line.Members, MemberPart{User: user, Quantity: decimal.NewFromInt(users[user])})
+		line.Members = append(line.Members, Allocation{User: user, Quantity: decimal.NewFromInt(users[user])})
 	}
-	s.settle(&line, func(quantity decimal.Decimal, places int32) decimal.Decimal {
+	s.price(&line, func(quantity decimal.Decimal, places int32) decimal.Decimal {
 		return quantity.Mul(price).DivRound(decimal.NewFromInt(monthDays), places)
 	})
 	return line, nil

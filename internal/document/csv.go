@@ -31,7 +31,7 @@ func NewCSV(w io.Writer, invoice string, members bool) (*CSV, error) {
 // Line writes a line, or its members' parts.
 func (c *CSV) Line(l *billing.Line) error {
 	if !c.members || len(l.Members) == 0 {
-		return c.row(l, billing.MemberPart{Quantity: l.Quantity, Exact: l.Exact, Amount: l.Amount})
+		return c.row(l, billing.Allocation{Quantity: l.Quantity, Exact: l.Exact, Amount: l.Amount})
 	}
 	for _, part := range l.Members {
 		if err := c.row(l, part); err != nil {
@@ -41,7 +41,7 @@ func (c *CSV) Line(l *billing.Line) error {
 	return nil
 }
 
-func (c *CSV) row(l *billing.Line, part billing.MemberPart) error {
+func (c *CSV) row(l *billing.Line, part billing.Allocation) error {
 	record := []string{Harmless(c.id), Harmless(l.Key), string(l.Kind), Harmless(l.Description)}
 	if c.members {
 		record = append(record, Harmless(part.User))

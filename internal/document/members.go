@@ -64,7 +64,7 @@ func (p *Page) members() *members {
 	return all
 }
 
-func (m *member) add(p *Page, line *billing.Line, part billing.MemberPart) {
+func (m *member) add(p *Page, line *billing.Line, part billing.Allocation) {
 	r := rowOf(line, part.Quantity, part.Amount)
 	title := "Seat"
 	if line.Kind == billing.KindUsage {

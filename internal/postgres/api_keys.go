@@ -39,7 +39,7 @@ func scanAPIKeyBehind(row pgx.CollectableRow, others ...any) (k APIKey, err erro
 
 // CreateAPIKey stores a new key by its hash. The audit trail has it under its
 // organisation; one that opens every organisation, under none.
-func (s *Store) CreateAPIKey(ctx context.Context, key APIKey, hash [32]byte, by By) (created APIKey, err error) {
+func (s *Store) CreateAPIKey(ctx context.Context, key APIKey, hash [32]byte, by billing.Actor) (created APIKey, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if key.Organization != "" {
 			if _, err := readOrganization(ctx, tx, key.Organization); err != nil {
@@ -51,7 +51,7 @@ INSERT INTO api_keys (id, prefix, hash, org_id, member, scopes, role, created_by
 VALUES (@id, @prefix, @hash, nullif(@org, ''), nullif(@member, ''), @scopes, @role, @by)
 RETURNING` + keyColumns
 		rows, err := tx.Query(ctx, insert, pgx.NamedArgs{
-			"id": key.ID, "prefix": key.Prefix, "hash": hash[:], "org": key.Organization, "member": key.Member, "scopes": key.Scopes, "role": key.Role, "by": by.Actor,
+			"id": key.ID, "prefix": key.Prefix, "hash": hash[:], "org": key.Organization, "member": key.Member, "scopes": key.Scopes, "role": key.Role, "by": by.Name,
 		})
 		if err != nil {
 			return wrap("create a key", err)
@@ -82,7 +82,7 @@ SELECT` + keyColumns + `
 
 // RevokeAPIKey shuts a key out from the next request on. Doing it again changes
 // nothing.
-func (s *Store) RevokeAPIKey(ctx context.Context, id string, by By) (revoked bool, err error) {
+func (s *Store) RevokeAPIKey(ctx context.Context, id string, by billing.Actor) (revoked bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		revoked = false
 		const read = `SELECT coalesce(org_id, ''), revoked_at IS NOT NULL FROM api_keys WHERE id = $1 FOR NO KEY UPDATE`

@@ -6,14 +6,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// By says who changes something and why; it goes to the audit trail in the same
-// transaction as the change.
-type By struct {
-	Actor  string
-	Reason string
-}
+	"github.com/arrears-dev/arrears/internal/billing"
+)
 
 // AuditEntry is one line of the audit trail.
 type AuditEntry struct {
@@ -30,13 +25,13 @@ type AuditEntry struct {
 
 // audit records a change and returns the entry's number. before and after are
 // written as JSON; nil = nothing.
-func audit(ctx context.Context, tx querier, org string, by By, action, subject string, before, after any) (id int64, err error) {
+func audit(ctx context.Context, tx querier, org string, by billing.Actor, action, subject string, before, after any) (id int64, err error) {
 	const statement = `
 INSERT INTO audit_log (org_id, actor, action, subject, before, after, reason)
 VALUES (@org, @actor, @action, @subject, @before, @after, @reason)
 RETURNING id`
 	err = tx.QueryRow(ctx, statement, pgx.NamedArgs{
-		"org": org, "actor": by.Actor, "action": action, "subject": subject,
+		"org": org, "actor": by.Name, "action": action, "subject": subject,
 		"before": before, "after": after, "reason": by.Reason,
 	}).Scan(&id)
 	return id, wrap("write the audit trail", err)
@@ -44,7 +39,7 @@ RETURNING id`
 
 // RecordRequest writes an operator's request to the audit trail before it is
 // sent to a workflow, which is told the entry's number only.
-func (s *Store) RecordRequest(ctx context.Context, org string, by By, action string) (int64, error) {
+func (s *Store) RecordRequest(ctx context.Context, org string, by billing.Actor, action string) (int64, error) {
 	return audit(ctx, s.pool, org, by, action, "", nil, nil)
 }
 

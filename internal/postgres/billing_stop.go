@@ -34,7 +34,7 @@ const stopLock = "billing-stop"
 
 func readStop(ctx context.Context, q querier) (*BillingStop, error) {
 	const statement = `
-SELECT s.stopped_at, coalesce(s.actor, ''), coalesce(s.reason, ''), ` + isBehind + `
+SELECT s.stopped_at, coalesce(s.actor, ''), coalesce(s.reason, ''), ` + recoveryPending + `
   FROM database_incarnation
   LEFT JOIN billing_stop s ON true`
 	stop := &BillingStop{}
@@ -67,9 +67,9 @@ func billingStopped(ctx context.Context, tx pgx.Tx) (*BillingStop, error) {
 // BillingStop returns whether billing is stopped; nil = it is not.
 func (s *Store) BillingStop(ctx context.Context) (*BillingStop, error) { return readStop(ctx, s.pool) }
 
-// MayWrite is asked right before each write to the payment provider. It refuses
+// CheckBillingEnabled is asked right before each write to the payment provider. It refuses
 // with billing.ErrStopped while billing is stopped.
-func (s *Store) MayWrite(ctx context.Context) error {
+func (s *Store) CheckBillingEnabled(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		stop, err := billingStopped(ctx, tx)
 		if err != nil || stop == nil {
@@ -82,10 +82,10 @@ func (s *Store) MayWrite(ctx context.Context) error {
 // StopBilling keeps every invoice from being issued, published and collected,
 // from now on, until ResumeBilling. Usage is stored and periods end all the
 // while. It reports whether that is new.
-func (s *Store) StopBilling(ctx context.Context, by By) (changed bool, err error) {
+func (s *Store) StopBilling(ctx context.Context, by billing.Actor) (changed bool, err error) {
 	const stop = `INSERT INTO billing_stop (actor, reason) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, stop, by.Actor, by.Reason)
+		tag, err := tx.Exec(ctx, stop, by.Name, by.Reason)
 		if changed = tag.RowsAffected() > 0; err != nil || !changed {
 			return err
 		}
@@ -99,7 +99,7 @@ func (s *Store) StopBilling(ctx context.Context, by By) (changed bool, err error
 
 // ResumeBilling lets billing go on, with whatever waited for it. It reports whether
 // billing was stopped.
-func (s *Store) ResumeBilling(ctx context.Context, by By) (changed bool, err error) {
+func (s *Store) ResumeBilling(ctx context.Context, by billing.Actor) (changed bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := lockExclusive(ctx, tx, stopLock); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 // ChangeTerms changes what of a contract may change while it runs, and returns
 // the names of the terms that are different now. Whatever waits for one of them
 // looks at it again.
-func (s *Store) ChangeTerms(ctx context.Context, org string, change billing.TermsChange, by By) (changed []string, err error) {
+func (s *Store) ChangeTerms(ctx context.Context, org string, change billing.TermsChange, by billing.Actor) (changed []string, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		before, err := lockOrganization(ctx, tx, org)
 		if err != nil {

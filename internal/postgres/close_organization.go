@@ -13,7 +13,7 @@ import (
 // ends, no further one follows, and later usage is refused. Usage that is stored
 // already is billed, so the end lies after the last of it. The last invoice goes
 // its way. Doing it again changes nothing; it reports whether that is new.
-func (s *Store) CloseOrganization(ctx context.Context, orgID string, by By) (changed bool, err error) {
+func (s *Store) CloseOrganization(ctx context.Context, orgID string, by billing.Actor) (changed bool, err error) {
 	book, err := s.bookOf(ctx, orgID)
 	if err != nil {
 		return false, err

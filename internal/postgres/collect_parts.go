@@ -30,12 +30,12 @@ UPDATE invoices
 		return wrap("go on to the next part of "+c.ID, err)
 	}
 	was := map[string]any{"amount_paid": c.AmountPaid.String()}
-	c.AmountPaid = c.AmountPaid.Add(c.asked())
+	c.AmountPaid = c.AmountPaid.Add(c.amountRequested())
 	is := map[string]any{"amount_paid": c.AmountPaid.String(), "part": c.Part, "parts": c.Parts}
 	if _, err := audit(ctx, c.tx, c.Org, itself("a part of the invoice is paid"), "invoices.part_paid", c.ID, was, is); err != nil {
 		return err
 	}
-	if err := c.noteNews(ctx); err != nil { // it was of the part that is paid
+	if err := c.dismissEvents(ctx); err != nil { // it was of the part that is paid
 		return err
 	}
 	if c.correction != nil {

@@ -214,7 +214,7 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	case c.asksOfReturns():
 		return billing.StepReturns, c.takeReturnNews(ctx)
 	case !c.unsettled():
-		return billing.StepNone, c.noteNews(ctx) // what was said of it has lost its interest
+		return billing.StepNone, c.dismissEvents(ctx) // what was said of it has lost its interest
 	case c.Stopped:
 		return billing.StepNone, nil // not even news is read: what follows from it might move money
 	case c.toCorrect() && c.correction.Tried: // what is said of it may be our own doing
@@ -224,13 +224,13 @@ func (c *collecting) next(ctx context.Context) (billing.StepKind, error) {
 	case !c.Published:
 		return billing.StepNone, nil
 	case c.last.inFlight():
-		return billing.StepResolve, c.takeNews(ctx)
+		return billing.StepResolve, c.claimEvents(ctx)
 	case c.News, c.followUpDue(), c.payersTimeIsUp():
-		return billing.StepLook, c.takeNews(ctx)
+		return billing.StepRefresh, c.claimEvents(ctx)
 	case c.toCorrect():
 		return billing.StepCorrect, nil
 	case c.sent() && (c.Status == billing.StatusOpen || c.RetryRequested): // after what was asked for, which looking would put off for ever
-		return billing.StepLook, c.takeNews(ctx)
+		return billing.StepRefresh, c.claimEvents(ctx)
 	case !c.chargeable():
 		return billing.StepNone, c.dropRetry(ctx)
 	case c.sent(), c.Status == billing.StatusWrittenOff, !c.due():
@@ -255,7 +255,7 @@ func (c *collecting) unsettled() bool {
 
 // chargeable reports whether what remains is enough for the provider to charge.
 func (c *collecting) chargeable() bool {
-	return c.asked().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
+	return c.amountRequested().GreaterThanOrEqual(c.Currency.SmallestCharge().Amount)
 }
 
 // dropRetry forgets that an attempt was asked for.
@@ -332,7 +332,7 @@ VALUES (@invoice, @attempt, @status, @amount, @failure, @method, @key,
 RETURNING started_at`
 	p.Attempt = c.last.Attempt + 1
 	if p.Amount.IsZero() {
-		p.Amount = c.asked()
+		p.Amount = c.amountRequested()
 	}
 	p.Part = c.Part
 	p.IdempotencyKey = paymentKey(c.Installation, c.ID, p.Attempt, c.Withdrawn)
@@ -441,9 +441,9 @@ func (c *collecting) remaining() decimal.Decimal {
 	return c.Total.Sub(c.AmountPaid).Sub(c.AmountCredited)
 }
 
-// asked is what the provider's invoice still asks for: what remains, without the
+// amountRequested is what the provider's invoice still asks for: what remains, without the
 // parts that it is told of later.
-func (c *collecting) asked() decimal.Decimal { return c.remaining().Sub(c.Later) }
+func (c *collecting) amountRequested() decimal.Decimal { return c.remaining().Sub(c.Later) }
 
 // nextStep is when to act again, and what is then done.
 func (c *collecting) nextStep() (at time.Time, what string) {

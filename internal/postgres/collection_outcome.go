@@ -12,7 +12,7 @@ import (
 )
 
 // provider is who changes an invoice at the payment provider: a person there.
-var provider = By{Actor: "provider", Reason: "found so at the payment provider"}
+var provider = billing.Actor{Name: "provider", Reason: "found so at the payment provider"}
 
 // RecordCharge records what the provider answered to an attempt, and returns how
 // the collection then stands. The same answer again changes nothing; what has
@@ -30,7 +30,7 @@ func (s *Store) RecordCharge(ctx context.Context, invoice string, attempt int, r
 		if !found {
 			return billing.NotFound("invoice %q has no attempt %d", invoice, attempt)
 		}
-		if err := c.newsRead(ctx); err != nil {
+		if err := c.completeEvents(ctx); err != nil {
 			return err
 		}
 		if p.Part == c.Part { // the provider counts for each part by itself
@@ -138,7 +138,7 @@ func (c *collecting) pay(ctx context.Context, attempt int, at time.Time) error {
 	came := c.remaining()
 	c.Status, c.AmountPaid, c.PaidAt = billing.StatusPaid, c.AmountPaid.Add(came), &at
 	c.RetryRequested, c.NextAttemptAt = false, nil
-	if err := c.noteNews(ctx); err != nil {
+	if err := c.dismissEvents(ctx); err != nil {
 		return err
 	}
 	if err := c.decideCorrection(ctx); err != nil {
@@ -221,7 +221,7 @@ func (s *Store) RecordProviderState(ctx context.Context, invoice string, state b
 		if c.sent() {
 			c.RetryRequested = false // to look was all that could be asked for
 		}
-		if err := c.newsRead(ctx); err != nil {
+		if err := c.completeEvents(ctx); err != nil {
 			return err
 		}
 		if err := c.apply(ctx, state); err != nil {
@@ -269,21 +269,21 @@ func (c *collecting) apply(ctx context.Context, state billing.ProviderInvoiceSta
 	c.StripeAttempts = max(c.StripeAttempts, state.AttemptCount)
 	switch state.Status {
 	case providerPaid:
-		return c.paidThere(ctx, state)
+		return c.applyPaid(ctx, state)
 	case providerVoid:
-		return c.endedThere(ctx, billing.StatusVoid, "invoices.void")
+		return c.applyClosed(ctx, billing.StatusVoid, "invoices.void")
 	case providerUncollectible:
-		return c.endedThere(ctx, billing.StatusWrittenOff, "invoices.write_off")
+		return c.applyClosed(ctx, billing.StatusWrittenOff, "invoices.write_off")
 	case providerOpen:
-		return c.openThere(ctx, state)
+		return c.applyOpen(ctx, state)
 	}
 	return nil
 }
 
-// paidThere records that the invoice is paid at the provider: by the attempt
+// applyPaid records that the invoice is paid at the provider: by the attempt
 // whose answer was missing, by the customer on the provider's page, or otherwise
 // than by a charge.
-func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoiceState) error {
+func (c *collecting) applyPaid(ctx context.Context, state billing.ProviderInvoiceState) error {
 	charged := state.Charges > 0 || state.PaymentStatus == billing.PaymentSucceeded
 	waited := c.last.inFlight() || c.last.Status == billing.PaymentRequiresAction
 	success := payment{Status: billing.PaymentSucceeded, PaymentIntentID: state.PaymentIntentID}
@@ -297,7 +297,7 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 		if err != nil {
 			return err
 		}
-		success.Amount = c.asked().Add(before)
+		success.Amount = c.amountRequested().Add(before)
 		if err := c.insertPayment(ctx, success); err != nil {
 			return err
 		}
@@ -309,7 +309,7 @@ func (c *collecting) paidThere(ctx context.Context, state billing.ProviderInvoic
 	if err := c.endAttempt(ctx); err != nil {
 		return err
 	}
-	if err := c.receiveThere(ctx, c.asked()); err != nil {
+	if err := c.receiveThere(ctx, c.amountRequested()); err != nil {
 		return err
 	}
 	if c.Later.IsPositive() { // a part, of which the audit trail is told by itself
@@ -331,13 +331,13 @@ SELECT coalesce((SELECT sum(s.amount) FROM provider_settlements s WHERE s.invoic
 	if err := c.tx.QueryRow(ctx, received, c.ID, c.Part).Scan(&before); err != nil {
 		return before, wrap("read the settlements", err)
 	}
-	more := state.Charged.Amount.Sub(c.asked())
+	more := state.Charged.Amount.Sub(c.amountRequested())
 	return decimal.Max(decimal.Zero, decimal.Min(more, before)), nil
 }
 
-// endedThere records that somebody withdrew the invoice at the provider, or gave
+// applyClosed records that somebody withdrew the invoice at the provider, or gave
 // it up.
-func (c *collecting) endedThere(ctx context.Context, status billing.InvoiceStatus, action string) error {
+func (c *collecting) applyClosed(ctx context.Context, status billing.InvoiceStatus, action string) error {
 	if c.Status == status {
 		return nil
 	}
@@ -377,7 +377,7 @@ func (c *collecting) end(ctx context.Context, status billing.InvoiceStatus) erro
 	}
 	c.Status, c.RetryRequested, c.NextAttemptAt = status, false, nil
 	if status == billing.StatusVoid {
-		return c.noteNews(ctx)
+		return c.dismissEvents(ctx)
 	}
 	return nil // one that was given up may be paid after all
 }
@@ -393,10 +393,10 @@ func (c *collecting) endAttempt(ctx context.Context) error {
 	return c.updatePayment(ctx, ended)
 }
 
-// openThere applies what the provider says of an invoice that is still to be
+// applyOpen applies what the provider says of an invoice that is still to be
 // paid: what became of an attempt under way, as far as that can be told, and for
 // a sent invoice whether it is past due.
-func (c *collecting) openThere(ctx context.Context, state billing.ProviderInvoiceState) error {
+func (c *collecting) applyOpen(ctx context.Context, state billing.ProviderInvoiceState) error {
 	if c.last.inFlight() {
 		made := c.last.Status == billing.PaymentProcessing || state.AttemptCount > c.last.AttemptsBefore
 		switch state.PaymentStatus {
@@ -479,7 +479,7 @@ func (c *collecting) receivedInPart(ctx context.Context, state billing.ProviderI
 		return wrap("read the settlements", err)
 	}
 	more := state.AmountPaid.Amount.Sub(before)
-	if !more.IsPositive() || more.GreaterThanOrEqual(c.asked()) {
+	if !more.IsPositive() || more.GreaterThanOrEqual(c.amountRequested()) {
 		return nil // all of it is told by the invoice's status
 	}
 	if err := c.receiveThere(ctx, more); err != nil {

@@ -256,7 +256,7 @@ func TestS13_ACustomerWhoMustActIsToldOnceAndMayPayAtTheProvider(t *testing.T) {
 	}
 
 	f.event("evt_1", "invoice.paid")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	state = f.provider(billing.ProviderInvoiceState{Status: "paid", PaymentStatus: billing.PaymentSucceeded, Charges: 1, PaymentIntentID: "pi_1"})
 	require.Equal(t, billing.StatusPaid, state.Status)
 	require.Equal(t, []string{"1 succeeded"}, f.payments())
@@ -379,7 +379,7 @@ func TestS20_WhatPeopleDoAtTheProviderIsTakenOver(t *testing.T) {
 		f := newPublished(t)
 		f.charge(insufficient)
 		f.event("evt_1", "invoice.voided")
-		require.Equal(t, billing.StepLook, f.begin().Do)
+		require.Equal(t, billing.StepRefresh, f.begin().Do)
 		require.Equal(t, billing.StatusVoid, f.provider(billing.ProviderInvoiceState{Status: "void"}).Status)
 		require.Equal(t, []string{"provider", "invoices.void", octoberInvoice}, actions(f))
 		f.clock(issuedAt.Add(day))
@@ -401,7 +401,7 @@ func TestS20_WhatPeopleDoAtTheProviderIsTakenOver(t *testing.T) {
 		f.clean()
 
 		f.event("evt_2", "invoice.paid")
-		require.Equal(t, billing.StepLook, f.begin().Do, "money may come all the same")
+		require.Equal(t, billing.StepRefresh, f.begin().Do, "money may come all the same")
 		require.Equal(t, billing.StatusPaid, f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1}).Status)
 		f.clean()
 	})
@@ -447,7 +447,7 @@ func TestS21_APaymentOnTheProvidersPageIsAPaymentOfItsOwn(t *testing.T) {
 	f.event("evt_1", "invoice.paid")
 	f.clock(issuedAt.Add(day)) // the next attempt is due, too
 	step := f.begin()
-	require.Equal(t, billing.StepLook, step.Do, "a last look before charging")
+	require.Equal(t, billing.StepRefresh, step.Do, "a last look before charging")
 	f.provider(billing.ProviderInvoiceState{
 		Status: "paid", PaymentStatus: billing.PaymentSucceeded, Charges: 1, PaymentIntentID: "pi_1",
 		PaidAt: issuedAt.Add(20 * time.Hour),
@@ -481,12 +481,12 @@ func TestALookThatFindsNothingLeavesTheAttemptDue(t *testing.T) {
 	f.charge(insufficient)
 	f.event("evt_1", "invoice.payment_failed")
 	f.clock(issuedAt.Add(day))
-	require.Equal(t, billing.StepLook, f.begin().Do)
-	require.Equal(t, billing.StepLook, f.begin().Do, "until an answer is recorded")
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do, "until an answer is recorded")
 	f.event("evt_2", "invoice.payment_failed") // while the provider is asked
 	open := billing.ProviderInvoiceState{Status: "open", PaymentStatus: billing.PaymentFailed, AttemptCount: 1}
 	require.Equal(t, f.now(), f.provider(open).NextAt)
-	require.Equal(t, billing.StepLook, f.begin().Do, "what came after the question is not answered")
+	require.Equal(t, billing.StepRefresh, f.begin().Do, "what came after the question is not answered")
 	f.provider(open)
 	require.Equal(t, billing.StepCharge, f.begin().Do)
 }
@@ -496,13 +496,13 @@ func TestALookAtAPastDueInvoiceLeavesTheRequestForAnotherAttempt(t *testing.T) {
 	f := newPublished(t)
 	f.charge(stolen)
 	f.event("evt_1", "invoice.payment_failed")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	open := billing.ProviderInvoiceState{Status: "open"}
 	require.True(t, f.provider(open).Over(), "nothing was asked for")
 	_, err := f.SetPaymentMethod(f.ctx, "acme", "pm_second", tester)
 	require.NoError(t, err)
 	f.event("evt_2", "invoice.payment_failed")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	state := f.provider(open)
 	require.False(t, state.Over(), "there is something to do")
 	require.Equal(t, f.now(), state.NextAt)
@@ -514,14 +514,14 @@ func TestASentInvoiceWaitsForItsDueDateAndTheProvidersWord(t *testing.T) {
 	open := billing.ProviderInvoiceState{Status: "open"}
 	f := newPublished(t, bySend(14))
 	due := issuedAt.AddDate(0, 0, 14)
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	state := f.provider(open)
 	require.Equal(t, billing.StatusOpen, state.Status)
 	require.Equal(t, due.AddDate(0, 0, -3), state.NextAt)
 	require.Equal(t, "the payer is reminded", state.NextWhat)
 
 	f.clock(due.AddDate(0, 0, 1))
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	state = f.provider(open)
 	require.Equal(t, billing.StatusPastDue, state.Status)
 	require.Equal(t, []string{"0 invoice_sent next day 15", "0 past_due"}, f.paymentNotices(), "no reminder of what has passed")
@@ -529,14 +529,14 @@ func TestASentInvoiceWaitsForItsDueDateAndTheProvidersWord(t *testing.T) {
 	f.clean()
 
 	require.NoError(t, f.RequestRetry(f.ctx, octoberInvoice, tester))
-	require.Equal(t, billing.StepLook, f.begin().Do, "nothing to charge, but a look can be asked for")
+	require.Equal(t, billing.StepRefresh, f.begin().Do, "nothing to charge, but a look can be asked for")
 	require.Equal(t, billing.StatusPastDue, f.provider(open).Status)
 	require.Equal(t, billing.StepNone, f.begin().Do)
 
 	f.clock(due.Add(5 * day))
 	f.event("evt_1", "invoice.paid")
 	require.Equal(t, 2, f.nudges("collect/"+octoberInvoice))
-	require.Equal(t, billing.StepLook, f.begin().Do, "late money is money")
+	require.Equal(t, billing.StepRefresh, f.begin().Do, "late money is money")
 	require.Equal(t, billing.StatusPaid, f.provider(billing.ProviderInvoiceState{Status: "paid"}).Status)
 	require.Equal(t, "0 paid", f.paymentNotices()[2])
 	f.clean()

@@ -97,7 +97,7 @@ func (r *eventRows) Read(p []byte) (n int, err error) {
 		}
 		rows := max(1, int(r.placed[r.next].parts))
 		event := r.placed[r.next : r.next+rows]
-		r.settle(event)
+		r.rate(event)
 		for i := range event {
 			r.used.add(&event[i])
 			r.block = appendEvent(r.block, r.org.ID, &event[i], r.items[event[i].index].Raw)

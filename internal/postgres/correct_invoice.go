@@ -87,7 +87,7 @@ func (c *collecting) readCorrection(ctx context.Context) error {
 // CorrectInvoice records that a person wants an issued invoice corrected, and has
 // its collection carry that out; what the provider need not know of is done at
 // once. Asking for the same again returns what was recorded and changes nothing.
-func (s *Store) CorrectInvoice(ctx context.Context, invoice string, want CorrectionRequest, by By) (stands InvoiceCorrection, err error) {
+func (s *Store) CorrectInvoice(ctx context.Context, invoice string, want CorrectionRequest, by billing.Actor) (stands InvoiceCorrection, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		c, err := openCorrectable(ctx, tx, invoice, want.Kind)
 		if err != nil {
@@ -124,7 +124,7 @@ func openCorrectable(ctx context.Context, tx pgx.Tx, invoice string, kind billin
 // one write-off; a settlement is told from another by its amount and reference,
 // a credit note by its amount, line and reason. What remains is no other payment
 // while one is under way, and none once the invoice is settled.
-func findSame(known []correction, want CorrectionRequest, by By, settled bool) *correction {
+func findSame(known []correction, want CorrectionRequest, by billing.Actor, settled bool) *correction {
 	for i := range known {
 		k := &known[i]
 		same := k.Kind == want.Kind
@@ -148,13 +148,13 @@ func equal(a, b decimal.NullDecimal) bool {
 }
 
 // ask checks a request against the invoice as it stands, and records it.
-func (c *collecting) ask(ctx context.Context, want CorrectionRequest, by By) (*correction, error) {
+func (c *collecting) ask(ctx context.Context, want CorrectionRequest, by billing.Actor) (*correction, error) {
 	if c.correction != nil {
 		return nil, billing.Conflict("invoice %q: a %s was asked for and is not carried out yet; see starter audit %s", c.ID, words(c.correction.Kind), c.Org)
 	}
 	asked := &correction{
 		Kind: want.Kind, Status: correctionRequested, Amount: want.Amount, Line: want.Line, Reference: want.Reference,
-		Actor: by.Actor, Reason: by.Reason,
+		Actor: by.Name, Reason: by.Reason,
 	}
 	if err := c.check(ctx, asked); err != nil {
 		return nil, err
@@ -206,7 +206,7 @@ RETURNING id`
 	return wrap("record the correction of "+c.ID, err)
 }
 
-func (a *correction) by() By { return By{Actor: a.Actor, Reason: a.Reason} }
+func (a *correction) by() billing.Actor { return billing.Actor{Name: a.Actor, Reason: a.Reason} }
 
 func (a *correction) action() string {
 	return map[billing.CorrectionKind]string{

@@ -156,7 +156,7 @@ func TestACreditNoteOnAnUnpaidInvoiceLowersWhatIsDue(t *testing.T) {
 	f.charge(insufficient)
 	line := f.invoice().Lines[0].Key
 	f.refuses(postgres.CorrectionRequest{Kind: billing.CorrectionCreditNote, Amount: credited("1").Amount, Line: "usage/none"}, "has no line")
-	_, err := f.CorrectInvoice(f.ctx, octoberInvoice, credited("1"), postgres.By{Actor: "tester"})
+	_, err := f.CorrectInvoice(f.ctx, octoberInvoice, credited("1"), billing.Actor{Name: "tester"})
 	require.ErrorContains(t, err, "reason")
 	want := credited("5")
 	want.Line = line
@@ -523,7 +523,7 @@ func TestACreditWhileThePayerConfirmsLowersWhatTheConfirmedPaymentBrings(t *test
 	f.correct(credited("5"))
 	f.carryOut()
 	f.event("evt_1", "invoice.paid")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1, PaymentIntentID: "pi_1", AmountPaid: usd("15")})
 	require.Equal(t, "15", f.balance("cash"))
 	require.Equal(t, "0", f.balance("unapplied"))

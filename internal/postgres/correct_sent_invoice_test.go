@@ -45,6 +45,6 @@ func TestACorrectionOfAnOpenSentInvoiceIsCarriedOut(t *testing.T) {
 		f.lookAt(issuedAt, stillOpen)
 		f.correct(voided())
 		f.event("evt_1", "invoice.paid")
-		require.Equal(t, billing.StepLook, f.begin().Do)
+		require.Equal(t, billing.StepRefresh, f.begin().Do)
 	})
 }

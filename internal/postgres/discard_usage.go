@@ -28,7 +28,7 @@ type DiscardResult struct {
 // DiscardUsage gives up parked events that will never have a price, so that they
 // hold no month any more. They stay stored, void and with the reason, which must
 // be given: what they cost is never billed. Discarding again changes nothing.
-func (s *Store) DiscardUsage(ctx context.Context, orgID string, which DiscardChoice, by By) (result DiscardResult, err error) {
+func (s *Store) DiscardUsage(ctx context.Context, orgID string, which DiscardChoice, by billing.Actor) (result DiscardResult, err error) {
 	if (which.Model == "") == (which.Event == "") {
 		return result, billing.Invalid("accepted: a model or an event")
 	}

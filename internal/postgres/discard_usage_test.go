@@ -70,7 +70,7 @@ func TestU11_WhatCannotBeDiscarded(t *testing.T) {
 	f.store(strange("a", october))
 	for name, c := range map[string]struct {
 		which postgres.DiscardChoice
-		by    postgres.By
+		by    billing.Actor
 		err   error
 		says  string
 	}{
@@ -78,7 +78,7 @@ func TestU11_WhatCannotBeDiscarded(t *testing.T) {
 		"an unknown event": {postgres.DiscardChoice{Event: "x"}, tester, billing.ErrNotFound, `event "x" of organization "acme" does not exist`},
 		"nothing named":    {postgres.DiscardChoice{}, tester, billing.ErrInvalid, "a model or an event"},
 		"both":             {postgres.DiscardChoice{Model: "claude-never", Event: "a"}, tester, billing.ErrInvalid, "a model or an event"},
-		"without a reason": {postgres.DiscardChoice{Event: "a"}, postgres.By{Actor: "tester"}, billing.ErrInvalid, "reason: accepted"},
+		"without a reason": {postgres.DiscardChoice{Event: "a"}, billing.Actor{Name: "tester"}, billing.ErrInvalid, "reason: accepted"},
 	} {
 		_, err := f.DiscardUsage(f.ctx, "acme", c.which, c.by)
 		require.ErrorIs(t, err, c.err, name)

@@ -20,7 +20,7 @@ type DiscountChange struct {
 // SetDiscount changes an organisation's negotiated discount, in percent. It holds
 // for the periods that close after the change, drafts included; what was issued
 // stays. The same one again changes nothing.
-func (s *Store) SetDiscount(ctx context.Context, orgID string, percent decimal.Decimal, by By) (change DiscountChange, err error) {
+func (s *Store) SetDiscount(ctx context.Context, orgID string, percent decimal.Decimal, by billing.Actor) (change DiscountChange, err error) {
 	if err := billing.CheckDiscount(percent); err != nil {
 		return change, err
 	}

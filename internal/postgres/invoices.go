@@ -47,7 +47,7 @@ func (s *Store) Invoice(ctx context.Context, id string, withMembers bool) (invoi
 	if invoice, err = readInvoice(ctx, s.pool, id); err != nil {
 		return invoice, err
 	}
-	returns, err := s.Returns(ctx, invoice.Organization, id)
+	returns, err := s.Reversals(ctx, invoice.Organization, id)
 	if err != nil {
 		return invoice, err
 	}
@@ -131,8 +131,8 @@ type lineRow struct {
 	amount   decimal.NullDecimal
 }
 
-func (r *lineRow) part() billing.MemberPart {
-	return billing.MemberPart{
+func (r *lineRow) part() billing.Allocation {
+	return billing.Allocation{
 		User: *r.member, Quantity: r.quantity.Decimal,
 		Exact:  billing.Money{Amount: r.exact.Decimal, Currency: r.currency},
 		Amount: billing.Money{Amount: r.amount.Decimal, Currency: r.currency},

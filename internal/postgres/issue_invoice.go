@@ -64,7 +64,7 @@ func (s *Store) issueInvoice(ctx context.Context, tx pgx.Tx, book, orgID, period
 	if err := s.addBounds(ctx, tx, org, &invoice, &holds); err != nil {
 		return issued, err
 	}
-	if err := meetTwin(ctx, tx, &invoice, &holds); err != nil {
+	if err := meetRemoteInvoice(ctx, tx, &invoice, &holds); err != nil {
 		return issued, err
 	}
 	if holds.Any() {
@@ -382,7 +382,7 @@ SELECT number, invoice, remaining
 
 // FinalizeInvoice ends the draft window of a period early. Doing it again, or
 // once the invoice is issued, changes nothing.
-func (s *Store) FinalizeInvoice(ctx context.Context, invoiceID string, by By) error {
+func (s *Store) FinalizeInvoice(ctx context.Context, invoiceID string, by billing.Actor) error {
 	orgID, periodID, revision, err := billing.ParseInvoiceID(invoiceID)
 	if err != nil {
 		return err

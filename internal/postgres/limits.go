@@ -67,7 +67,7 @@ func (s *Store) Limits(ctx context.Context, org string) ([]billing.Limit, error)
 // reused. What the new amount already exceeds is recorded: silently where the
 // limit was raised, so that only what lies above can speak again; with one
 // notice of the highest threshold where it is new or was cut.
-func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, by By) (result LimitResult, err error) {
+func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, by billing.Actor) (result LimitResult, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		org, chart, err := s.openSeats(ctx, tx, orgID)
 		if err != nil {
@@ -90,7 +90,7 @@ func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, 
 		}
 		result = LimitResult{after, true}
 		if !had || before.removed || !sameAmount(before.Limit, after) {
-			if err := recordSpentBefore(ctx, tx, org, after); err != nil {
+			if err := recordLimitBaseline(ctx, tx, org, after); err != nil {
 				return err
 			}
 		}
@@ -113,7 +113,7 @@ func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, 
 
 // RemoveLimit takes a limit away: what it covered falls back to the limits that
 // remain. Removing one that is not set changes nothing.
-func (s *Store) RemoveLimit(ctx context.Context, orgID string, scope billing.Scope, subject string, by By) (removed bool, err error) {
+func (s *Store) RemoveLimit(ctx context.Context, orgID string, scope billing.Scope, subject string, by billing.Actor) (removed bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		removed = false
 		org, chart, err := s.openSeats(ctx, tx, orgID)
@@ -345,7 +345,7 @@ func (s *Store) Explain(ctx context.Context, orgID, user string) (e LimitExplana
 		if err != nil {
 			return err
 		}
-		before, err := readSpentBefore(ctx, tx, orgID, e.Window.Start, []string{user})
+		before, err := readLimitBaselines(ctx, tx, orgID, e.Window.Start, []string{user})
 		if err != nil {
 			return err
 		}

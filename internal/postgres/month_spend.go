@@ -41,7 +41,7 @@ func (s *Store) MonthSpend(ctx context.Context, orgID, periodID string) (m Month
 		if err != nil {
 			return err
 		}
-		before, err := readSpentBefore(ctx, tx, orgID, window, []string{})
+		before, err := readLimitBaselines(ctx, tx, orgID, window, []string{})
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func (s *Store) Organizations(ctx context.Context) ([]billing.Organization, erro
 // CreateOrganizations takes organisations under contract: all of them, or none
 // and an error that names the one at fault. One that exists with the same terms
 // stays as it is; with other terms it is a conflict. It returns how many are new.
-func (s *Store) CreateOrganizations(ctx context.Context, orgs []billing.Organization, by By) (created int, err error) {
+func (s *Store) CreateOrganizations(ctx context.Context, orgs []billing.Organization, by billing.Actor) (created int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		created = 0
 		for _, org := range orgs {
@@ -115,7 +115,7 @@ func (s *Store) CreateOrganizations(ctx context.Context, orgs []billing.Organiza
 	return created, err
 }
 
-func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organization, by By) (isNew bool, err error) {
+func createOrganization(ctx context.Context, tx pgx.Tx, given billing.Organization, by billing.Actor) (isNew bool, err error) {
 	org, err := completeTerms(ctx, tx, given)
 	if err != nil {
 		return false, err

@@ -144,16 +144,16 @@ BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('terms/acme', 0))`)
 	_, err = f.StoreUsage(f.ctx, "globex", []postgres.UsageItem{useOf("globex", "b")})
 	require.NoError(t, err, "other organisations proceed")
 	require.Eventually(t, func() bool {
-		holders, err := f.Holders(f.ctx, time.Second)
+		holders, err := f.BlockingSessions(f.ctx, time.Second)
 		require.NoError(t, err)
-		return slices.ContainsFunc(holders, func(h postgres.Holder) bool {
+		return slices.ContainsFunc(holders, func(h postgres.BlockingSession) bool {
 			return h.Application == "stuck" && h.PID == still.PgConn().PID() && h.Waiters == 1 && h.Since >= time.Second
 		})
 	}, 3*time.Second, 20*time.Millisecond)
 	require.NoError(t, <-stored, "once it is ended")
 	err = still.Ping(f.ctx)
 	require.Error(t, err)
-	holders, err := f.Holders(f.ctx, 0)
+	holders, err := f.BlockingSessions(f.ctx, 0)
 	require.NoError(t, err)
 	require.Empty(t, holders)
 }

@@ -54,15 +54,15 @@ SELECT p.id, p.invoice_id, p.attempt, p.status, p.amount, i.currency, p.failure_
 	if err != nil {
 		return nil, wrap("list the payments of "+org, err)
 	}
-	returns, err := s.Returns(ctx, org, "")
+	returns, err := s.Reversals(ctx, org, "")
 	for i := range payments {
-		payments[i].addReturns(returns[payments[i].Invoice])
+		payments[i].addReversals(returns[payments[i].Invoice])
 	}
 	return payments, err
 }
 
-// addReturns adds what went back of a payment that succeeded.
-func (p *Payment) addReturns(returns billing.Returns) {
+// addReversals adds what went back of a payment that succeeded.
+func (p *Payment) addReversals(returns billing.Reversals) {
 	p.Refunds, p.Disputes = []billing.Refund{}, []billing.Dispute{}
 	if p.Status != billing.PaymentSucceeded {
 		return
@@ -82,7 +82,7 @@ func (p *Payment) addReturns(returns billing.Returns) {
 // RequestRetry has an invoice charged again now, whatever the dunning table says;
 // one that was sent is looked up at the provider. Asking again changes nothing
 // until the attempt is made.
-func (s *Store) RequestRetry(ctx context.Context, invoice string, by By) error {
+func (s *Store) RequestRetry(ctx context.Context, invoice string, by billing.Actor) error {
 	const request = `UPDATE invoices SET retry_requested = true WHERE id = $1`
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		c, err := openCollection(ctx, tx, invoice)
@@ -113,7 +113,7 @@ func (s *Store) RequestRetry(ctx context.Context, invoice string, by By) error {
 // SetPaymentMethod stores the payment method by which an organisation is charged
 // from now on, and has every unpaid invoice charged by it at once; it returns
 // which those are. The provider's customer must have the method already.
-func (s *Store) SetPaymentMethod(ctx context.Context, org, method string, by By) (retried []string, err error) {
+func (s *Store) SetPaymentMethod(ctx context.Context, org, method string, by billing.Actor) (retried []string, err error) {
 	const stored = `SELECT payment_method FROM organizations WHERE id = $1 FOR NO KEY UPDATE`
 	const store = `UPDATE organizations SET payment_method = $2 WHERE id = $1`
 	if method == "" || len(method) > 255 || strings.ContainsAny(method, " \t\r\n") {

@@ -36,7 +36,7 @@ type PriceBookSummary struct {
 // LoadPriceBook stores a price book: the same rows again change nothing, new
 // effective dates are added, and a row that would change what was already priced
 // is refused, with nothing half done.
-func (s *Store) LoadPriceBook(ctx context.Context, book *billing.PriceBook, by By) (load PriceBookLoad, err error) {
+func (s *Store) LoadPriceBook(ctx context.Context, book *billing.PriceBook, by billing.Actor) (load PriceBookLoad, err error) {
 	if err := book.Validate(); err != nil {
 		return load, err
 	}
@@ -47,7 +47,7 @@ func (s *Store) LoadPriceBook(ctx context.Context, book *billing.PriceBook, by B
 	return load, err
 }
 
-func loadPriceBook(ctx context.Context, tx pgx.Tx, book *billing.PriceBook, by By) (load PriceBookLoad, err error) {
+func loadPriceBook(ctx context.Context, tx pgx.Tx, book *billing.PriceBook, by billing.Actor) (load PriceBookLoad, err error) {
 	if err := lockExclusive(ctx, tx, bookLock(book.Name)); err != nil {
 		return load, err
 	}

@@ -19,11 +19,11 @@ func providerInvoiceKey(installation, org, period string, revision, part, withdr
 	if part > 1 {
 		key += fmt.Sprintf("/%d", part)
 	}
-	return key + madeAnew(withdrawn)
+	return key + remadeSuffix(withdrawn)
 }
 
 func providerItemKey(installation, org, period string, revision, number, withdrawn int) string {
-	return fmt.Sprintf("item/%s/%s/%s/%d/%d", installation, org, period, revision, number) + madeAnew(withdrawn)
+	return fmt.Sprintf("item/%s/%s/%s/%d/%d", installation, org, period, revision, number) + remadeSuffix(withdrawn)
 }
 
 // withdrawnTwins counts the invoices that were seen at the provider under the mark
@@ -32,7 +32,7 @@ func providerItemKey(installation, org, period string, revision, number, withdra
 const withdrawnTwins = `
 (SELECT count(*) FROM provider_orphans o WHERE o.invoice_id = i.id AND ` + isUnknown + `)`
 
-func madeAnew(withdrawn int) string {
+func remadeSuffix(withdrawn int) string {
 	if withdrawn == 0 {
 		return ""
 	}
@@ -40,7 +40,7 @@ func madeAnew(withdrawn int) string {
 }
 
 func paymentKey(installation, invoice string, attempt, withdrawn int) string {
-	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt) + madeAnew(withdrawn)
+	return fmt.Sprintf("pay/%s/%s/%d", installation, invoice, attempt) + remadeSuffix(withdrawn)
 }
 
 // BeginProviderInvoice returns what the provider is to be told about an invoice,
@@ -113,10 +113,10 @@ SELECT i.id, i.number, i.org_id, (SELECT id::text FROM installation), coalesce(o
 	return p, nil
 }
 
-// SendInstead has an invoice that would be charged sent to be paid by bank
+// SwitchToSentInvoice has an invoice that would be charged sent to be paid by bank
 // transfer, with the organisation's days to pay it, before the provider is told
 // of it. Doing it again changes nothing.
-func (s *Store) SendInstead(ctx context.Context, invoice, reason string) error {
+func (s *Store) SwitchToSentInvoice(ctx context.Context, invoice, reason string) error {
 	const statement = `
 UPDATE invoices i
    SET collection = 'send_invoice', collection_reason = @reason

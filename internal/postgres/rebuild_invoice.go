@@ -321,6 +321,6 @@ func lineInWords(l *billing.Line) string {
 	return fmt.Sprintf("%s: %s x %s / %d = %s, %s", l.Description, l.Quantity, l.UnitPrice.Amount, l.Per, l.Exact.Amount, l.Amount)
 }
 
-func partInWords(m *billing.MemberPart) string {
+func partInWords(m *billing.Allocation) string {
 	return fmt.Sprintf("%s = %s, %s", m.Quantity, m.Exact.Amount, m.Amount)
 }

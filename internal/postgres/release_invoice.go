@@ -90,7 +90,7 @@ const releaseAction = "invoices.release"
 // and writes the request to the audit trail. The invoice's workflow is told the
 // entry's number only, and has it carried out by ReleaseInvoice. Where the same
 // person released the same already, nothing is written and the entry is 0.
-func (s *Store) RequestRelease(ctx context.Context, invoiceID string, way billing.ReleaseWay, by By) (entry int64, err error) {
+func (s *Store) RequestRelease(ctx context.Context, invoiceID string, way billing.ReleaseWay, by billing.Actor) (entry int64, err error) {
 	orgID, periodID, revision, err := billing.ParseInvoiceID(invoiceID)
 	if err != nil {
 		return 0, err
@@ -129,7 +129,7 @@ func (s *Store) RequestRelease(ctx context.Context, invoiceID string, way billin
 			return err
 		}
 		if slices.ContainsFunc(given, func(r billing.Release) bool {
-			return r.Actor == by.Actor && r.Total.Equal(asked.Total) && r.BankTransfer == asked.BankTransfer && r.Split == asked.Split
+			return r.Actor == by.Name && r.Total.Equal(asked.Total) && r.BankTransfer == asked.BankTransfer && r.Split == asked.Split
 		}) {
 			return nil
 		}

@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	ann = postgres.By{Actor: "ann", Reason: "looked at it"}
-	ben = postgres.By{Actor: "ben", Reason: "looked, too"}
+	ann = billing.Actor{Name: "ann", Reason: "looked at it"}
+	ben = billing.Actor{Name: "ben", Reason: "looked, too"}
 )
 
 // afterOctober is a fixture whose October was billed over 20 USD and whose
@@ -39,7 +39,7 @@ func (f *fixture) tryNovember() billing.Issued {
 
 // release does what a person's release does: the request, and the workflow's
 // activity, which may run more than once.
-func (f *fixture) release(invoice string, bankTransfer bool, by postgres.By) {
+func (f *fixture) release(invoice string, bankTransfer bool, by billing.Actor) {
 	f.t.Helper()
 	way := billing.ReleaseAsIs
 	if bankTransfer {
@@ -48,7 +48,7 @@ func (f *fixture) release(invoice string, bankTransfer bool, by postgres.By) {
 	f.releaseBy(invoice, way, by)
 }
 
-func (f *fixture) releaseBy(invoice string, way billing.ReleaseWay, by postgres.By) {
+func (f *fixture) releaseBy(invoice string, way billing.ReleaseWay, by billing.Actor) {
 	f.t.Helper()
 	entry, err := f.RequestRelease(f.ctx, invoice, way, by)
 	require.NoError(f.t, err)
@@ -177,7 +177,7 @@ func TestS17_AnAmountTooLargeToChargeIsReleasedAsABankTransferAndNeverCharged(t 
 	require.NoError(t, err)
 	require.Equal(t, billing.SendInvoice, draft.Collection)
 	f.publish(octoberInvoice, "in_1")
-	require.Equal(t, billing.StepLook, f.begin().Do, "the provider is asked, and nothing is charged")
+	require.Equal(t, billing.StepRefresh, f.begin().Do, "the provider is asked, and nothing is charged")
 	require.Empty(t, f.payments())
 	f.clean()
 	f.exec(`UPDATE invoices SET collection = 'charge_automatically'`)

@@ -20,7 +20,7 @@ const releaseBatch = 5000
 // ReleaseUsage rates parked events (of one model, or "" = of all) by the prices
 // of their time of use, now that there are any, and counts them like any other.
 // What still has no price stays parked.
-func (s *Store) ReleaseUsage(ctx context.Context, orgID, model string, by By) (result ReleaseResult, err error) {
+func (s *Store) ReleaseUsage(ctx context.Context, orgID, model string, by billing.Actor) (result ReleaseResult, err error) {
 	book, err := s.bookOf(ctx, orgID)
 	if err != nil {
 		return result, err
@@ -71,13 +71,13 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 		return round, err
 	}
 	intake.stored = true
-	placed, _ := intake.place(items, make([]UsageAnswer, len(items)))
+	placed, _ := intake.assignPeriods(items, make([]UsageAnswer, len(items)))
 	var released []placedEvent
 	sums := usedUp{}
 	for i := range placed {
 		event := &events[placed[i].index]
 		rows := event.placed(&placed[i])
-		if intake.settle(rows); rows[0].rate == nil {
+		if intake.rate(rows); rows[0].rate == nil {
 			continue
 		}
 		round.released++

@@ -38,7 +38,7 @@ type RepricedOrganization struct {
 type repricing struct {
 	id       int64
 	book     string
-	by       By
+	by       billing.Actor
 	models   []string // whose usage is rated anew, in pairs with
 	speeds   []string
 	tools    bool     // and that of tools
@@ -54,7 +54,7 @@ type repricing struct {
 // until it has, none of its periods closes. Where that was interrupted, the same
 // call goes on; an error with the book's name says that it was. A dry run changes
 // nothing.
-func (s *Store) Reprice(ctx context.Context, edition *billing.PriceBook, by By, dryRun bool) (done Repricing, err error) {
+func (s *Store) Reprice(ctx context.Context, edition *billing.PriceBook, by billing.Actor, dryRun bool) (done Repricing, err error) {
 	if err := edition.Validate(); err != nil {
 		return done, err
 	}
@@ -82,7 +82,7 @@ func (s *Store) Reprice(ctx context.Context, edition *billing.PriceBook, by By, 
 }
 
 // rehearseReprice does everything but change usage, and takes it all back.
-func (s *Store) rehearseReprice(ctx context.Context, edition *billing.PriceBook, by By) (done Repricing, err error) {
+func (s *Store) rehearseReprice(ctx context.Context, edition *billing.PriceBook, by billing.Actor) (done Repricing, err error) {
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		return done, err
@@ -112,7 +112,7 @@ func (s *Store) rehearseReprice(ctx context.Context, edition *billing.PriceBook,
 
 // correctPrices stores corrected prices and notes which organisations have usage
 // that they concern. A nil change is none: the prices are stored already.
-func correctPrices(ctx context.Context, tx pgx.Tx, edition *billing.PriceBook, by By) (done Repricing, change *repricing, err error) {
+func correctPrices(ctx context.Context, tx pgx.Tx, edition *billing.PriceBook, by billing.Actor) (done Repricing, change *repricing, err error) {
 	stored, err := readPriceBook(ctx, tx, edition.Name)
 	if err != nil {
 		return done, nil, err
@@ -251,7 +251,7 @@ INSERT INTO price_changes (book, revision, actor, reason, changes, models, speed
 VALUES (@book, @revision, @actor, @reason, @changes, @models, @speeds, @tools, @tiers)
 RETURNING id`
 	err := tx.QueryRow(ctx, record, pgx.NamedArgs{
-		"book": change.book, "revision": done.Revision, "actor": change.by.Actor, "reason": change.by.Reason,
+		"book": change.book, "revision": done.Revision, "actor": change.by.Name, "reason": change.by.Reason,
 		"changes": done.Changes, "models": change.models, "speeds": change.speeds, "tools": change.tools, "tiers": change.tiers,
 	}).Scan(&change.id)
 	if err != nil {
@@ -288,7 +288,7 @@ SELECT DISTINCT c.id, c.actor, c.reason, c.models, c.speeds, c.tools, c.service_
 	}
 	changes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c repricing, err error) {
 		c.book = book
-		return c, row.Scan(&c.id, &c.by.Actor, &c.by.Reason, &c.models, &c.speeds, &c.tools, &c.tiers)
+		return c, row.Scan(&c.id, &c.by.Name, &c.by.Reason, &c.models, &c.speeds, &c.tools, &c.tiers)
 	})
 	if err != nil {
 		return nil, err

@@ -13,26 +13,26 @@ import (
 // disputes through their states, each told twice.
 func TestI24_WhatGoesBackLeavesCashOnceWhateverItsStates(t *testing.T) {
 	t.Parallel()
-	refunded := func(id, amount string, states ...string) (told []billing.Returns) {
+	refunded := func(id, amount string, states ...string) (told []billing.Reversals) {
 		for _, status := range states {
-			told = append(told, billing.Returns{Refunds: []billing.Refund{refundOf(id, status, amount)}})
+			told = append(told, billing.Reversals{Refunds: []billing.Refund{refundOf(id, status, amount)}})
 		}
 		return told
 	}
-	disputed := func(states ...string) (told []billing.Returns) {
+	disputed := func(states ...string) (told []billing.Reversals) {
 		for _, status := range states {
-			told = append(told, billing.Returns{Disputes: []billing.Dispute{disputeOf("dp_1", status)}})
+			told = append(told, billing.Reversals{Disputes: []billing.Dispute{disputeOf("dp_1", status)}})
 		}
 		return told
 	}
-	both := func(parts ...[]billing.Returns) (all []billing.Returns) {
+	both := func(parts ...[]billing.Reversals) (all []billing.Reversals) {
 		for _, part := range parts {
 			all = append(all, part...)
 		}
 		return all
 	}
 	for name, c := range map[string]struct {
-		told          []billing.Returns
+		told          []billing.Reversals
 		out           string // what has left cash
 		refunds, held string
 		times         int // that something was booked
@@ -81,7 +81,7 @@ func TestI24_NewsOfARefundToldManyTimesAtOnceIsBookedOnce(t *testing.T) {
 	for i := range 8 {
 		status := []string{"pending", "succeeded"}[i%2]
 		telling.Go(func() {
-			_, err := f.RecordReturns(f.ctx, octoberInvoice, billing.Returns{
+			_, err := f.RecordReversals(f.ctx, octoberInvoice, billing.Reversals{
 				Refunds: []billing.Refund{refundOf("re_1", status, "5.00"), refundOf("re_2", "succeeded", "1.00")},
 			})
 			failures <- err
@@ -105,10 +105,10 @@ func TestI24_AStateThatIsFinalIsNotTakenBackByAnOlderLook(t *testing.T) {
 	f := newPublished(t)
 	f.charge(succeeded)
 	for _, status := range []string{"failed", "pending", "succeeded"} {
-		f.returns(billing.Returns{Refunds: []billing.Refund{refundOf("re_1", status, "5.00")}})
+		f.returns(billing.Reversals{Refunds: []billing.Refund{refundOf("re_1", status, "5.00")}})
 	}
 	for _, status := range []string{"won", "under_review"} {
-		f.returns(billing.Returns{Disputes: []billing.Dispute{disputeOf("dp_1", status)}})
+		f.returns(billing.Reversals{Disputes: []billing.Dispute{disputeOf("dp_1", status)}})
 	}
 	require.Equal(t, "20", f.balance("cash"))
 	f.clean()

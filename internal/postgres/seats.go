@@ -29,7 +29,7 @@ type SeatResult struct {
 // AssignSeats assigns seats: all of them, or none and an error that names the
 // user and what is accepted. A seat is kept from its instant on, in place of any
 // that was assigned for later; what was held before stays in the history.
-func (s *Store) AssignSeats(ctx context.Context, orgID string, changes []SeatChange, by By) (result SeatResult, err error) {
+func (s *Store) AssignSeats(ctx context.Context, orgID string, changes []SeatChange, by billing.Actor) (result SeatResult, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		result = SeatResult{}
 		org, chart, err := s.openSeats(ctx, tx, orgID)
@@ -62,7 +62,7 @@ func (s *Store) AssignSeats(ctx context.Context, orgID string, changes []SeatCha
 // RemoveSeat ends a user's seat at an instant (zero = the organisation's now), and
 // takes back what was assigned for later.
 // A user without a seat is billed like any other, under no tier's limit.
-func (s *Store) RemoveSeat(ctx context.Context, orgID, user string, at time.Time, by By) error {
+func (s *Store) RemoveSeat(ctx context.Context, orgID, user string, at time.Time, by billing.Actor) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		org, chart, err := s.openSeats(ctx, tx, orgID)
 		if err != nil {
@@ -223,7 +223,7 @@ func (p *seatPlan) cut(user string, at time.Time) {
 
 // saveSeats writes the touched users' seats, and every notice that falls due
 // because a member now stands under another tier's limit.
-func (s *Store) saveSeats(ctx context.Context, tx pgx.Tx, plan *seatPlan, by By, action string) error {
+func (s *Store) saveSeats(ctx context.Context, tx pgx.Tx, plan *seatPlan, by billing.Actor, action string) error {
 	if len(plan.touched) == 0 {
 		return nil
 	}

@@ -27,7 +27,7 @@ func (f *fixture) lookAt(at time.Time, state billing.ProviderInvoiceState) billi
 	if step.Do == billing.StepNone {
 		return step.State
 	}
-	require.Equal(f.t, billing.StepLook, step.Do)
+	require.Equal(f.t, billing.StepRefresh, step.Do)
 	return f.provider(state)
 }
 
@@ -91,7 +91,7 @@ func TestR79_PartOfATransferIsRecordedAndTheRestStaysDue(t *testing.T) {
 	f.clean()
 
 	f.event("evt_1", "payment_intent.partially_funded")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	f.provider(received("12.00"))
 	f.event("evt_2", "invoice.paid")
 	f.begin()
@@ -144,7 +144,7 @@ func TestS14_APayersOwnDebitPutsOffTheNextCharge(t *testing.T) {
 	f.charge(insufficient)
 	f.event("evt_1", "payment_intent.processing")
 	f.clock(issuedAt.Add(day))
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	state := f.provider(billing.ProviderInvoiceState{Status: "open", PaymentStatus: billing.PaymentProcessing})
 	require.Equal(t, "2", days(state.NextAt))
 	require.Equal(t, billing.StepNone, f.begin().Do)
@@ -155,7 +155,7 @@ func TestS13_APayerWhoNeverActsIsHandedToAPersonInTheEnd(t *testing.T) {
 	f := newPublished(t)
 	state := f.charge(wantsAction)
 	f.clock(state.NextAt)
-	require.Equal(t, billing.StepLook, f.begin().Do, "perhaps it was done, and nobody said so")
+	require.Equal(t, billing.StepRefresh, f.begin().Do, "perhaps it was done, and nobody said so")
 	state = f.provider(billing.ProviderInvoiceState{Status: "open", PaymentStatus: billing.PaymentRequiresAction, AttemptCount: 1})
 	require.Equal(t, billing.StatusPastDue, state.Status)
 	require.True(t, state.Over())
@@ -202,7 +202,7 @@ func TestR76_AnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, draft.CardRefused, "20.00 is not below 20")
 	for range 2 {
-		require.NoError(t, f.SendInstead(f.ctx, octoberInvoice, "too high for a card"))
+		require.NoError(t, f.SwitchToSentInvoice(f.ctx, octoberInvoice, "too high for a card"))
 	}
 	require.Equal(t, []string{"arrears invoices.send_instead " + octoberInvoice}, f.trail(1))
 	draft, err = f.BeginProviderInvoice(f.ctx, octoberInvoice)
@@ -216,7 +216,7 @@ func TestR76_AnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
 	require.Equal(t, issuedAt.AddDate(0, 0, 11), *invoice.DueAt)
 	require.Equal(t, "2026-11-12", *invoice.DueDate)
 	step := f.begin()
-	require.Equal(t, billing.StepLook, step.Do, "and never charged")
+	require.Equal(t, billing.StepRefresh, step.Do, "and never charged")
 	require.Equal(t, "too high for a card", step.State.Reason)
 	f.clean()
 
@@ -229,14 +229,14 @@ func TestR76_AnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
 func TestR76_AnInvoiceThatCannotBeSentWaitsForAnAddress(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t, func(o *billing.Organization) { o.CardCeiling, o.Email = decimal.NewFromInt(20), "" })
-	err := f.SendInstead(f.ctx, octoberInvoice, "too high for a card")
+	err := f.SwitchToSentInvoice(f.ctx, octoberInvoice, "too high for a card")
 	require.ErrorIs(t, err, billing.ErrConflict)
 	require.ErrorContains(t, err, "starter org set acme --email")
 	require.Equal(t, billing.ChargeAutomatically, f.invoice().Collection)
 	_, err = f.ChangeTerms(f.ctx, "acme", billing.TermsChange{Email: ptr("billing@acme.example")}, tester)
 	require.NoError(t, err)
 	require.Equal(t, 1, f.nudges("invoice/"+octoberInvoice), "whoever waits for it looks again")
-	require.NoError(t, f.SendInstead(f.ctx, octoberInvoice, "too high for a card"))
+	require.NoError(t, f.SwitchToSentInvoice(f.ctx, octoberInvoice, "too high for a card"))
 }
 
 func TestR76_ACardSetAfterwardsIsRefusedForGood(t *testing.T) {
@@ -255,7 +255,7 @@ func TestR79_ARestTooSmallToChargeIsLeftToAPerson(t *testing.T) {
 	f := newPublished(t)
 	f.charge(insufficient)
 	f.event("evt_1", "payment_intent.partially_funded")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	state := f.provider(received("19.80"))
 	for range 2 {
 		require.Equal(t, billing.StatusPastDue, state.Status)

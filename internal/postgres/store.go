@@ -39,8 +39,8 @@ type Store struct {
 	counting  sync.Map // organisation -> the queue of those that count its usage, a chan struct{}
 	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
 
-	checks shared[checkQuestion, *checkFacts] // limit checks
-	keys   shared[[32]byte, *APIKey]          // keys of requests, by their hash
+	checks coalescer[checkQuestion, *checkFacts] // limit checks
+	keys   coalescer[[32]byte, *APIKey]          // keys of requests, by their hash
 
 	bounds billing.Bounds // of the installation, see SetBounds
 }

@@ -38,7 +38,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 // october is when the fixtures' organisation acme begins, on a test clock.
 var october = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 
-var tester = postgres.By{Actor: "tester", Reason: "test"}
+var tester = billing.Actor{Name: "tester", Reason: "test"}
 
 // fixture is a database with the default price book and organisation acme.
 type fixture struct {

@@ -81,17 +81,17 @@ func (p *placedEvent) sentModel() string {
 // for every threshold they cross. It answers each event, in order, and only
 // after commit.
 func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem) (answers []UsageAnswer, err error) {
-	return s.StoreUsageInTurn(ctx, orgID, items, After(nil))
+	return s.StoreUsageInOrder(ctx, orgID, items, NextTicket(nil))
 }
 
-// StoreUsageInTurn stores events as StoreUsage does, after those of the turn
-// before. It is called in the order of the turns, each once the one before the
+// StoreUsageInOrder stores events as StoreUsage does, after those of the ticket
+// before. It is called in the order of the tickets, each once the one before the
 // last is answered, so that two are under way at most. Where a batch fails, or
 // loses a race and is tried again, the one behind it may come first.
-func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []UsageItem, turn *Turn) (answers []UsageAnswer, err error) {
-	defer turn.End()
+func (s *Store) StoreUsageInOrder(ctx context.Context, orgID string, items []UsageItem, ticket *Ticket) (answers []UsageAnswer, err error) {
+	defer ticket.End()
 	retracts := slices.ContainsFunc(items, func(item UsageItem) bool { return item.Event.Retracts != "" })
-	if err := turn.Begin(ctx, retracts); err != nil {
+	if err := ticket.Begin(ctx, retracts); err != nil {
 		return nil, err
 	}
 	book, err := s.bookOf(ctx, orgID)
@@ -101,7 +101,7 @@ func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []Usag
 	err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
 		defer func() {
 			if err != nil { // before another try, which needs a connection again
-				turn.copied.reach()
+				ticket.copied.reach()
 			}
 		}()
 		answers = make([]UsageAnswer, len(items))
@@ -109,12 +109,12 @@ func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []Usag
 		if err != nil {
 			return err
 		}
-		placed, refused := intake.place(items, answers)
+		placed, refused := intake.assignPeriods(items, answers)
 		if err := answerRefused(ctx, tx, orgID, refused, answers); err != nil {
 			return err
 		}
 		sortByID(placed)
-		if err := turn.copy(ctx); err != nil {
+		if err := ticket.copy(ctx); err != nil {
 			return err
 		}
 		placed, used, err := s.insertEvents(ctx, tx, intake, placed, items, answers)
@@ -122,7 +122,7 @@ func (s *Store) StoreUsageInTurn(ctx context.Context, orgID string, items []Usag
 			return err
 		}
 		if _, repeats := s.repeats.Load(orgID); !repeats && !retracts {
-			turn.copied.reach()
+			ticket.copied.reach()
 		}
 		retracted, err := intake.retract(ctx, tx, items, answers, placed)
 		if err != nil {
@@ -289,9 +289,9 @@ func (in *intake) findMonths() error {
 	return nil
 }
 
-// place decides for each event its period. Those that cannot be taken are
+// assignPeriods decides for each event its period. Those that cannot be taken are
 // answered and returned apart.
-func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refused []placedEvent) {
+func (in *intake) assignPeriods(items []UsageItem, answers []UsageAnswer) (placed, refused []placedEvent) {
 	placed = make([]placedEvent, 0, len(items))
 	home := 0 // the period of the event before: most follow it there
 	for i := range items {
@@ -307,7 +307,7 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 			refused = append(refused, placedEvent{index: i, event: event})
 			continue
 		}
-		if reason := in.refuse(event, home); reason != "" {
+		if reason := in.reject(event, home); reason != "" {
 			answers[i] = UsageAnswer{UsageRejected, "occurred_at", reason}
 			refused = append(refused, placedEvent{index: i, event: event})
 			continue
@@ -322,9 +322,9 @@ func (in *intake) place(items []UsageItem, answers []UsageAnswer) (placed, refus
 	return placed, refused
 }
 
-// settle decides the rest that storing an event takes: the rates of its samplings,
+// rate decides the rest that storing an event takes: the rates of its samplings,
 // which it has for all of them or for none, and its seat.
-func (in *intake) settle(event []placedEvent) {
+func (in *intake) rate(event []placedEvent) {
 	var parked string
 	for i := range event {
 		p := &event[i]
@@ -369,8 +369,8 @@ func answerRefused(ctx context.Context, tx pgx.Tx, orgID string, refused []place
 	})
 }
 
-// refuse says why an event cannot be taken by its time, or "".
-func (in *intake) refuse(event *billing.Event, home int) string {
+// reject says why an event cannot be taken by its time, or "".
+func (in *intake) reject(event *billing.Event, home int) string {
 	now, at := in.org.Now, event.OccurredAt
 	switch {
 	case at.After(now.Add(billing.FutureTolerance)):

@@ -146,19 +146,19 @@ UPDATE stripe_events
 	return nil
 }
 
-// takeNews marks the news that are there before the provider is asked: only they
+// claimEvents marks the news that are there before the provider is asked: only they
 // are answered by what it says. A look that is never recorded leaves them open.
-func (c *collecting) takeNews(ctx context.Context) error {
+func (c *collecting) claimEvents(ctx context.Context) error {
 	return c.markNews(ctx, eventNews, eventLooking, false, false)
 }
 
-// newsRead marks the news of before the provider was asked as looked into.
-func (c *collecting) newsRead(ctx context.Context) error {
+// completeEvents marks the news of before the provider was asked as looked into.
+func (c *collecting) completeEvents(ctx context.Context) error {
 	return c.markNews(ctx, eventLooking, eventLooked, true, false)
 }
 
-// noteNews marks news of an invoice that is settled.
-func (c *collecting) noteNews(ctx context.Context) error {
+// dismissEvents marks news of an invoice that is settled.
+func (c *collecting) dismissEvents(ctx context.Context) error {
 	if err := c.markNews(ctx, eventNews, eventNoted, true, false); err != nil {
 		return err
 	}

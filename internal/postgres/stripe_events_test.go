@@ -88,14 +88,14 @@ func TestW04_NewsOfBeforeTheInvoiceWasKnownIsTakenUp(t *testing.T) {
 	require.Equal(t, map[string]string{"evt_paid": "ignored", "evt_created": "ignored"}, f.outcomes())
 	f.publish(octoberInvoice, "in_1")
 	require.Equal(t, map[string]string{"evt_paid": "news", "evt_created": "noted"}, f.outcomes())
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 }
 
 func TestNewsOfASettledInvoiceIsNoted(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.event("evt_1", "invoice.payment_succeeded") // overtakes the answer to the charge
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	f.provider(billing.ProviderInvoiceState{Status: "open"})
 	step := f.begin()
 	f.event("evt_2", "invoice.paid")
@@ -156,7 +156,7 @@ func TestW02_W03_EventsInAnyOrderEndTheSame(t *testing.T) {
 	rand.Shuffle(len(types), func(i, j int) { types[i], types[j] = types[j], types[i] })
 	for n, eventType := range types {
 		f.event(fmt.Sprintf("evt_%d", n), eventType)
-		if f.begin().Do == billing.StepLook {
+		if f.begin().Do == billing.StepRefresh {
 			f.provider(billing.ProviderInvoiceState{Status: "paid", PaymentStatus: billing.PaymentSucceeded, Charges: 1})
 		}
 		require.NotEqual(t, billing.StepCharge, f.begin().Do)

@@ -17,7 +17,7 @@ const (
 )
 
 // itself is who changes what nobody asked for: the product, by its rules.
-func itself(reason string) By { return By{Actor: "arrears", Reason: reason} }
+func itself(reason string) billing.Actor { return billing.Actor{Name: "arrears", Reason: reason} }
 
 // suspend blocks the organisation's requests because of this invoice, once ever:
 // whoever lifts that by hand has decided for good.
@@ -58,7 +58,7 @@ func (c *collecting) liftSuspension(ctx context.Context) error {
 
 // SuspendOrganization blocks an organisation's requests until somebody resumes
 // it. It reports whether that is new.
-func (s *Store) SuspendOrganization(ctx context.Context, org string, by By) (isNew bool, err error) {
+func (s *Store) SuspendOrganization(ctx context.Context, org string, by billing.Actor) (isNew bool, err error) {
 	const statement = `
 INSERT INTO suspensions (org_id, at)
 SELECT id, coalesce(clock_at, now()) FROM organizations WHERE id = $1
@@ -82,7 +82,7 @@ SELECT id, coalesce(clock_at, now()) FROM organizations WHERE id = $1
 // ResumeOrganization lets an organisation's requests run again, whatever
 // suspended it; an invoice that is still overdue does not suspend it again. It
 // reports whether it was suspended.
-func (s *Store) ResumeOrganization(ctx context.Context, org string, by By) (was bool, err error) {
+func (s *Store) ResumeOrganization(ctx context.Context, org string, by billing.Actor) (was bool, err error) {
 	const statement = `
 UPDATE suspensions
    SET lifted_at = (SELECT coalesce(clock_at, now()) FROM organizations WHERE id = $1)

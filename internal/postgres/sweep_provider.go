@@ -15,7 +15,7 @@ import (
 // of the database knows that.
 func (s *Store) SweptTo(ctx context.Context, list string) (swept billing.Swept, err error) {
 	const statement = `
-SELECT (SELECT max(swept_to) FROM provider_sweeps WHERE list = $1), ` + asItIs + `, ` + isBehind + `
+SELECT (SELECT max(swept_to) FROM provider_sweeps WHERE list = $1), ` + presentEpoch + `, ` + recoveryPending + `
   FROM database_incarnation`
 	var to *time.Time
 	err = s.pool.QueryRow(ctx, statement, list).Scan(&to, &swept.Incarnation, &swept.Behind)
@@ -29,20 +29,20 @@ SELECT (SELECT max(swept_to) FROM provider_sweeps WHERE list = $1), ` + asItIs +
 func (s *Store) RecordSweep(ctx context.Context, list string, to time.Time, incarnation string) error {
 	const statement = `
 INSERT INTO provider_sweeps AS p (list, swept_to)
-SELECT $1, $2::timestamptz FROM database_incarnation WHERE ` + asItIs + ` = $3
+SELECT $1, $2::timestamptz FROM database_incarnation WHERE ` + presentEpoch + ` = $3
     ON CONFLICT (list) DO UPDATE SET swept_to = greatest(p.swept_to, excluded.swept_to)`
 	_, err := s.pool.Exec(ctx, statement, list, to, incarnation)
 	return wrap("record a sweep of the provider's "+list, err)
 }
 
-// typeLook is the type of an event that the provider did not send: nobody told of
+// typeRefresh is the type of an event that the provider did not send: nobody told of
 // the invoice for a day, so it is looked at.
-const typeLook = "invoice.look"
+const typeRefresh = "invoice.look"
 
-// RequestLooks has unsettled invoices looked at whose provider has not been asked
+// RequestRefresh has unsettled invoices looked at whose provider has not been asked
 // by itself for a day, those first that waited longest. Organisations on test
 // clocks are left alone: what happens to them happens when their clock is moved.
-func (s *Store) RequestLooks(ctx context.Context, limit int) (asked int, err error) {
+func (s *Store) RequestRefresh(ctx context.Context, limit int) (asked int, err error) {
 	const due = `
 SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''), i.stripe_invoice_id, now()
   FROM invoices i
@@ -56,7 +56,7 @@ SELECT i.id, i.org_id, coalesce(o.stripe_customer_id, ''), i.stripe_invoice_id, 
    FOR NO KEY UPDATE OF i SKIP LOCKED`
 	const insert = `
 INSERT INTO stripe_events (id, type, object_id, customer_id, stripe_invoice_id, invoice_id, created_at, outcome)
-VALUES (@id, '` + typeLook + `', @stripe_invoice, @customer, @stripe_invoice, @invoice, @now, 'news')
+VALUES (@id, '` + typeRefresh + `', @stripe_invoice, @customer, @stripe_invoice, @invoice, @now, 'news')
     ON CONFLICT (id) DO NOTHING`
 	const swept = `UPDATE invoices SET swept_at = now() WHERE id = $1`
 	type row struct {

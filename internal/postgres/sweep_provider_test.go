@@ -18,7 +18,7 @@ func (f *fixture) ages(at time.Duration) {
 
 func (f *fixture) requestLooks() int {
 	f.t.Helper()
-	asked, err := f.RequestLooks(f.ctx, 10)
+	asked, err := f.RequestRefresh(f.ctx, 10)
 	require.NoError(f.t, err)
 	return asked
 }
@@ -39,7 +39,7 @@ func TestW08_AnUnpaidInvoiceThatNobodyToldOfForADayIsLookedAt(t *testing.T) {
 	require.Zero(t, f.requestLooks(), "once a day")
 	require.Equal(t, 1, f.nudges("collect/"+octoberInvoice))
 	require.Equal(t, []string{"collect/" + octoberInvoice}, f.expected(), "past due as it is")
-	require.Equal(t, billing.StepLook, f.begin().Do)
+	require.Equal(t, billing.StepRefresh, f.begin().Do)
 	require.Equal(t, billing.StatusPaid, f.provider(billing.ProviderInvoiceState{Status: "paid", Charges: 1}).Status)
 	_, err = f.pool.Exec(f.ctx, `UPDATE invoices SET swept_at = NULL`)
 	require.NoError(t, err)

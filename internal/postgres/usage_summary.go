@@ -197,7 +197,7 @@ func addStandings(ctx context.Context, tx pgx.Tx, org billing.Organization, p pe
 	if err != nil {
 		return err
 	}
-	before, err := readSpentBefore(ctx, tx, org.ID, window, nil)
+	before, err := readLimitBaselines(ctx, tx, org.ID, window, nil)
 	if err != nil {
 		return err
 	}

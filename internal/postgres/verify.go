@@ -282,7 +282,7 @@ SELECT coalesce(used.number, 'number ' || drawn.n),
 
 // What was issued, the ledger and the audit trail are kept from changing by
 // triggers, the ledger from losing its balance, and invoices from going back; one
-// that is off or gone has left the door open (I15, I25, I31, J12).
+// that is off or gone protects nothing (I15, I25, I31, J12).
 const finalRowsAreGuarded = `
 SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
@@ -300,7 +300,7 @@ const databaseIsLevel = `
 SELECT 'the database', 'level with the provider',
        'its server started anew or was replaced, and what the provider has since was not read yet: a worker does so within seconds'
   FROM database_incarnation
- WHERE ` + isBehind
+ WHERE ` + recoveryPending
 
 // I22: what carries our mark at the provider is one of our invoices, as far as
 // the last sweep saw.

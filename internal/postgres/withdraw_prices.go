@@ -29,7 +29,7 @@ type PriceRow struct {
 // WithdrawPrices removes future prices before they start (R17: an announced
 // increase that was cancelled). What is, or may be, in force is refused. Where
 // there is nothing to withdraw, nothing changes.
-func (s *Store) WithdrawPrices(ctx context.Context, book string, which billing.PriceSelection, by By) (done PriceWithdrawal, err error) {
+func (s *Store) WithdrawPrices(ctx context.Context, book string, which billing.PriceSelection, by billing.Actor) (done PriceWithdrawal, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := lockExclusive(ctx, tx, bookLock(book)); err != nil {
 			return err

@@ -25,8 +25,8 @@ type ledger struct {
 	status   billing.InvoiceStatus
 }
 
-// MayWrite: billing is not stopped.
-func (l *ledger) MayWrite(context.Context) error { return nil }
+// CheckBillingEnabled: billing is not stopped.
+func (l *ledger) CheckBillingEnabled(context.Context) error { return nil }
 
 func (l *ledger) BeginCollection(context.Context, string) (billing.ChargeStep, error) {
 	step := billing.ChargeStep{Do: billing.StepResolve, State: l.state()}

@@ -21,8 +21,8 @@ type corrections struct {
 	unknownID bool // the making of the invoice got no answer
 }
 
-// MayWrite: billing is not stopped.
-func (c *corrections) MayWrite(context.Context) error { return nil }
+// CheckBillingEnabled: billing is not stopped.
+func (c *corrections) CheckBillingEnabled(context.Context) error { return nil }
 
 func (c *corrections) BeginCollection(context.Context, string) (billing.ChargeStep, error) {
 	if c.came != nil {

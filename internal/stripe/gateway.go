@@ -40,7 +40,7 @@ type Options struct {
 	Timeout        time.Duration // of one call; 0 is 30 s
 	KeyPause       time.Duration // how long calls rest after Stripe has refused the key; 0 is a minute
 	Log            *slog.Logger  // nil is slog.Default
-	Patient        bool          // a call that was turned away for its rate alone is made again
+	RetryRateLimit bool          // a call that was turned away for its rate alone is made again
 	// Transport returns what carries the calls, given what would; nil leaves that.
 	Transport func(http.RoundTripper) http.RoundTripper
 }
@@ -125,8 +125,8 @@ func httpClient(o Options) *http.Client {
 	if o.Transport != nil {
 		transport = o.Transport(direct)
 	}
-	if o.Patient {
-		transport = patient{transport}
+	if o.RetryRateLimit {
+		transport = rateLimitRetry{transport}
 	}
 	return &http.Client{
 		Timeout:       o.Timeout,

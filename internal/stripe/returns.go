@@ -9,8 +9,8 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// Returns lists what was refunded or disputed of the payments, as it stands now.
-func (g *Gateway) Returns(ctx context.Context, intents []string) (found billing.Returns, err error) {
+// Reversals lists what was refunded or disputed of the payments, as it stands now.
+func (g *Gateway) Reversals(ctx context.Context, intents []string) (found billing.Reversals, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	for _, intent := range intents {

@@ -85,7 +85,7 @@ func TestS23_RefundsAndDisputesOfAPayment(t *testing.T) {
 			{"id":"dp_1","object":"dispute","amount":1500,"currency":"usd","status":"needs_response","reason":"fraudulent","created":1790812800,
 			 "payment_intent":"pi_1","evidence_details":{"due_by":1790899200}}]}`,
 	}))
-	returns, err := s.Returns(t.Context(), []string{"pi_1", ""})
+	returns, err := s.Reversals(t.Context(), []string{"pi_1", ""})
 	require.NoError(t, err)
 	require.Len(t, s.requests, 2, "nothing is asked of no payment")
 	require.Len(t, returns.Refunds, 2)
@@ -99,7 +99,7 @@ func TestS23_RefundsAndDisputesOfAPayment(t *testing.T) {
 	require.Equal(t, "pi_1", s.requests[1].URL.Query().Get("payment_intent"))
 
 	broken := scripted(t, reply(http.StatusInternalServerError, `{"error":{"type":"api_error"}}`))
-	_, err = broken.Returns(t.Context(), []string{"pi_1"})
+	_, err = broken.Reversals(t.Context(), []string{"pi_1"})
 	require.ErrorContains(t, err, "list the refunds of pi_1")
 }
 

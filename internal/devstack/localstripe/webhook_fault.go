@@ -40,8 +40,8 @@ const (
 	ForgeLivemode     WebhookFaultKind = "forge_livemode"     // rightly signed, of the other mode
 )
 
-// The strangers: a delivery that is rightly signed, of an event of its own, goes out
-// once before the true one. Whoever gets it must take it and do nothing.
+// Unrelated deliveries: one that is rightly signed, of an event of its own, goes out once
+// before the true one. Its receiver must take it and do nothing.
 const (
 	StrangeType     WebhookFaultKind = "strange_type"     // of a type that nobody knows
 	StrangeObject   WebhookFaultKind = "strange_object"   // about an object that nobody knows
@@ -52,8 +52,8 @@ const (
 // WebhookHuge sends 10 MB, rightly signed, before the true delivery.
 const WebhookHuge WebhookFaultKind = "huge"
 
-// Strangers are the kinds that send what is rightly signed and no news.
-func Strangers() []WebhookFaultKind {
+// Unrelated lists the kinds that send what is rightly signed and no news.
+func Unrelated() []WebhookFaultKind {
 	return []WebhookFaultKind{StrangeType, StrangeObject, StrangeAccount, StrangeCustomer}
 }
 
@@ -64,12 +64,12 @@ func WebhookFaultKinds() []WebhookFaultKind {
 
 // extra reports whether the kind sends something beside the true delivery.
 func (k WebhookFaultKind) extra() bool {
-	return k == WebhookHuge || slices.Contains(Forgeries(), k) || slices.Contains(Strangers(), k)
+	return k == WebhookHuge || slices.Contains(Forgeries(), k) || slices.Contains(Unrelated(), k)
 }
 
 // drawable are the kinds that concern one delivery alone.
 func drawable() []WebhookFaultKind {
-	return slices.Concat([]WebhookFaultKind{WebhookDuplicate, WebhookDelay, WebhookDrop}, Forgeries(), Strangers())
+	return slices.Concat([]WebhookFaultKind{WebhookDuplicate, WebhookDelay, WebhookDrop}, Forgeries(), Unrelated())
 }
 
 // Forgeries are the kinds that send what must be refused.

@@ -268,7 +268,7 @@ func TestW10_W11_W14_WhatIsRightlySignedMayStillBeNoNews(t *testing.T) {
 	t.Cleanup(hook.Close)
 	l := startWith(t, localstripe.Options{WebhookURL: hook.URL, WebhookSecret: "whsec_box"})
 	c := l.customer(t, "")
-	for _, kind := range append(localstripe.Strangers(), localstripe.WebhookHuge) {
+	for _, kind := range append(localstripe.Unrelated(), localstripe.WebhookHuge) {
 		l.server.InjectWebhooks(localstripe.WebhookFault{Kind: kind, Type: "invoice.created"})
 		l.draft(t, c.ID)
 	}
