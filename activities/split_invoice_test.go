@@ -15,7 +15,7 @@ import (
 
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/devstack/pgtest"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/pricebook"
@@ -38,7 +38,7 @@ type billed struct {
 	t       *testing.T
 	ctx     context.Context
 	gateway *stripe.Gateway
-	server  *localstripe.Server
+	server  *fakestripe.Server
 	api     *client.API
 }
 
@@ -46,7 +46,7 @@ type billed struct {
 func bill(t *testing.T, millions int64, way billing.ReleaseWay, change ...func(*billing.Organization)) *billed {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	server, err := localstripe.New(localstripe.Options{Log: log})
+	server, err := fakestripe.New(fakestripe.Options{Log: log})
 	require.NoError(t, err)
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() {
@@ -227,12 +227,12 @@ func TestS17_NoFaultChargesAPartTwice(t *testing.T) {
 	for name, path := range map[string]string{
 		"the invoice": "/v1/invoices", "the item": "/v1/invoiceitems", "its finalisation": "/v1/invoices/*/finalize", "the charge": "/v1/invoices/*/pay",
 	} {
-		for _, kind := range []localstripe.FaultKind{localstripe.FaultDrop, localstripe.FaultError500, localstripe.FaultRefuse} {
+		for _, kind := range []fakestripe.FaultKind{fakestripe.FaultDrop, fakestripe.FaultError500, fakestripe.FaultRefuse} {
 			t.Run(name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
 				b := bill(t, threeParts, billing.ReleaseSplit)
 				for range 3 {
-					b.server.Inject(localstripe.Fault{Method: "POST", Path: path, Kind: kind, Times: 4})
+					b.server.Inject(fakestripe.Fault{Method: "POST", Path: path, Kind: kind, Times: 4})
 					b.publish()
 					b.collect()
 				}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 type devStripeOptions struct {
@@ -61,12 +61,12 @@ func runDevStripe(ctx context.Context, o *devStripeOptions) (err error) {
 		return err
 	}
 	log := cfg.Logger(o.stderr)
-	options := localstripe.Options{StateFile: o.state, Log: log, Limits: limits}
+	options := fakestripe.Options{StateFile: o.state, Log: log, Limits: limits}
 	if len(cfg.StripeWebhookSecrets) > 0 {
 		options.WebhookURL = strings.TrimSuffix(cfg.GatewayURL, "/") + "/v1/webhooks/stripe"
 		options.WebhookSecret = string(cfg.StripeWebhookSecrets[0])
 	}
-	stripe, err := localstripe.New(options)
+	stripe, err := fakestripe.New(options)
 	if err != nil {
 		return err
 	}
@@ -108,29 +108,29 @@ func (l *stripeLimits) flags(cmd *cobra.Command) {
 	f.IntVar(&l.perEndpoint, "calls-per-endpoint", 0, "how many calls a second each endpoint answers (0: any number)")
 }
 
-func (l *stripeLimits) chosen() (localstripe.Limits, error) {
+func (l *stripeLimits) chosen() (fakestripe.Limits, error) {
 	switch {
 	case l.perSecond < 0 || l.perEndpoint < 0:
-		return localstripe.Limits{}, wrongUsage("--calls-per-second %d, --calls-per-endpoint %d; accepted: 0 or more", l.perSecond, l.perEndpoint)
+		return fakestripe.Limits{}, wrongUsage("--calls-per-second %d, --calls-per-endpoint %d; accepted: 0 or more", l.perSecond, l.perEndpoint)
 	case l.live && (l.perSecond != 0 || l.perEndpoint != 0):
-		return localstripe.Limits{}, wrongUsage("accepted: --live-limits, or limits of your own")
+		return fakestripe.Limits{}, wrongUsage("accepted: --live-limits, or limits of your own")
 	case l.live:
-		return localstripe.LiveLimits(), nil
+		return fakestripe.LiveLimits(), nil
 	}
-	return localstripe.Limits{PerSecond: l.perSecond, PerEndpoint: l.perEndpoint}, nil
+	return fakestripe.Limits{PerSecond: l.perSecond, PerEndpoint: l.perEndpoint}, nil
 }
 
 // localStripe reaches the local Stripe that the environment names.
-func (a *app) localStripe() (localstripe.Client, error) {
+func (a *app) localStripe() (fakestripe.Client, error) {
 	cfg, err := a.config()
 	if err != nil {
-		return localstripe.Client{}, err
+		return fakestripe.Client{}, err
 	}
 	if base, err := url.Parse(cfg.StripeAPIBase); err != nil || base.Host == "api.stripe.com" {
-		return localstripe.Client{}, withHint(errors.New("STRIPE_API_BASE names no local Stripe, but Stripe itself"),
+		return fakestripe.Client{}, withHint(errors.New("STRIPE_API_BASE names no local Stripe, but Stripe itself"),
 			"%s", environmentHint)
 	}
-	return localstripe.Client{Base: cfg.StripeAPIBase}, nil
+	return fakestripe.Client{Base: cfg.StripeAPIBase}, nil
 }
 
 func newStripeLimitsCmd(a *app) *cobra.Command {
@@ -174,11 +174,11 @@ func runStripeLimits(ctx context.Context, a *app, l stripeLimits, given func(fla
 		return err
 	}
 	return a.print(view, func(w io.Writer) {
-		writeTable(w, []localstripe.LimitsView{view},
-			right("CALLS/S", func(v localstripe.LimitsView) string { return showLimit(v.PerSecond) }),
-			right("PER ENDPOINT", func(v localstripe.LimitsView) string { return showLimit(v.PerEndpoint) }),
-			right("REFUSED", func(v localstripe.LimitsView) string { return showCount(v.Refused.Account) }),
-			right("REFUSED BY ENDPOINT", func(v localstripe.LimitsView) string { return showCount(v.Refused.Endpoint) }))
+		writeTable(w, []fakestripe.LimitsView{view},
+			right("CALLS/S", func(v fakestripe.LimitsView) string { return showLimit(v.PerSecond) }),
+			right("PER ENDPOINT", func(v fakestripe.LimitsView) string { return showLimit(v.PerEndpoint) }),
+			right("REFUSED", func(v fakestripe.LimitsView) string { return showCount(v.Refused.Account) }),
+			right("REFUSED BY ENDPOINT", func(v fakestripe.LimitsView) string { return showCount(v.Refused.Endpoint) }))
 	})
 }
 

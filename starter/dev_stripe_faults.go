@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 type stripeFaultOptions struct {
 	*app
-	fault localstripe.Fault
+	fault fakestripe.Fault
 	lasts time.Duration
 }
 
@@ -46,7 +46,7 @@ It strikes the next request that matches, or the --nth from now on, and as many 
   starter dev stripe fault decline --path '/v1/invoices/*/pay' --code insufficient_funds`,
 		Args: arguments("KIND"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.fault.Kind = localstripe.FaultKind(args[0])
+			o.fault.Kind = fakestripe.FaultKind(args[0])
 			return runStripeFault(cmd.Context(), o)
 		},
 	}
@@ -117,7 +117,7 @@ func runStripeFaults(ctx context.Context, a *app, end bool) error {
 	return showStripeFaults(ctx, a, stripe)
 }
 
-func showStripeFaults(ctx context.Context, a *app, stripe localstripe.Client) error {
+func showStripeFaults(ctx context.Context, a *app, stripe fakestripe.Client) error {
 	plan, err := stripe.Faults(ctx)
 	if err != nil {
 		return err
@@ -126,14 +126,14 @@ func showStripeFaults(ctx context.Context, a *app, stripe localstripe.Client) er
 		return a.print(plan, nil)
 	}
 	if err := printList(a, plan.Faults, "No faults are ordered.",
-		left("FAULT", func(f localstripe.Ordered) string { return string(f.Kind) }),
-		left("METHOD", func(f localstripe.Ordered) string { return orAny(f.Method) }),
-		left("PATH", func(f localstripe.Ordered) string { return orAny(f.Path) }),
-		right("NTH", func(f localstripe.Ordered) string { return showCount(max(1, f.Nth)) }),
-		right("TIMES", func(f localstripe.Ordered) string { return showFaultTimes(f.Fault) }),
-		right("FOR", func(f localstripe.Ordered) string { return showMS(f.MS) }),
-		right("SEEN", func(f localstripe.Ordered) string { return showCount(f.Seen) }),
-		right("STRUCK", func(f localstripe.Ordered) string { return showCount(f.Struck) })); err != nil {
+		left("FAULT", func(f fakestripe.Ordered) string { return string(f.Kind) }),
+		left("METHOD", func(f fakestripe.Ordered) string { return orAny(f.Method) }),
+		left("PATH", func(f fakestripe.Ordered) string { return orAny(f.Path) }),
+		right("NTH", func(f fakestripe.Ordered) string { return showCount(max(1, f.Nth)) }),
+		right("TIMES", func(f fakestripe.Ordered) string { return showFaultTimes(f.Fault) }),
+		right("FOR", func(f fakestripe.Ordered) string { return showMS(f.MS) }),
+		right("SEEN", func(f fakestripe.Ordered) string { return showCount(f.Seen) }),
+		right("STRUCK", func(f fakestripe.Ordered) string { return showCount(f.Struck) })); err != nil {
 		return err
 	}
 	if plan.Held > 0 {
@@ -144,10 +144,10 @@ func showStripeFaults(ctx context.Context, a *app, stripe localstripe.Client) er
 	}
 	a.say("")
 	return printList(a, plan.Strikes, "",
-		left("STRUCK", func(s localstripe.Strike) string { return showTime(s.At) }),
-		left("BY", func(s localstripe.Strike) string { return string(s.Kind) }),
-		left("REQUEST", func(s localstripe.Strike) string { return s.Method + " " + s.Path }),
-		left("KEY", func(s localstripe.Strike) string { return s.Key }))
+		left("STRUCK", func(s fakestripe.Strike) string { return showTime(s.At) }),
+		left("BY", func(s fakestripe.Strike) string { return string(s.Kind) }),
+		left("REQUEST", func(s fakestripe.Strike) string { return s.Method + " " + s.Path }),
+		left("KEY", func(s fakestripe.Strike) string { return s.Key }))
 }
 
 func orAny(s string) string {
@@ -165,8 +165,8 @@ func showMS(ms int) string {
 }
 
 // showFaultTimes tells that an outage strikes all that come, whatever it was given.
-func showFaultTimes(f localstripe.Fault) string {
-	if f.Kind == localstripe.FaultOutage {
+func showFaultTimes(f fakestripe.Fault) string {
+	if f.Kind == fakestripe.FaultOutage {
 		return "all"
 	}
 	return showTimes(f.Times)
@@ -206,7 +206,7 @@ func newStripeReleaseCmd(a *app) *cobra.Command {
 
 type stripeWebhookOptions struct {
 	*app
-	fault localstripe.WebhookFault
+	fault fakestripe.WebhookFault
 	late  time.Duration
 	kinds []string
 }
@@ -238,7 +238,7 @@ or an event, rightly signed, that must be taken and change nothing:
   starter dev stripe webhook forge_old`,
 		Args: arguments("KIND"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.fault.Kind = localstripe.WebhookFaultKind(args[0])
+			o.fault.Kind = fakestripe.WebhookFaultKind(args[0])
 			return runStripeWebhook(cmd.Context(), o)
 		},
 	}
@@ -266,7 +266,7 @@ func runStripeWebhook(ctx context.Context, o *stripeWebhookOptions) error {
 		return wrongUsage("--copies %d; accepted: 1 or more", o.fault.Copies)
 	}
 	for _, kind := range o.kinds {
-		o.fault.Kinds = append(o.fault.Kinds, localstripe.WebhookFaultKind(kind))
+		o.fault.Kinds = append(o.fault.Kinds, fakestripe.WebhookFaultKind(kind))
 	}
 	if err := o.fault.Check(); err != nil {
 		return wrongUsage("%v", err)
@@ -311,7 +311,7 @@ func runStripeWebhooks(ctx context.Context, a *app, end bool) error {
 	return showStripeWebhooks(ctx, a, stripe)
 }
 
-func showStripeWebhooks(ctx context.Context, a *app, stripe localstripe.Client) error {
+func showStripeWebhooks(ctx context.Context, a *app, stripe fakestripe.Client) error {
 	made, err := stripe.Webhooks(ctx)
 	if err != nil {
 		return err
@@ -327,25 +327,25 @@ func showStripeWebhooks(ctx context.Context, a *app, stripe localstripe.Client) 
 	}
 	a.say("")
 	return printList(a, made.Deliveries, "",
-		left("DELIVERED", func(d localstripe.Delivery) string { return showTime(d.At) }),
-		left("TYPE", func(d localstripe.Delivery) string { return d.Type }),
-		left("EVENT", func(d localstripe.Delivery) string { return d.Event }),
-		left("FAULT", func(d localstripe.Delivery) string { return string(d.Fault) }),
-		left("ANSWER", func(d localstripe.Delivery) string { return showAnswer(d) }))
+		left("DELIVERED", func(d fakestripe.Delivery) string { return showTime(d.At) }),
+		left("TYPE", func(d fakestripe.Delivery) string { return d.Type }),
+		left("EVENT", func(d fakestripe.Delivery) string { return d.Event }),
+		left("FAULT", func(d fakestripe.Delivery) string { return string(d.Fault) }),
+		left("ANSWER", func(d fakestripe.Delivery) string { return showAnswer(d) }))
 }
 
-func printWebhookFaults(a *app, faults []localstripe.OrderedWebhook) error {
+func printWebhookFaults(a *app, faults []fakestripe.OrderedWebhook) error {
 	return printList(a, faults, "No faults of webhooks are ordered.",
-		left("FAULT", func(f localstripe.OrderedWebhook) string { return string(f.Kind) }),
-		left("TYPE", func(f localstripe.OrderedWebhook) string { return orAny(f.Type) }),
-		right("NTH", func(f localstripe.OrderedWebhook) string { return showCount(max(1, f.Nth)) }),
-		right("TIMES", func(f localstripe.OrderedWebhook) string { return showTimes(f.Times) }),
-		right("SEED", func(f localstripe.OrderedWebhook) string { return fmt.Sprint(f.Seed) }),
-		right("SEEN", func(f localstripe.OrderedWebhook) string { return showCount(f.Seen) }),
-		right("STRUCK", func(f localstripe.OrderedWebhook) string { return showCount(f.Struck) }))
+		left("FAULT", func(f fakestripe.OrderedWebhook) string { return string(f.Kind) }),
+		left("TYPE", func(f fakestripe.OrderedWebhook) string { return orAny(f.Type) }),
+		right("NTH", func(f fakestripe.OrderedWebhook) string { return showCount(max(1, f.Nth)) }),
+		right("TIMES", func(f fakestripe.OrderedWebhook) string { return showTimes(f.Times) }),
+		right("SEED", func(f fakestripe.OrderedWebhook) string { return fmt.Sprint(f.Seed) }),
+		right("SEEN", func(f fakestripe.OrderedWebhook) string { return showCount(f.Seen) }),
+		right("STRUCK", func(f fakestripe.OrderedWebhook) string { return showCount(f.Struck) }))
 }
 
-func showAnswer(d localstripe.Delivery) string {
+func showAnswer(d fakestripe.Delivery) string {
 	if d.Status == 0 {
 		return d.Error
 	}
@@ -354,7 +354,7 @@ func showAnswer(d localstripe.Delivery) string {
 
 func newStripeRedeliverCmd(a *app) *cobra.Command {
 	var since moment
-	var wanted localstripe.Redelivery
+	var wanted fakestripe.Redelivery
 	cmd := &cobra.Command{
 		Use:   "redeliver [EVENT]",
 		Short: "Deliver webhooks again: what was missed, one event, or all",

@@ -11,7 +11,7 @@ import (
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 // newStripeShell has a local Stripe alone, and an ordinary client beside it.
@@ -19,7 +19,7 @@ func newStripeShell(t *testing.T) (*shell, *client.API) {
 	var posted http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	hook := httptest.NewServer(posted)
 	t.Cleanup(hook.Close)
-	local, err := localstripe.New(localstripe.Options{Log: slog.New(slog.DiscardHandler), WebhookURL: hook.URL, WebhookSecret: "whsec_1"})
+	local, err := fakestripe.New(fakestripe.Options{Log: slog.New(slog.DiscardHandler), WebhookURL: hook.URL, WebhookSecret: "whsec_1"})
 	require.NoError(t, err)
 	server := httptest.NewServer(local)
 	t.Cleanup(func() {
@@ -42,7 +42,7 @@ func TestAnOperatorRehearsesStripesFaults(t *testing.T) {
 	require.NoError(t, err)
 	_, err = sc.Customers.New(nil)
 	require.ErrorContains(t, err, "lock_timeout")
-	plan := into[localstripe.Plan](s, "dev", "stripe", "faults")
+	plan := into[fakestripe.Plan](s, "dev", "stripe", "faults")
 	require.Len(t, plan.Faults, 1)
 	require.Len(t, plan.Strikes, 1)
 	require.Contains(t, s.ok("dev", "stripe", "faults"), "POST /v1/customers")
@@ -68,11 +68,11 @@ func TestAnOperatorRehearsesWebhooks(t *testing.T) {
 	_, err := sc.Customers.New(nil)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		return len(into[localstripe.Webhooks](s, "dev", "stripe", "webhooks").Deliveries) == 1
+		return len(into[fakestripe.Webhooks](s, "dev", "stripe", "webhooks").Deliveries) == 1
 	}, 5*time.Second, 10*time.Millisecond)
 	require.Contains(t, s.ok("dev", "stripe", "redeliver"), "Began 1 delivery.")
 	require.Eventually(t, func() bool {
-		all := into[localstripe.Webhooks](s, "dev", "stripe", "webhooks").Deliveries
+		all := into[fakestripe.Webhooks](s, "dev", "stripe", "webhooks").Deliveries
 		return len(all) == 2 && all[1].Status == http.StatusOK
 	}, 5*time.Second, 10*time.Millisecond)
 	require.Contains(t, s.ok("dev", "stripe", "redeliver"), "Began 0 deliveries.")
@@ -86,16 +86,16 @@ func TestAnOperatorRehearsesWebhooks(t *testing.T) {
 func TestAnOperatorSetsStripesLimits(t *testing.T) {
 	t.Parallel()
 	s, sc := newStripeShell(t)
-	require.Equal(t, localstripe.LiveLimits(), into[localstripe.LimitsView](s, "dev", "stripe", "limits", "--live-limits").Limits)
-	require.Equal(t, localstripe.Limits{PerEndpoint: 1}, into[localstripe.LimitsView](s, "dev", "stripe", "limits", "--calls-per-endpoint", "1").Limits)
+	require.Equal(t, fakestripe.LiveLimits(), into[fakestripe.LimitsView](s, "dev", "stripe", "limits", "--live-limits").Limits)
+	require.Equal(t, fakestripe.Limits{PerEndpoint: 1}, into[fakestripe.LimitsView](s, "dev", "stripe", "limits", "--calls-per-endpoint", "1").Limits)
 	var err error
 	for range 3 {
 		_, err = sc.Customers.New(nil)
 	}
 	require.ErrorContains(t, err, "rate_limit")
 	require.Contains(t, s.ok("dev", "stripe", "limits"), "any")
-	require.Positive(t, into[localstripe.LimitsView](s, "dev", "stripe", "limits").Refused.Endpoint)
-	require.Equal(t, localstripe.Limits{}, into[localstripe.LimitsView](s, "dev", "stripe", "limits", "--calls-per-second", "0").Limits)
+	require.Positive(t, into[fakestripe.LimitsView](s, "dev", "stripe", "limits").Refused.Endpoint)
+	require.Equal(t, fakestripe.Limits{}, into[fakestripe.LimitsView](s, "dev", "stripe", "limits", "--calls-per-second", "0").Limits)
 	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "limits", "--live-limits", "--calls-per-second", "3"), "accepted")
 	require.Contains(t, s.fails(exitUsage, "dev", "stripe", "limits", "--calls-per-second", "-3"), "accepted")
 }

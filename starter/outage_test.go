@@ -28,7 +28,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/api"
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/devstack"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
@@ -73,7 +73,7 @@ func post(ctx context.Context, server, body string) (a answered) {
 // onDatabase is a shell like newAcme's whose database is at a URL of the caller's.
 func onDatabase(t *testing.T, databaseURL string) *shell {
 	t.Helper()
-	stripe, err := localstripe.New(localstripe.Options{Log: slog.New(slog.DiscardHandler)})
+	stripe, err := fakestripe.New(fakestripe.Options{Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stripe.Close()) })
 	server := httptest.NewServer(stripe)

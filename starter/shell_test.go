@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/devstack/pgtest"
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
@@ -38,7 +38,7 @@ func newShell(t *testing.T, environ ...string) *shell {
 
 // newDatabaseShell has a database and a local Stripe, and no Temporal.
 func newDatabaseShell(t *testing.T) *shell {
-	stripe, err := localstripe.New(localstripe.Options{Log: slog.New(slog.DiscardHandler)})
+	stripe, err := fakestripe.New(fakestripe.Options{Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stripe.Close()) })
 	server := httptest.NewServer(stripe)

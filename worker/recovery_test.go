@@ -19,7 +19,7 @@ import (
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/devstack/pgtest"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/pricebook"
@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, url: pgtest.NewURL(t)}
 	now := time.Now().UTC()
 	w.month = time.Date(now.Year(), now.Month()-2, 1, 0, 0, 0, 0, time.UTC)
-	account, err := localstripe.New(localstripe.Options{
+	account, err := fakestripe.New(fakestripe.Options{
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(time.Duration(w.later.Load()) * time.Hour) },
 	})
 	require.NoError(t, err)

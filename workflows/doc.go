@@ -8,7 +8,7 @@
 // A workflow here computes no money and keeps no truth: each step asks the
 // database, through an activity, how things stand, and acts on the answer. So
 // every run may be ended and started again at any time. How they wait is in
-// waiting.go, what they tell about themselves in details.go, whom they call and
+// run.go, what they tell about themselves in details.go, whom they call and
 // how patiently in activities.go and options.go, and what others may send them
 // in messages.go and start.go.
 package workflows

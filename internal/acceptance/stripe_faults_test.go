@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 // A month is billed while Stripe loses answers, breaks connections, fails and is
@@ -19,16 +19,16 @@ func TestX02_AMonthIsBilledOnceWhateverStripeDoesWrong(t *testing.T) {
 	s.must("org", "create", "acme", "--start", "2026-10-01T00:00:00Z", "--test-clock", "2026-10-01T00:00:00Z", "--payment-method", "pm_card_visa")
 	s.must("seats", "assign", "acme", "alice", "--tier", "chat")
 	s.must("cycle", "start", "acme")
-	stripe := localstripe.Client{Base: s.getenv("STRIPE_API_BASE")}
+	stripe := fakestripe.Client{Base: s.getenv("STRIPE_API_BASE")}
 	require.NoError(t, stripe.Inject(t.Context(),
-		localstripe.Fault{Kind: localstripe.FaultReset}.On("POST", "/v1/invoices"),
-		localstripe.Fault{Kind: localstripe.FaultHalf}.On("POST", "/v1/invoiceitems"),
-		localstripe.Fault{Kind: localstripe.FaultError500}.On("POST", "/v1/invoices/*/finalize"),
-		localstripe.Fault{Kind: localstripe.FaultError500}.On("POST", "/v1/invoices/*/pay"),
-		localstripe.Fault{Kind: localstripe.FaultLockTimeout}.On("GET", "/v1/invoices/*"),
+		fakestripe.Fault{Kind: fakestripe.FaultReset}.On("POST", "/v1/invoices"),
+		fakestripe.Fault{Kind: fakestripe.FaultHalf}.On("POST", "/v1/invoiceitems"),
+		fakestripe.Fault{Kind: fakestripe.FaultError500}.On("POST", "/v1/invoices/*/finalize"),
+		fakestripe.Fault{Kind: fakestripe.FaultError500}.On("POST", "/v1/invoices/*/pay"),
+		fakestripe.Fault{Kind: fakestripe.FaultLockTimeout}.On("GET", "/v1/invoices/*"),
 	))
-	require.NoError(t, stripe.InjectWebhooks(t.Context(), localstripe.WebhookFault{
-		Kind: localstripe.WebhookRandom, Times: -1, MS: 300, Seed: 20261001,
+	require.NoError(t, stripe.InjectWebhooks(t.Context(), fakestripe.WebhookFault{
+		Kind: fakestripe.WebhookRandom, Times: -1, MS: 300, Seed: 20261001,
 	}))
 	s.must("clock", "advance", "acme", "--to", "2026-11-03T00:00:00Z")
 

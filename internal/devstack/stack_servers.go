@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/client"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 // databaseName is the product's database in an own cluster.
@@ -143,7 +143,7 @@ func (s *Stack) serveStripe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	options := localstripe.Options{
+	options := fakestripe.Options{
 		WebhookURL:    s.env[gatewayEnv] + "/v1/webhooks/stripe",
 		WebhookSecret: s.env[webhookSecretEnv],
 		Log:           slog.New(slog.NewTextHandler(logFile, nil)),
@@ -151,7 +151,7 @@ func (s *Stack) serveStripe(ctx context.Context) error {
 	if !s.folder.throwaway {
 		options.StateFile = s.folder.join("stripe.json")
 	}
-	stripe, err := localstripe.New(options)
+	stripe, err := fakestripe.New(options)
 	if err != nil {
 		return errors.Join(fmt.Errorf("local Stripe: %w", err), logFile.Close())
 	}

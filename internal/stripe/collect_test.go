@@ -10,7 +10,7 @@ import (
 
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 // ledger is as much of a store as the collection of one invoice needs: attempts
@@ -93,7 +93,7 @@ func TestK09_NoFaultChargesTwice(t *testing.T) {
 	const pay = "/v1/invoices/*/pay"
 	for name, c := range map[string]struct {
 		method  string
-		fault   localstripe.Fault
+		fault   fakestripe.Fault
 		age     time.Duration
 		retries int
 		want    []string
@@ -102,40 +102,40 @@ func TestK09_NoFaultChargesTwice(t *testing.T) {
 	}{
 		"no fault": {method: "pm_card_visa", want: []string{"succeeded "}, charges: 1, paid: true},
 		"answer lost": {
-			method: "pm_card_visa", fault: localstripe.Fault{Kind: localstripe.FaultDrop, Times: 4}, want: []string{"succeeded "}, charges: 1, paid: true,
+			method: "pm_card_visa", fault: fakestripe.Fault{Kind: fakestripe.FaultDrop, Times: 4}, want: []string{"succeeded "}, charges: 1, paid: true,
 		},
 		"answer lost, found a day later": {
-			method: "pm_card_visa", fault: localstripe.Fault{Kind: localstripe.FaultDrop, Times: 4}, age: 25 * time.Hour,
+			method: "pm_card_visa", fault: fakestripe.Fault{Kind: fakestripe.FaultDrop, Times: 4}, age: 25 * time.Hour,
 			want: []string{"succeeded "}, charges: 1, paid: true,
 		},
 		"stored failure": {
-			method: "pm_card_visa", fault: localstripe.Fault{Kind: localstripe.FaultError500}, want: []string{"succeeded "}, charges: 1, paid: true,
+			method: "pm_card_visa", fault: fakestripe.Fault{Kind: fakestripe.FaultError500}, want: []string{"succeeded "}, charges: 1, paid: true,
 		},
 		"unavailable": {
-			method: "pm_card_visa", fault: localstripe.Fault{Kind: localstripe.FaultRefuse, Times: 3}, want: []string{"succeeded "}, charges: 1, paid: true,
+			method: "pm_card_visa", fault: fakestripe.Fault{Kind: fakestripe.FaultRefuse, Times: 3}, want: []string{"succeeded "}, charges: 1, paid: true,
 		},
 		"unavailable for a day": {
-			method: "pm_card_visa", fault: localstripe.Fault{Kind: localstripe.FaultRefuse}, age: 25 * time.Hour,
+			method: "pm_card_visa", fault: fakestripe.Fault{Kind: fakestripe.FaultRefuse}, age: 25 * time.Hour,
 			want: []string{"failed not_attempted", "succeeded "}, charges: 1, paid: true,
 		},
 		"decline, answer lost": {
-			method: "pm_local_card_expired_card", fault: localstripe.Fault{Kind: localstripe.FaultDrop, Times: 4},
+			method: "pm_local_card_expired_card", fault: fakestripe.Fault{Kind: fakestripe.FaultDrop, Times: 4},
 			want: []string{"failed expired_card"}, charges: 1,
 		},
 		"decline, answer lost, found a day later": {
-			method: "pm_local_card_expired_card", fault: localstripe.Fault{Kind: localstripe.FaultDrop, Times: 4}, age: 25 * time.Hour,
+			method: "pm_local_card_expired_card", fault: fakestripe.Fault{Kind: fakestripe.FaultDrop, Times: 4}, age: 25 * time.Hour,
 			want: []string{"failed expired_card"}, charges: 1,
 		},
 		"decline, stored failure": {
-			method: "pm_local_card_expired_card", fault: localstripe.Fault{Kind: localstripe.FaultError500},
+			method: "pm_local_card_expired_card", fault: fakestripe.Fault{Kind: fakestripe.FaultError500},
 			want: []string{"failed expired_card"}, charges: 1,
 		},
 		"second attempt unavailable for a day": {
-			method: "pm_local_card_expired_card", fault: localstripe.Fault{Kind: localstripe.FaultRefuse, Nth: 2}, retries: 1, age: 25 * time.Hour,
+			method: "pm_local_card_expired_card", fault: fakestripe.Fault{Kind: fakestripe.FaultRefuse, Nth: 2}, retries: 1, age: 25 * time.Hour,
 			want: []string{"failed expired_card", "failed not_attempted", "failed expired_card"}, charges: 2,
 		},
 		"debit, answer lost": {
-			method: "pm_usBankAccount_success", fault: localstripe.Fault{Kind: localstripe.FaultDrop, Times: 4},
+			method: "pm_usBankAccount_success", fault: fakestripe.Fault{Kind: fakestripe.FaultDrop, Times: 4},
 			want: []string{"processing "}, charges: 1,
 		},
 		"nothing to charge": {want: []string{"failed no_payment_method"}},

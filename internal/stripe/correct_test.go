@@ -8,7 +8,7 @@ import (
 
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 // corrections is as much of a store as one correction needs: the intent is
@@ -81,9 +81,9 @@ func TestK12_NoFaultCorrectsTwice(t *testing.T) {
 		"credited in part": {asked(billing.CorrectionCreditNote, "30", false), "/v1/credit_notes", "open", "70.00 USD", 1},
 		"credited in full": {asked(billing.CorrectionCreditNote, "100", true), "/v1/credit_notes", "paid", "0.00 USD", 1},
 	} {
-		for fault, f := range map[string]localstripe.Fault{
-			"no fault": {}, "answer lost": {Kind: localstripe.FaultDrop, Times: 4},
-			"stored failure": {Kind: localstripe.FaultError500}, "unavailable": {Kind: localstripe.FaultRefuse, Times: 3},
+		for fault, f := range map[string]fakestripe.Fault{
+			"no fault": {}, "answer lost": {Kind: fakestripe.FaultDrop, Times: 4},
+			"stored failure": {Kind: fakestripe.FaultError500}, "unavailable": {Kind: fakestripe.FaultRefuse, Times: 3},
 		} {
 			t.Run(what+", "+fault, func(t *testing.T) {
 				t.Parallel()
@@ -183,7 +183,7 @@ func TestADraftIsDeletedAndNotVoided(t *testing.T) {
 			require.NoError(t, err)
 			draft.StripeID = id
 			store := &corrections{invoice: draft, asked: asked(billing.CorrectionVoid, "", false), unknownID: unknown}
-			l.server.Inject(localstripe.Fault{Method: "DELETE", Path: "/v1/invoices/*", Kind: localstripe.FaultDrop, Times: 1})
+			l.server.Inject(fakestripe.Fault{Method: "DELETE", Path: "/v1/invoices/*", Kind: fakestripe.FaultDrop, Times: 1})
 			a := activities.New(store, l.Gateway, nil, quiet())
 			_, err = a.CollectInvoice(ctx, draft.Invoice)
 			require.Error(t, err, "the answer was lost")

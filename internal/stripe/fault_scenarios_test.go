@@ -15,7 +15,7 @@ import (
 
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/stripe"
 	"github.com/arrears-dev/arrears/workflows"
 )
@@ -137,13 +137,13 @@ func requireBilledOnce(t *testing.T, l *local, d *desk) {
 // Every write of an invoice meets every fault, and again at the next.
 func TestS01_S02_S03_S05_S09_EveryWriteOutlivesEveryFault(t *testing.T) {
 	t.Parallel()
-	for row, fault := range map[string]localstripe.Fault{
-		"S01 rate limit for 60 requests": localstripe.Fault{Kind: localstripe.FaultRateLimit}.Repeat(60),
-		"S02 lock timeout":               localstripe.Fault{Kind: localstripe.FaultLockTimeout}.Repeat(20),
-		"S03 answer dropped":             localstripe.Fault{Kind: localstripe.FaultDrop}.Repeat(2),
-		"S05 stored 500":                 {Kind: localstripe.FaultError500},
-		"S09 half an answer":             {Kind: localstripe.FaultHalf},
-		"S09 reset in the answer":        {Kind: localstripe.FaultReset},
+	for row, fault := range map[string]fakestripe.Fault{
+		"S01 rate limit for 60 requests": fakestripe.Fault{Kind: fakestripe.FaultRateLimit}.Repeat(60),
+		"S02 lock timeout":               fakestripe.Fault{Kind: fakestripe.FaultLockTimeout}.Repeat(20),
+		"S03 answer dropped":             fakestripe.Fault{Kind: fakestripe.FaultDrop}.Repeat(2),
+		"S05 stored 500":                 {Kind: fakestripe.FaultError500},
+		"S09 half an answer":             {Kind: fakestripe.FaultHalf},
+		"S09 reset in the answer":        {Kind: fakestripe.FaultReset},
 	} {
 		t.Run(row, func(t *testing.T) {
 			t.Parallel()
@@ -168,7 +168,7 @@ func TestS27_AnOutageMakesBillsLateAndNothingElse(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	d := newDesk(l.customer(t, "pm_card_visa"))
-	l.server.Inject(localstripe.Outage(6 * time.Hour))
+	l.server.Inject(fakestripe.Outage(6 * time.Hour))
 	failures := d.work(t, l, func() { l.pass(30 * time.Minute) })
 	require.Equal(t, 12, failures)
 	requireBilledOnce(t, l, d)
@@ -181,9 +181,9 @@ func TestX01_ScatteredFaultsBillOnce(t *testing.T) {
 			t.Parallel()
 			l := start(t)
 			d := newDesk(l.customer(t, "pm_card_visa"))
-			l.server.Inject(localstripe.Scatter(seed, 40, 20, localstripe.FaultRefuse, localstripe.FaultRateLimit,
-				localstripe.FaultLockTimeout, localstripe.FaultDrop, localstripe.FaultHalf, localstripe.FaultReset,
-				localstripe.FaultError500)...)
+			l.server.Inject(fakestripe.Scatter(seed, 40, 20, fakestripe.FaultRefuse, fakestripe.FaultRateLimit,
+				fakestripe.FaultLockTimeout, fakestripe.FaultDrop, fakestripe.FaultHalf, fakestripe.FaultReset,
+				fakestripe.FaultError500)...)
 			d.work(t, l, func() {})
 			requireBilledOnce(t, l, d)
 		})
@@ -199,7 +199,7 @@ func TestS06_AKeyThatStripeHasForgottenIsNotReliedOn(t *testing.T) {
 			t.Parallel()
 			l := start(t)
 			d := newDesk(l.customer(t, "pm_card_visa"))
-			l.server.Inject(localstripe.Fault{Kind: localstripe.FaultReset}.On(http.MethodPost, path))
+			l.server.Inject(fakestripe.Fault{Kind: fakestripe.FaultReset}.On(http.MethodPost, path))
 			require.Equal(t, 1, d.work(t, l, func() { l.pass(25 * time.Hour) }))
 			requireBilledOnce(t, l, d)
 		})
@@ -211,7 +211,7 @@ func TestS08_TwoWorkersOneEffect(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	d := newDesk(l.customer(t, "pm_card_visa"))
-	l.server.Inject(localstripe.Fault{Kind: localstripe.FaultDelay, MS: 300}.On(http.MethodPost, "/v1/invoices"))
+	l.server.Inject(fakestripe.Fault{Kind: fakestripe.FaultDelay, MS: 300}.On(http.MethodPost, "/v1/invoices"))
 	ctx, first := context.Background(), make(chan error, 1)
 	draft := d.invoice
 	go func() {
@@ -234,7 +234,7 @@ func TestS10_ARefusedKeyStopsAllCallsAndCountsNoAttempt(t *testing.T) {
 			const pause = 100 * time.Millisecond
 			l := start(t, func(o *stripe.Options) { o.KeyPause = pause })
 			d := newDesk(l.customer(t, "pm_card_visa"))
-			l.server.Inject(localstripe.Fault{Kind: localstripe.FaultOutage, Status: status})
+			l.server.Inject(fakestripe.Fault{Kind: fakestripe.FaultOutage, Status: status})
 			a := activities.New(d, l.Gateway, nil, quiet())
 			ctx := context.Background()
 			require.ErrorContains(t, d.next(ctx, a), fmt.Sprint("Stripe answered ", status))

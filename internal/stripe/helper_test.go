@@ -19,7 +19,7 @@ import (
 
 	"github.com/arrears-dev/arrears/activities"
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/stripe"
 )
 
@@ -103,7 +103,7 @@ func reply(status int, body string, headers ...string) answer {
 type local struct {
 	*stripe.Gateway
 	api    *client.API
-	server *localstripe.Server
+	server *fakestripe.Server
 	url    string
 	wall   atomic.Int64
 }
@@ -112,7 +112,7 @@ func start(t *testing.T, options ...func(*stripe.Options)) *local {
 	t.Helper()
 	l := &local{}
 	l.wall.Store(time.Now().Unix())
-	server, err := localstripe.New(localstripe.Options{
+	server, err := fakestripe.New(fakestripe.Options{
 		Log: quiet(), Now: func() time.Time { return time.Unix(l.wall.Load(), 0) },
 	})
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 	sdk "github.com/stripe/stripe-go/v76"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 )
 
 func TestAnInvoiceFromDraftToPaid(t *testing.T) {
@@ -217,7 +217,7 @@ func requireMoneyUnless(t *testing.T, err error, want string, got billing.Money)
 // so that the answer is lost three times to be lost for certain.
 func twice(t *testing.T, l *local, path string, call func() error) {
 	t.Helper()
-	l.server.Inject(localstripe.Fault{Method: "POST", Path: path, Kind: localstripe.FaultDrop, Times: -1})
+	l.server.Inject(fakestripe.Fault{Method: "POST", Path: path, Kind: fakestripe.FaultDrop, Times: -1})
 	err := call()
 	require.ErrorContains(t, err, "no answer from Stripe")
 	requireFinal(t, nil, err)

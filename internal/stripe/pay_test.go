@@ -11,7 +11,7 @@ import (
 	sdk "github.com/stripe/stripe-go/v76"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/stripe"
 )
 
@@ -199,7 +199,7 @@ func TestS04_AnAnswerThatComesTooLateIsAskedForAgain(t *testing.T) {
 	require.NoError(t, err)
 	customer := l.customer(t, "pm_card_visa")
 	inv := l.open(t, customer)
-	l.server.Inject(localstripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: localstripe.FaultDelay, MS: 1500})
+	l.server.Inject(fakestripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: fakestripe.FaultDelay, MS: 1500})
 	_, err = hasty.Pay(ctx, attempt(inv, 1, 0))
 	require.ErrorContains(t, err, "no answer from Stripe")
 	requireFinal(t, nil, err)
@@ -219,7 +219,7 @@ func TestS05_AStoredFailureIsToldFromAFreshOne(t *testing.T) {
 	l, ctx := start(t), context.Background()
 	customer := l.customer(t, "pm_card_visa")
 	inv := l.open(t, customer)
-	l.server.Inject(localstripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: localstripe.FaultError500})
+	l.server.Inject(fakestripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: fakestripe.FaultError500})
 	spent := func() bool {
 		_, err := l.Pay(ctx, attempt(inv, 1, 0))
 		var e interface{ KeySpent() bool }
@@ -241,7 +241,7 @@ func TestRefusedBeforeAnyWorkIsTriedAgain(t *testing.T) {
 		l, ctx := start(t, func(o *stripe.Options) { o.KeyPause = time.Nanosecond }), context.Background()
 		customer := l.customer(t, "pm_card_visa")
 		inv := l.open(t, customer)
-		l.server.Inject(localstripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: localstripe.FaultRefuse, Status: status})
+		l.server.Inject(fakestripe.Fault{Method: "POST", Path: "/v1/invoices/*/pay", Kind: fakestripe.FaultRefuse, Status: status})
 		_, err := l.Pay(ctx, attempt(inv, 1, 0))
 		require.Error(t, err, status)
 		requireFinal(t, nil, err)

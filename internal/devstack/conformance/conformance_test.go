@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arrears-dev/arrears/internal/devstack/localstripe"
+	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
 	"github.com/arrears-dev/arrears/internal/devstack/stripemock"
 )
 
@@ -180,7 +180,7 @@ func value(body any, path string) string {
 
 func startLocal(t *testing.T) *account {
 	t.Helper()
-	server, err := localstripe.New(localstripe.Options{Log: slog.New(slog.DiscardHandler)})
+	server, err := fakestripe.New(fakestripe.Options{Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() {
