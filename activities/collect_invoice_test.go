@@ -99,10 +99,10 @@ func TestCollectInvoice_TakesTheStepThatIsDue(t *testing.T) {
 		"a charge without an answer stays unknown": {
 			do: billing.StepCharge, fails: map[string][]error{"Pay": {errNoAnswer}}, want: []string{"Pay"}, wantErr: "no answer",
 		},
-		"S10: a key that is not accepted burns no step": {
+		"a key that is not accepted burns no step": {
 			do: billing.StepCharge, fails: map[string][]error{"Pay": {later(time.Minute)}}, want: []string{"Pay"}, wantErr: "slow down",
 		},
-		"S07: a key used for something else is final": {
+		"a key used for something else is final": {
 			do: billing.StepCharge, fails: map[string][]error{"Pay": {billing.Conflict("key reused")}},
 			states: states(open("", 0, "")), want: []string{"Pay", "Invoice"}, wantErr: "key reused", wantFinal: true,
 		},
@@ -110,11 +110,11 @@ func TestCollectInvoice_TakesTheStepThatIsDue(t *testing.T) {
 			do: billing.StepCharge, fails: map[string][]error{"Pay": {billing.Invalid("amount too large")}},
 			want: []string{"Pay"}, wantErr: "amount too large", wantFinal: true,
 		},
-		"S20: an invoice paid by hand meanwhile is news": {
+		"an invoice paid by hand meanwhile is news": {
 			do: billing.StepCharge, fails: map[string][]error{"Pay": {billing.Conflict("paid")}},
 			states: states(paidOtherwise), want: []string{"Pay", "Invoice", "RecordProviderState paid"},
 		},
-		"S20: an invoice made void meanwhile is news": {
+		"an invoice made void meanwhile is news": {
 			do: billing.StepCharge, fails: map[string][]error{"Pay": {billing.Conflict("void")}},
 			states: states(void), want: []string{"Pay", "Invoice", "RecordProviderState void"},
 		},
@@ -127,7 +127,7 @@ func TestCollectInvoice_TakesTheStepThatIsDue(t *testing.T) {
 	}
 }
 
-func TestK09_AnUnknownAttemptIsResolved(t *testing.T) {
+func TestAnUnknownAttemptIsResolved(t *testing.T) {
 	t.Parallel()
 	const young, old = time.Minute, 25 * time.Hour
 	for name, c := range map[string]collectCase{
@@ -164,7 +164,7 @@ func TestK09_AnUnknownAttemptIsResolved(t *testing.T) {
 			age: old, before: 1, states: states(open(billing.PaymentFailed, 2, "")),
 			want: []string{"Invoice", "RecordCharge failed"}, wantCode: declined,
 		},
-		"S06: old and never made, no key is sent again": {
+		"old and never made, no key is sent again": {
 			age: old, before: 1, states: states(open(billing.PaymentFailed, 1, "insufficient_funds")),
 			want: []string{"Invoice", "RecordCharge failed"}, wantCode: notAttempted,
 		},
@@ -175,29 +175,29 @@ func TestK09_AnUnknownAttemptIsResolved(t *testing.T) {
 		"nothing is charged while looking fails": {
 			age: young, fails: map[string][]error{"Invoice": {errNoAnswer}}, want: []string{"Invoice"}, wantErr: "no answer",
 		},
-		"S20: it was paid by hand meanwhile": {age: young, states: states(paidOtherwise), want: []string{"Invoice", "RecordProviderState paid"}},
-		"S20: it was made void meanwhile":    {age: old, states: states(void), want: []string{"Invoice", "RecordProviderState void"}},
+		"it was paid by hand meanwhile": {age: young, states: states(paidOtherwise), want: []string{"Invoice", "RecordProviderState paid"}},
+		"it was made void meanwhile":    {age: old, states: states(void), want: []string{"Invoice", "RecordProviderState void"}},
 		"it was given up meanwhile": {
 			age: young, states: states(billing.ProviderInvoiceState{Status: "uncollectible"}),
 			want: []string{"Invoice", "RecordProviderState uncollectible"},
 		},
-		"S05: a stored failure is waited out at first": {
+		"a stored failure is waited out at first": {
 			age: young, states: states(open("", 0, "")), fails: map[string][]error{"Pay": {spent{}}},
 			want: []string{"Invoice", "Pay", "Invoice"}, wantErr: "stored failure",
 		},
-		"S05: after a stored failure the charge may have been made": {
+		"after a stored failure the charge may have been made": {
 			age: young, states: states(open("", 0, ""), paidByCharge), fails: map[string][]error{"Pay": {spent{}}},
 			want: []string{"Invoice", "Pay", "Invoice", "RecordCharge succeeded"},
 		},
-		"S05: after a stored failure the decline may have come": {
+		"after a stored failure the decline may have come": {
 			age: young, states: states(open("", 0, ""), open(billing.PaymentFailed, 1, "expired_card")), fails: map[string][]error{"Pay": {spent{}}},
 			want: []string{"Invoice", "Pay", "Invoice", "RecordCharge failed"}, wantCode: "expired_card",
 		},
-		"S05: a stored failure that left no trace for hours was no charge": {
+		"a stored failure that left no trace for hours was no charge": {
 			age: 2 * time.Hour, states: states(open("", 0, "")), fails: map[string][]error{"Pay": {spent{}}},
 			want: []string{"Invoice", "Pay", "Invoice", "RecordCharge failed"}, wantCode: notAttempted,
 		},
-		"S05: a stored failure that cannot be looked into is tried again": {
+		"a stored failure that cannot be looked into is tried again": {
 			age: 2 * time.Hour, states: states(open("", 0, "")), fails: map[string][]error{"Pay": {spent{}}, "Invoice": {nil, errNoAnswer}},
 			want: []string{"Invoice", "Pay", "Invoice"}, wantErr: "no answer",
 		},
@@ -209,21 +209,21 @@ func TestK09_AnUnknownAttemptIsResolved(t *testing.T) {
 	}
 }
 
-func TestS14_AnAnsweredAttemptIsOnlyLookedAt(t *testing.T) {
+func TestAnAnsweredAttemptIsOnlyLookedAt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]collectCase{
 		"a debit is still on its way":  {states: states(open(billing.PaymentProcessing, 1, "")), want: []string{"Invoice", "RecordCharge processing"}},
 		"a debit has arrived":          {states: states(paidByCharge), want: []string{"Invoice", "RecordCharge succeeded"}},
 		"a debit came back":            {states: states(open(billing.PaymentFailed, 1, "account_closed")), want: []string{"Invoice", "RecordCharge failed"}, wantCode: "account_closed"},
 		"a debit came back, no reason": {states: states(open("", 0, "")), want: []string{"Invoice", "RecordCharge failed"}, wantCode: declined},
-		"S13: the customer has not acted": {
+		"the customer has not acted": {
 			recorded: billing.PaymentRequiresAction, states: states(open(billing.PaymentRequiresAction, 1, "authentication_required")),
 			want: []string{"Invoice", "RecordCharge requires_action"}, wantCode: "authentication_required",
 		},
-		"S13: the customer has paid": {
+		"the customer has paid": {
 			recorded: billing.PaymentRequiresAction, states: states(paidByCharge), want: []string{"Invoice", "RecordCharge succeeded"},
 		},
-		"S13: the customer's authentication failed": {
+		"the customer's authentication failed": {
 			recorded: billing.PaymentRequiresAction, states: states(open(billing.PaymentFailed, 1, "payment_intent_authentication_failure")),
 			want: []string{"Invoice", "RecordCharge failed"}, wantCode: "payment_intent_authentication_failure",
 		},
@@ -240,7 +240,7 @@ func TestS14_AnAnsweredAttemptIsOnlyLookedAt(t *testing.T) {
 
 // TestK10 kills the worker between the charge and its record: the next call
 // resolves and records the same success.
-func TestK10_AChargeThatWasNotRecordedIsRecordedOnce(t *testing.T) {
+func TestAChargeThatWasNotRecordedIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.step = billing.ChargeStep{Do: billing.StepCharge, Invoice: invoice, Attempt: 1, StartedAt: wall}
@@ -258,9 +258,9 @@ func TestK10_AChargeThatWasNotRecordedIsRecordedOnce(t *testing.T) {
 	require.Equal(t, billing.PaymentSucceeded, r.store.charge.Status)
 }
 
-// TestP14_ACreditNoteThatTheDatabaseForgotIsNotMadeAgain finds it at the provider,
+// TestACreditNoteThatTheDatabaseForgotIsNotMadeAgain finds it at the provider,
 // though nothing here says that it was tried.
-func TestP14_ACreditNoteThatTheDatabaseForgotIsNotMadeAgain(t *testing.T) {
+func TestACreditNoteThatTheDatabaseForgotIsNotMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.provider.found = "cn_1"

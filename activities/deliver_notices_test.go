@@ -65,7 +65,7 @@ func TestDeliverNotices_AStoppedActivityIsNoFailureOfTheChannel(t *testing.T) {
 }
 
 // TestK04: a notice that was sent and not recorded is sent again by the next round.
-func TestK04_ADeliveryThatWasNotRecordedIsAnError(t *testing.T) {
+func TestADeliveryThatWasNotRecordedIsAnError(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.notices = notices(2)

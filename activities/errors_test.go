@@ -23,7 +23,7 @@ type later time.Duration
 func (l later) Error() string             { return "slow down" }
 func (l later) RetryAfter() time.Duration { return time.Duration(l) }
 
-func TestT14_EachErrorHasItsRetryPolicy(t *testing.T) {
+func TestEachErrorHasItsRetryPolicy(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		err       error

@@ -15,7 +15,7 @@ import (
 
 var errNoAnswer = errors.New("no answer")
 
-func TestK07_CreateProviderInvoice(t *testing.T) {
+func TestCreateProviderInvoice(t *testing.T) {
 	t.Parallel()
 	tried := wall.Add(-time.Minute)
 	for name, c := range map[string]struct {
@@ -141,7 +141,7 @@ func TestAddProviderItem(t *testing.T) {
 	}
 }
 
-func TestK08_S19_FinalizeProviderInvoice(t *testing.T) {
+func TestFinalizeProviderInvoice(t *testing.T) {
 	t.Parallel()
 	state := func(status, total, due string) billing.ProviderInvoiceState {
 		return billing.ProviderInvoiceState{Status: status, Total: usd(total), AmountDue: usd(due)}

@@ -12,7 +12,7 @@ import (
 
 // A workflow that is reset makes its calls again from where it was reset to, on
 // the facts that its first life left.
-func TestO04_WhatAResetWorkflowDoesAgainMakesNothingNewAtStripe(t *testing.T) {
+func TestWhatAResetWorkflowDoesAgainMakesNothingNewAtStripe(t *testing.T) {
 	t.Parallel()
 	b := bill(t, 4, billing.ReleaseAsIs)
 	steps := []func(){

@@ -193,7 +193,7 @@ func parts(invoice billing.Invoice) string {
 	return strings.Join(all, ", ")
 }
 
-func TestS17_AnInvoiceAboveTheLargestChargeIsCollectedInParts(t *testing.T) {
+func TestAnInvoiceAboveTheLargestChargeIsCollectedInParts(t *testing.T) {
 	t.Parallel()
 	b := bill(t, threeParts, billing.ReleaseSplit)
 	require.Equal(t, "833335.00 USD collected, 833335.00 USD waits, 833335.00 USD waits", parts(b.show()))
@@ -222,7 +222,7 @@ func TestS17_AnInvoiceAboveTheLargestChargeIsCollectedInParts(t *testing.T) {
 }
 
 // Each fault strikes the same call of every part.
-func TestS17_NoFaultChargesAPartTwice(t *testing.T) {
+func TestNoFaultChargesAPartTwice(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{
 		"the invoice": "/v1/invoices", "the item": "/v1/invoiceitems", "its finalisation": "/v1/invoices/*/finalize", "the charge": "/v1/invoices/*/pay",

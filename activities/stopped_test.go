@@ -11,9 +11,9 @@ import (
 	"github.com/arrears-dev/arrears/workflows"
 )
 
-// TestO09_NothingIsWrittenAtTheProviderOnceBillingIsStopped stops billing after
+// TestNothingIsWrittenAtTheProviderOnceBillingIsStopped stops billing after
 // each activity has begun, and sees that none of them writes.
-func TestO09_NothingIsWrittenAtTheProviderOnceBillingIsStopped(t *testing.T) {
+func TestNothingIsWrittenAtTheProviderOnceBillingIsStopped(t *testing.T) {
 	t.Parallel()
 	writes := []string{"EnsureCustomer", "CreateInvoice", "AddItem", "FinalizeInvoice", "Pay"}
 	item := billing.ProviderItem{Invoice: invoice, Number: 1, StripeInvoice: "in_1", Tried: true}

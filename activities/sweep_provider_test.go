@@ -13,7 +13,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestW08_TheFirstSweepReadsAsFarBackAsTheProviderKnows(t *testing.T) {
+func TestTheFirstSweepReadsAsFarBackAsTheProviderKnows(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.provider.events = []billing.ProviderEvent{{ID: "evt_1"}, {ID: "evt_2"}}
@@ -46,7 +46,7 @@ func TestASweepGoesOnWhereTheLastOneEnded(t *testing.T) {
 	require.Equal(t, wall, r.store.sweptTo)
 }
 
-func TestI22_WhatIsUnderWayIsNoOrphan(t *testing.T) {
+func TestWhatIsUnderWayIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.sweptTo, r.store.orphan = wall.Add(-2*time.Hour), wall.Add(-20*24*time.Hour)
@@ -67,7 +67,7 @@ func (s *startingRunner) StartMissing(_ context.Context, organization string) ([
 	return s.missing[organization], s.err
 }
 
-func TestO02_WhatShouldRunIsStartedInBatches(t *testing.T) {
+func TestWhatShouldRunIsStartedInBatches(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	for n := range organizationsPerBatch + 1 {
@@ -89,7 +89,7 @@ func TestO02_WhatShouldRunIsStartedInBatches(t *testing.T) {
 	require.Equal(t, 3, asked)
 }
 
-func TestR76_AtTheCeilingACardIsNotChargedAndTheInvoiceSentInstead(t *testing.T) {
+func TestAtTheCeilingACardIsNotChargedAndTheInvoiceSentInstead(t *testing.T) {
 	t.Parallel()
 	for kind, sent := range map[string]bool{"card": true, "us_bank_account": false, "": false} {
 		r := newRig()
@@ -118,7 +118,7 @@ func withoutWords(did []string) (names []string) {
 	return names
 }
 
-func TestR76_AnAttemptThatACardWouldPayIsNotMade(t *testing.T) {
+func TestAnAttemptThatACardWouldPayIsNotMade(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.step = billing.ChargeStep{Do: billing.StepCharge, Invoice: invoice, Attempt: 1, Customer: "cus_1", CardRefused: true}
@@ -146,7 +146,7 @@ func TestR76_AnAttemptThatACardWouldPayIsNotMade(t *testing.T) {
 	require.Empty(t, r.provider.paid)
 }
 
-func TestS20_RefundsAndDisputesAreAskedForByThePaymentsTheyAreOf(t *testing.T) {
+func TestRefundsAndDisputesAreAskedForByThePaymentsTheyAreOf(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.step = billing.ChargeStep{Do: billing.StepReturns, Invoice: invoice, Intents: []string{"pi_1"}}
@@ -171,9 +171,9 @@ func TestWhoIsHeldKnowsWhichNewsItHadRead(t *testing.T) {
 	require.Equal(t, int64(7), seen)
 }
 
-// TestP14_ADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn however long ago that
+// TestADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn however long ago that
 // was: customers first, then invoices, up to now; then billing goes on.
-func TestP14_ADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn(t *testing.T) {
+func TestADatabaseThatWentBackIsMadeLevelFromItsLastSweepOn(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	r.store.behind, r.store.sweptTo = "its server's third start", wall.Add(-200*24*time.Hour)

@@ -22,7 +22,7 @@ func (b *billed) transfer(amount int64) {
 	require.NoError(b.t, err)
 }
 
-func TestR79_TwoTransfersPayAnInvoiceAndAreOneChargeAtStripe(t *testing.T) {
+func TestTwoTransfersPayAnInvoiceAndAreOneChargeAtStripe(t *testing.T) {
 	t.Parallel()
 	b := bill(t, 4, billing.ReleaseAsIs, bySend)
 	b.publish()
@@ -57,7 +57,7 @@ func (b *billed) refundAndClear(t *testing.T, intent string) {
 	b.clean()
 }
 
-func TestR79_TransfersThatCameBeforeAnybodyLookedAreOnePayment(t *testing.T) {
+func TestTransfersThatCameBeforeAnybodyLookedAreOnePayment(t *testing.T) {
 	t.Parallel()
 	b := bill(t, 4, billing.ReleaseAsIs, bySend)
 	b.publish()
@@ -68,7 +68,7 @@ func TestR79_TransfersThatCameBeforeAnybodyLookedAreOnePayment(t *testing.T) {
 	b.clean()
 }
 
-func TestR79_ThreeTransfersOfWhichTheFirstTwoWereSeen(t *testing.T) {
+func TestThreeTransfersOfWhichTheFirstTwoWereSeen(t *testing.T) {
 	t.Parallel()
 	b := bill(t, 4, billing.ReleaseAsIs, bySend)
 	b.publish()

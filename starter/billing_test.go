@@ -8,7 +8,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestO09_BillingIsStoppedAndResumedByHand(t *testing.T) {
+func TestBillingIsStoppedAndResumedByHand(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	require.False(t, into[billingView](s, "billing", "status").Stopped)
@@ -25,7 +25,7 @@ func TestO09_BillingIsStoppedAndResumedByHand(t *testing.T) {
 	require.Empty(t, stderr)
 }
 
-func TestP14_WhoeverRestoredTheDatabaseUnnoticedSaysSo(t *testing.T) {
+func TestWhoeverRestoredTheDatabaseUnnoticedSaysSo(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	require.Contains(t, s.ok("billing", "restored", "--as", "ops", "--reason", "yesterday's data"), "goes on by itself")

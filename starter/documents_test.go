@@ -48,7 +48,7 @@ func added(t *testing.T, text string) string {
 	return sum.StringFixed(2)
 }
 
-func TestR73_InvoicesAsDocumentsOnTheCommandLineAndOverHTTP(t *testing.T) {
+func TestInvoicesAsDocumentsOnTheCommandLineAndOverHTTP(t *testing.T) {
 	t.Parallel()
 	s := newBilled(t)
 	s.environ = append(s.environ, "ARREARS_SELLER_NAME=Arrears Ltd", "ARREARS_SELLER_ADDRESS=1 Main Street|London")
@@ -91,7 +91,7 @@ func TestR73_InvoicesAsDocumentsOnTheCommandLineAndOverHTTP(t *testing.T) {
 	require.Contains(t, stderr, "ARREARS_SELLER_NAME is not set")
 }
 
-func TestJ07_RebuildingOnTheCommandLine(t *testing.T) {
+func TestRebuildingOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newBilled(t)
 	require.Contains(t, s.ok("invoices", "rebuild", "acme/2026-10-01"), "made again from 2 events: nothing differs")
@@ -135,7 +135,7 @@ func TestInvoicesDiff(t *testing.T) {
 	require.Contains(t, s.fails(exitFailed, "invoices", "diff", "nobody", "2026-10-01", "2020-01-01"), "does not exist")
 }
 
-func TestR75_DiscountsOnTheCommandLine(t *testing.T) {
+func TestDiscountsOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	create := []string{"org", "create", "cheap", "--test-clock", "2026-10-10", "--discount", "12.50"}

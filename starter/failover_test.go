@@ -11,9 +11,9 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-// TestP02_P13_ThePrimaryIsFoundAndWithASynchronousStandbyNothingIsLost: what
+// TestThePrimaryIsFoundAndWithASynchronousStandbyNothingIsLost: what
 // decides about money is read where it is written, before and after the failover.
-func TestP02_P13_ThePrimaryIsFoundAndWithASynchronousStandbyNothingIsLost(t *testing.T) {
+func TestThePrimaryIsFoundAndWithASynchronousStandbyNothingIsLost(t *testing.T) {
 	t.Parallel()
 	servers := pgtest.StartPair(t, "arrears")
 	both := servers.URL("arrears")

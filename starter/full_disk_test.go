@@ -113,7 +113,7 @@ func (d *smallDisk) newGatewayOn() (s *shell, server string) {
 	return s, newTestGateway(d.t, s).URL
 }
 
-func TestP10_TheVolumeOfTheWriteAheadLogIsFull(t *testing.T) {
+func TestTheVolumeOfTheWriteAheadLogIsFull(t *testing.T) {
 	t.Parallel()
 	d := startOnSmallDisk(t, "pg_wal")
 	s, gateway := d.newGatewayOn()
@@ -149,7 +149,7 @@ func TestP10_TheVolumeOfTheWriteAheadLogIsFull(t *testing.T) {
 	s.ok("verify", "acme")
 }
 
-func TestP11_TheVolumeOfTheDataIsFull(t *testing.T) {
+func TestTheVolumeOfTheDataIsFull(t *testing.T) {
 	t.Parallel()
 	d := startOnSmallDisk(t, "base")
 	s, gateway := d.newGatewayOn()

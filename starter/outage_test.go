@@ -114,9 +114,9 @@ func (s *shell) sql(statement string, args ...any) (value string) {
 	return value
 }
 
-// TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization: across posts
+// TestFiftyWritersOfOneHotOrganization: across posts
 // that share transactions, too, each id has one winner, and nothing is lost.
-func TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization(t *testing.T) {
+func TestFiftyWritersOfOneHotOrganization(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s)
@@ -153,9 +153,9 @@ func TestP06_U01_U02_U03_FiftyWritersOfOneHotOrganization(t *testing.T) {
 	s.ok("verify", "acme")
 }
 
-// TestP01_U20_ThePrimaryStopsUnderLoadAndComesBack: the writers do what
+// TestThePrimaryStopsUnderLoadAndComesBack: the writers do what
 // callers do, they try again. Nothing acknowledged is lost, nothing is doubled.
-func TestP01_U20_ThePrimaryStopsUnderLoadAndComesBack(t *testing.T) {
+func TestThePrimaryStopsUnderLoadAndComesBack(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("needs PostgreSQL")
@@ -278,9 +278,9 @@ func (w *writers) stop() int {
 	return w.stored()
 }
 
-// TestP03_AConnectionCutDuringCommitLeavesNoDoubt: whoever does not know whether
+// TestAConnectionCutDuringCommitLeavesNoDoubt: whoever does not know whether
 // it was committed sends it again.
-func TestP03_AConnectionCutDuringCommitLeavesNoDoubt(t *testing.T) {
+func TestAConnectionCutDuringCommitLeavesNoDoubt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		forward bool
@@ -399,10 +399,10 @@ func (l *line) connect(client net.Conn, target string) {
 	}
 }
 
-// TestP07_AnExhaustedPoolIsBackpressure: every connection of the gateway waits for
+// TestAnExhaustedPoolIsBackpressure: every connection of the gateway waits for
 // a lock that somebody holds. Callers are told so within seconds, and when the lock
 // goes everything does.
-func TestP07_AnExhaustedPoolIsBackpressure(t *testing.T) {
+func TestAnExhaustedPoolIsBackpressure(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s.at(s.databaseURL()+"&pool_max_conns=4"))
@@ -449,7 +449,7 @@ func TestP07_AnExhaustedPoolIsBackpressure(t *testing.T) {
 	s.ok("verify", "acme")
 }
 
-func TestP07_ADatabaseWithoutConnectionsLeftIsToldAtOnce(t *testing.T) {
+func TestADatabaseWithoutConnectionsLeftIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	role := "few_" + strings.ToLower(rand.Text()[:10])
@@ -485,7 +485,7 @@ func TestP07_ADatabaseWithoutConnectionsLeftIsToldAtOnce(t *testing.T) {
 	require.Contains(t, health, "degraded")
 }
 
-func TestP15_WhatUsageWaitedForInVainIsNamedInTheLog(t *testing.T) {
+func TestWhatUsageWaitedForInVainIsNamedInTheLog(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	holder, err := pgx.Connect(t.Context(), s.databaseURL()+"&application_name=forgotten-psql")

@@ -85,7 +85,7 @@ func TestLimitAmounts(t *testing.T) {
 	}
 }
 
-func TestR19_SecondsOfCodeArePricedByTheHourForPeople(t *testing.T) {
+func TestSecondsOfCodeArePricedByTheHourForPeople(t *testing.T) {
 	t.Parallel()
 	price := billing.Money{Amount: decimal.RequireFromString("0.05"), Currency: "USD"}
 	line := billing.Line{Kind: billing.KindUsage, Description: "code", Quantity: decimal.NewFromInt(-36_000), UnitPrice: price, Per: 3600, Amount: billing.Money{Amount: decimal.RequireFromString("-0.5"), Currency: "USD"}}

@@ -12,7 +12,7 @@ func haiku(from, output string) string {
   {effective_from: ` + from + `, input: "1", output: "` + output + `", cache_write_5m: "1.25", cache_write_1h: "2", cache_read: "0.10"}]}]}`
 }
 
-func TestR17_WithdrawingAPriceOnTheCommandLine(t *testing.T) {
+func TestWithdrawingAPriceOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newDatabaseShell(t)
 	s.ok("prices", "load", "anthropic-2026-01")
@@ -30,7 +30,7 @@ func TestR17_WithdrawingAPriceOnTheCommandLine(t *testing.T) {
 	require.Contains(t, s.fails(exitUsage, "prices", "withdraw", "anthropic-2026-01", "--model", "m", "--tier", "chat", "--from", "2099-01-01"), "exactly one of")
 }
 
-func TestM02_CorrectingAPriceOnTheCommandLine(t *testing.T) {
+func TestCorrectingAPriceOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	s.ok("usage", "import", s.file("usage.ndjson", usageLine("1", "alice", "claude-haiku-4-5", 1_000_000)))

@@ -56,7 +56,7 @@ func call(t *testing.T, method, url, body string, headers ...string) (int, strin
 	return response.StatusCode, string(text)
 }
 
-// TestWebhookGate is J15: what is not Stripe's word to this account leaves
+// TestWebhookGate: what is not Stripe's word to this account leaves
 // nothing behind.
 func TestWebhookGate(t *testing.T) {
 	t.Parallel()
@@ -163,7 +163,7 @@ func TestAMemberIsBlockedAndLetGoOnByTheGateway(t *testing.T) {
 	require.Equal(t, "allowed", ask()["decision"])
 }
 
-func TestR40_R61_AMemberReadsTheirStandingAndWhatPredatesTheirLimit(t *testing.T) {
+func TestAMemberReadsTheirStandingAndWhatPredatesTheirLimit(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s)
@@ -190,7 +190,7 @@ func TestR40_R61_AMemberReadsTheirStandingAndWhatPredatesTheirLimit(t *testing.T
 	require.Regexp(t, `user +bob +1\.50 USD +3\.00 USD +2\.00 USD`, s.ok("limits", "list", "acme"))
 }
 
-func TestR44_LimitsChangedOverHTTPAreAuditedByTheKey(t *testing.T) {
+func TestLimitsChangedOverHTTPAreAuditedByTheKey(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s)
@@ -230,7 +230,7 @@ func scopesOf(t *testing.T, limits string) string {
 	return string(text)
 }
 
-func TestR85_ListsThatGrowWithMembersAreReadPageByPage(t *testing.T) {
+func TestListsThatGrowWithMembersAreReadPageByPage(t *testing.T) {
 	t.Parallel()
 	s := newAcme(t)
 	server := newTestGateway(t, s)
@@ -277,7 +277,7 @@ func rowsOf(t *testing.T, body io.Reader) (rows []any) {
 	return view.Members
 }
 
-func TestS28_TheGatewayDoesNotStartWithAKeyOfTheOtherMode(t *testing.T) {
+func TestTheGatewayDoesNotStartWithAKeyOfTheOtherMode(t *testing.T) {
 	t.Parallel()
 	s := newDatabaseShell(t)
 	s.ok("prices", "load", "anthropic-2026-01")

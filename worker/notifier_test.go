@@ -61,7 +61,7 @@ func (f *fakeFacts) RecordDelivery(_ context.Context, message, channel, status, 
 	return nil
 }
 
-func TestR58_N08_ANoticeIsDeliveredOnceEveryChannelTookItAndNoneIsToldTwice(t *testing.T) {
+func TestANoticeIsDeliveredOnceEveryChannelTookItAndNoneIsToldTwice(t *testing.T) {
 	t.Parallel()
 	mail, hook, facts := &fakeChannel{name: "mail"}, &fakeChannel{name: "webhook", fails: errors.New("down")}, &fakeFacts{}
 	n := &notifier{mail: mail, webhook: hook, log: &fakeChannel{name: "log"}, facts: facts, now: time.Now}

@@ -305,7 +305,7 @@ func (w *world) send(method, path string, params url.Values, into any) {
 	}
 }
 
-func TestP14_WhatWasBilledSinceTheBackupIsAdopted(t *testing.T) {
+func TestWhatWasBilledSinceTheBackupIsAdopted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -335,7 +335,7 @@ func TestP14_WhatWasBilledSinceTheBackupIsAdopted(t *testing.T) {
 	w.clean()
 }
 
-func TestP14_WhatWasPaidSinceTheBackupIsNotChargedAgain(t *testing.T) {
+func TestWhatWasPaidSinceTheBackupIsNotChargedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -357,7 +357,7 @@ func TestP14_WhatWasPaidSinceTheBackupIsNotChargedAgain(t *testing.T) {
 	w.clean()
 }
 
-func TestP14_WhatWasHalfPublishedAtTheBackupIsTakenUpAsItIsThere(t *testing.T) {
+func TestWhatWasHalfPublishedAtTheBackupIsTakenUpAsItIsThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -375,7 +375,7 @@ func TestP14_WhatWasHalfPublishedAtTheBackupIsTakenUpAsItIsThere(t *testing.T) {
 	w.clean()
 }
 
-func TestP14_ABackupFromBeforeTheFirstWorkerRanIsOne(t *testing.T) {
+func TestABackupFromBeforeTheFirstWorkerRanIsOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, err := w.store.CreateOrganizations(t.Context(), []billing.Organization{{ID: "acme", StartsAt: w.month}}, operator)
@@ -385,7 +385,7 @@ func TestP14_ABackupFromBeforeTheFirstWorkerRanIsOne(t *testing.T) {
 	require.True(t, w.behind())
 }
 
-func TestP14_ABillThatComesToAnotherTotalWaitsForWhatWasLost(t *testing.T) {
+func TestABillThatComesToAnotherTotalWaitsForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -424,7 +424,7 @@ func (w *world) publishedByMistake(org string) (restore func(), wrong billing.In
 	return restore, w.invoice(issued.Invoice)
 }
 
-func TestP14_WhatIsWithdrawnAtStripeIsBilledAnew(t *testing.T) {
+func TestWhatIsWithdrawnAtStripeIsBilledAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	restore, wrong := w.publishedByMistake("acme")
@@ -442,7 +442,7 @@ func TestP14_WhatIsWithdrawnAtStripeIsBilledAnew(t *testing.T) {
 }
 
 // Stripe keeps a key for a day, and what was made under it was withdrawn.
-func TestP14_WhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
+func TestWhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	restore, wrong := w.publishedByMistake("acme")
@@ -459,7 +459,7 @@ func TestP14_WhatIsWithdrawnWithinADayIsBilledAnewAtOnce(t *testing.T) {
 }
 
 // The twin was declined under the key of the first attempt.
-func TestP14_WhatIsMadeInsteadOfADeclinedInvoiceIsChargedAtOnce(t *testing.T) {
+func TestWhatIsMadeInsteadOfADeclinedInvoiceIsChargedAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	restore, wrong := w.publishedByMistake("acme")
@@ -477,7 +477,7 @@ func TestP14_WhatIsMadeInsteadOfADeclinedInvoiceIsChargedAtOnce(t *testing.T) {
 	w.clean()
 }
 
-func TestP14_ADraftThatIsDeletedAtStripeIsMadeAnewAtOnce(t *testing.T) {
+func TestADraftThatIsDeletedAtStripeIsMadeAnewAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -497,7 +497,7 @@ func TestP14_ADraftThatIsDeletedAtStripeIsMadeAnewAtOnce(t *testing.T) {
 	require.Equal(t, 1, w.at("charges"))
 }
 
-func TestP14_ADraftThatWasForgottenKeepsTheNumberThatItSays(t *testing.T) {
+func TestADraftThatWasForgottenKeepsTheNumberThatItSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -516,7 +516,7 @@ func TestP14_ADraftThatWasForgottenKeepsTheNumberThatItSays(t *testing.T) {
 
 // The period was ended early, which is forgotten: it ends by itself long after the
 // database is level.
-func TestP14_AnInvoiceOfAPeriodThatWasEndedEarlyIsLookedForToo(t *testing.T) {
+func TestAnInvoiceOfAPeriodThatWasEndedEarlyIsLookedForToo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -534,7 +534,7 @@ func TestP14_AnInvoiceOfAPeriodThatWasEndedEarlyIsLookedForToo(t *testing.T) {
 
 // It has read its first page, and would record of the restored database that all
 // is known until an hour ago.
-func TestP14_ASweepThatBeganBeforeTheRestoreLeavesNoGap(t *testing.T) {
+func TestASweepThatBeganBeforeTheRestoreLeavesNoGap(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.contract("acme")
@@ -561,7 +561,7 @@ func TestP14_ASweepThatBeganBeforeTheRestoreLeavesNoGap(t *testing.T) {
 	require.NotEqual(t, paid.Number, w.bill("globex").Number)
 }
 
-func TestP14_AnOrganizationThatWasForgottenKeepsItsCustomer(t *testing.T) {
+func TestAnOrganizationThatWasForgottenKeepsItsCustomer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	restore := w.backup()
@@ -579,7 +579,7 @@ func TestP14_AnOrganizationThatWasForgottenKeepsItsCustomer(t *testing.T) {
 	w.clean()
 }
 
-func TestP14_WhoeverPutRowsBackUnnoticedSaysSo(t *testing.T) {
+func TestWhoeverPutRowsBackUnnoticedSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	changed, err := w.store.DeclareRestored(t.Context(), operator)
@@ -601,7 +601,7 @@ func TestP14_WhoeverPutRowsBackUnnoticedSaysSo(t *testing.T) {
 	w.clean()
 }
 
-func TestP14_AWorkerHasTheProviderSweptWhileTheDatabaseIsBehind(t *testing.T) {
+func TestAWorkerHasTheProviderSweptWhileTheDatabaseIsBehind(t *testing.T) {
 	t.Parallel()
 	present, sweeps := "", 0
 	l := &recovery{

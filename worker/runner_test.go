@@ -44,7 +44,7 @@ func (f fakeExpected) ExpectedWorkflows(context.Context, string) ([]postgres.Exp
 	return f, nil
 }
 
-func TestO02_WhatShouldRunAndDoesNotIsStarted(t *testing.T) {
+func TestWhatShouldRunAndDoesNotIsStarted(t *testing.T) {
 	t.Parallel()
 	facts := fakeExpected{
 		{ID: "billing-cycle/acme", Kind: postgres.WorkflowCycle, Organization: "acme"},

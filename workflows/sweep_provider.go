@@ -8,7 +8,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// SweepProvider finds what nobody told of, some times a day: what happened at the
+// SweepProvider finds what nobody told of, once an hour: what happened at the
 // provider while no webhook came through, invoices of ours that are recorded
 // nowhere, unpaid ones that were not asked about for a day, and workflows that
 // should run and do not. All it finds goes the way of any other news. A Temporal

@@ -63,7 +63,7 @@ func (s *stack) paidInvoices(organization string, want int) map[string]invoice {
 // The primary is lost, and with it what the standby had not received: two months
 // that were billed and paid, and usage that was acknowledged. Nobody does anything
 // but promote the standby and send the usage again.
-func TestP02_P13_P14_X06_AfterAFailoverThatLostCommitsNothingIsBilledTwice(t *testing.T) {
+func TestAfterAFailoverThatLostCommitsNothingIsBilledTwice(t *testing.T) {
 	t.Parallel()
 	servers := pgtest.StartPair(t, "arrears")
 	s := startStackIn(t, []string{"DATABASE_URL=" + servers.URL("arrears")}, "--without", "worker")

@@ -38,7 +38,7 @@ const (
 // started again. They do what callers do: what was not acknowledged they send
 // again, to whichever gateway answers, and now and then something old besides.
 // ARREARS_SEED repeats a run's posts and kills, if not its races.
-func TestU19_N03_K01_KilledGatewaysLoseNothingAndCrossingsAreNoticedOnce(t *testing.T) {
+func TestKilledGatewaysLoseNothingAndCrossingsAreNoticedOnce(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if given, err := strconv.ParseUint(os.Getenv("ARREARS_SEED"), 10, 64); err == nil {

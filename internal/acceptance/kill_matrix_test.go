@@ -92,10 +92,10 @@ func killMatrix() (faults []fault) {
 	return faults
 }
 
-// TestK04_K05_K07_K08_K09_K10_K11_K12_K13_EachMonthIsBilledOnceWhateverDies runs a billing month
+// TestEachMonthIsBilledOnceWhateverDies runs a billing month
 // of one organisation for each fault, all in one stack, so that each death also
 // hits whatever the others are doing at that moment.
-func TestK04_K05_K07_K08_K09_K10_K11_K12_K13_EachMonthIsBilledOnceWhateverDies(t *testing.T) {
+func TestEachMonthIsBilledOnceWhateverDies(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, "--without", "worker,gateway")
 	s.patience = 15 * time.Minute

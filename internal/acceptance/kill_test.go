@@ -14,7 +14,7 @@ import (
 
 // The worker is killed after Stripe has charged and before anybody here knows.
 // The next worker asks Stripe before it does anything: one charge, a paid invoice.
-func TestK09_AWorkerKilledBetweenTheChargeAndItsRecordChargesOnce(t *testing.T) {
+func TestAWorkerKilledBetweenTheChargeAndItsRecordChargesOnce(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, "--without", "worker")
 	first := s.startWorker()

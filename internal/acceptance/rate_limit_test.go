@@ -13,7 +13,7 @@ import (
 // Many organisations end their month at the same instant, with two workers and
 // Stripe's own limits: the queues' rates keep the calls within them, and what is
 // turned away all the same is late and never fails.
-func TestS01_L02_L08_ManyMonthsThatEndAtOnceStayWithinStripesLimits(t *testing.T) {
+func TestManyMonthsThatEndAtOnceStayWithinStripesLimits(t *testing.T) {
 	t.Parallel()
 	const organizations = 40
 	s := startStack(t)

@@ -11,7 +11,7 @@ import (
 
 // A month of 2.5 million USD is parked, released to be charged in parts, and
 // charged three times, each below the provider's largest charge.
-func TestS17_ASplitInvoiceIsChargedInPartsByTheRealPrograms(t *testing.T) {
+func TestASplitInvoiceIsChargedInPartsByTheRealPrograms(t *testing.T) {
 	t.Parallel()
 	s := startStack(t)
 	s.must("prices", "load", "../pricebook/books/anthropic-2026-01.yaml")

@@ -12,7 +12,7 @@ import (
 // A month is billed while Stripe loses answers, breaks connections, fails and is
 // busy, and its webhooks come twice, late, never, or from somebody else: one
 // invoice, one charge, and `verify` finds nothing.
-func TestX02_AMonthIsBilledOnceWhateverStripeDoesWrong(t *testing.T) {
+func TestAMonthIsBilledOnceWhateverStripeDoesWrong(t *testing.T) {
 	t.Parallel()
 	s := startStack(t)
 	s.must("prices", "load", "../pricebook/books/anthropic-2026-01.yaml")

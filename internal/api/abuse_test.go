@@ -53,7 +53,7 @@ func postTo(t *testing.T, store *fakeStore, path string, body io.Reader, content
 }
 
 // Not in parallel: these count what is allocated.
-func TestU09_U17_BombsAndFloodsTakeFlatMemory(t *testing.T) {
+func TestBombsAndFloodsTakeFlatMemory(t *testing.T) {
 	var bomb bytes.Buffer
 	w, err := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
 	require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestExportsThatSayNothingInManyWordsTakeFlatMemory(t *testing.T) {
 	require.Less(t, allocated, uint64(64<<20), "a CloudEvent of extensions")
 }
 
-func TestU04_OneBadEventCostsOnlyItself(t *testing.T) {
+func TestOneBadEventCostsOnlyItself(t *testing.T) {
 	t.Parallel()
 	store := &fakeStore{known: map[string]bool{}}
 	gateway := serving(t, New(Options{Usage: store, Key: key, MaxBody: 8 << 20, Log: slog.New(slog.DiscardHandler)}))
@@ -151,7 +151,7 @@ func TestU04_OneBadEventCostsOnlyItself(t *testing.T) {
 	require.Len(t, store.calls, calls, "refused as a whole")
 }
 
-func TestU18_SlowSendersAreHungUpOnAndKeepNobodyWaiting(t *testing.T) {
+func TestSlowSendersAreHungUpOnAndKeepNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	store := &fakeStore{known: map[string]bool{}}
 	server := newHTTPServer(New(Options{Usage: store, Key: key, MaxBody: 4096, Log: slog.New(slog.DiscardHandler)}), slog.New(slog.DiscardHandler))

@@ -395,9 +395,9 @@ func TestServeStopsGracefully(t *testing.T) {
 	require.NoError(t, <-served)
 }
 
-// W10: a flood of deliveries is cut off before any signature is looked at, and
+// A flood of deliveries is cut off before any signature is looked at, and
 // takes nothing from those whose keys are good.
-func TestW10_AFloodOfDeliveriesIsCutOffBeforeItsSignatures(t *testing.T) {
+func TestAFloodOfDeliveriesIsCutOffBeforeItsSignatures(t *testing.T) {
 	t.Parallel()
 	store := &fakeStore{}
 	s := newServer(Options{

@@ -175,7 +175,7 @@ func TestOrganizationsAreStoredInParallelAndTransactionsAreBounded(t *testing.T)
 	})
 }
 
-func TestP07_WhoWouldWaitTooLongIsTurnedAway(t *testing.T) {
+func TestWhoWouldWaitTooLongIsTurnedAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := newSlowStore()
@@ -207,7 +207,7 @@ func TestSharedTransactionsAndLargePostsAreBounded(t *testing.T) {
 	})
 }
 
-func TestU17_BodiesTogetherTakeBoundedMemory(t *testing.T) {
+func TestBodiesTogetherTakeBoundedMemory(t *testing.T) {
 	t.Parallel()
 	hall := newBudget(1024)
 	require.EqualValues(t, leastBudget, hall.size)

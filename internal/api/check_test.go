@@ -58,7 +58,7 @@ func checkOf(body string) request {
 	return request{method: http.MethodPost, path: "/v1/limits/check", key: key, contentType: "application/json", body: body}
 }
 
-func TestR41_ABlockedAnswerSaysWhoCanDoWhat(t *testing.T) {
+func TestABlockedAnswerSaysWhoCanDoWhat(t *testing.T) {
 	t.Parallel()
 	server, _ := newGateway(t, nil)
 	status, _, body := send(t, server, checkOf(`{"organization":"acme","user":"spender","product":"chat","model":"claude-sonnet-4-5"}`))
@@ -80,7 +80,7 @@ func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
 		"reason":"contract_ended","message":"the organization's contract ended at 2026-10-07T12:00:00Z","who_can_raise":[],"action_url":"","retry":false}`, body)
 }
 
-func TestR78_ASuspendedOrganizationMayRunNothing(t *testing.T) {
+func TestASuspendedOrganizationMayRunNothing(t *testing.T) {
 	t.Parallel()
 	server, _ := newGateway(t, nil)
 	for user, want := range map[string]string{
@@ -110,7 +110,7 @@ func TestAnAllowedAnswerSaysWhatRemains(t *testing.T) {
 	}
 }
 
-func TestR43_AnOutageFailsOpenOrClosedAndIsLogged(t *testing.T) {
+func TestAnOutageFailsOpenOrClosedAndIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		closed bool

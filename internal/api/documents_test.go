@@ -28,7 +28,7 @@ func (f *fakeStore) Document(_ context.Context, organization, invoice, format st
 	}, f.broken
 }
 
-func TestR73_AnInvoiceIsReadInTheFormatOfItsPath(t *testing.T) {
+func TestAnInvoiceIsReadInTheFormatOfItsPath(t *testing.T) {
 	t.Parallel()
 	server, store := newGateway(t, nil)
 	ask := request{method: http.MethodGet, key: store.made("acme", ScopeSpendRead)}

@@ -89,9 +89,9 @@ var guarded = map[string]struct {
 	"GET /v1/organizations/{org}/notices":   {ScopeSpendRead, request{path: "/v1/organizations/acme/notices"}},
 }
 
-// TestJ14_EveryRouteIsGuarded walks through the routes that there are: no
+// TestEveryRouteIsGuarded walks through the routes that there are: no
 // credential, another scope, another tenant, and the right key.
-func TestJ14_EveryRouteIsGuarded(t *testing.T) {
+func TestEveryRouteIsGuarded(t *testing.T) {
 	t.Parallel()
 	for _, route := range newServer(Options{}).routes {
 		t.Run(route, func(t *testing.T) {
@@ -160,9 +160,9 @@ func TestAKeyThatSendsTooMuchWaits(t *testing.T) {
 	}
 }
 
-// TestR43_AKnownKeyStillFailsOpen: while the database is away no key can be read
+// TestAKnownKeyStillFailsOpen: while the database is away no key can be read
 // either, and requests are not to stand still for that.
-func TestR43_AKnownKeyStillFailsOpen(t *testing.T) {
+func TestAKnownKeyStillFailsOpen(t *testing.T) {
 	t.Parallel()
 	server, store := newGateway(t, nil)
 	known, unknown := store.made("acme", ScopeLimitsRead), store.made("acme", ScopeLimitsRead)

@@ -22,7 +22,7 @@ func Scopes() []string {
 	return []string{ScopeUsageWrite, ScopeSpendRead, ScopeLimitsRead, ScopeLimitsWrite, ScopeAdmin}
 }
 
-// Roles lists as whom a key may change limits (R11).
+// Roles lists as whom a key may change limits.
 func Roles() []string { return []string{"owner", "primary_owner", "billing_manager"} }
 
 // Key is who sends a request, and what they may do.

@@ -48,7 +48,7 @@ type limitRequest struct {
 // largestLimit keeps typing errors out.
 var largestLimit = decimal.New(1, 12)
 
-// changing lets only those change limits whose key has a role that may (R11),
+// changing lets only those change limits whose key has a role that may,
 // and reads what they want.
 func (s *server) changing(read func(w http.ResponseWriter, r *http.Request) (LimitChange, error),
 	change func(ctx context.Context, organization string, change LimitChange) (any, error),

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestR85_PagesFollowEachOtherByACursorBoundToTheFilters(t *testing.T) {
+func TestPagesFollowEachOtherByACursorBoundToTheFilters(t *testing.T) {
 	t.Parallel()
 	server, _ := newGateway(t, nil)
 	for path, want := range map[string][]string{
@@ -37,7 +37,7 @@ func TestR85_PagesFollowEachOtherByACursorBoundToTheFilters(t *testing.T) {
 	}
 }
 
-func TestR11_OnlySomeRolesChangeLimits(t *testing.T) {
+func TestOnlySomeRolesChangeLimits(t *testing.T) {
 	t.Parallel()
 	server, store := newGateway(t, nil)
 	set := request{
@@ -61,7 +61,7 @@ func TestR11_OnlySomeRolesChangeLimits(t *testing.T) {
 	require.Equal(t, "GET, PUT, DELETE", header.Get("Allow"))
 }
 
-func TestR35_LimitsThatCannotBeMeant(t *testing.T) {
+func TestLimitsThatCannotBeMeant(t *testing.T) {
 	t.Parallel()
 	server, _ := newGateway(t, nil)
 	for body, says := range map[string]string{

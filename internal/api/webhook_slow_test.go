@@ -26,7 +26,7 @@ func (s slowInbox) Receive(ctx context.Context, _ []byte, _ string, _ time.Time)
 }
 
 // Stripe waits for ten seconds and sends again what was not answered by a 2xx.
-func TestW12_ADeliveryIsAnsweredInTimeHoweverSlowTheDatabaseIs(t *testing.T) {
+func TestADeliveryIsAnsweredInTimeHoweverSlowTheDatabaseIs(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		takes  time.Duration

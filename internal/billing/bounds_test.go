@@ -21,7 +21,7 @@ func marchCharged(amount string) *billing.Charged {
 	return &billing.Charged{Period: billing.Period{Start: date("2026-03-01"), End: april.Start}, Amount: dec(amount)}
 }
 
-func TestO08_APriceTypedAThousandTimesTooHighExceedsTheBounds(t *testing.T) {
+func TestAPriceTypedAThousandTimesTooHighExceedsTheBounds(t *testing.T) {
 	t.Parallel()
 	usual := billing.DefaultBounds("USD")
 	for name, c := range map[string]struct {

@@ -49,7 +49,7 @@ func keysOf(lines []billing.Line) []string {
 	return keys
 }
 
-func TestM01_APriceChangeInMidPeriodMakesTwoLinesAndALateEventTakesItsOldPrice(t *testing.T) {
+func TestAPriceChangeInMidPeriodMakesTwoLinesAndALateEventTakesItsOldPrice(t *testing.T) {
 	t.Parallel()
 	change := date("2026-04-10")
 	lines := billUsage(t,
@@ -75,7 +75,7 @@ func TestOneVersionsUnchangedPriceStaysOneLineAcrossTheChange(t *testing.T) {
 	require.Equal(t, "3.00 USD", lines[0].Amount.String())
 }
 
-func TestM04_APriceOfZeroIsAllowedAndItsLineIsShown(t *testing.T) {
+func TestAPriceOfZeroIsAllowedAndItsLineIsShown(t *testing.T) {
 	t.Parallel()
 	lines := billUsage(t, event("ana", "chat", "m", date("2026-04-09"), billing.Quantities{billing.CacheRead: 12}))
 	require.Len(t, lines, 1)
@@ -115,7 +115,7 @@ func TestLineKeysStayApartWhateverProductsAreCalled(t *testing.T) {
 	require.Len(t, keys, 3)
 }
 
-func TestR25_UsageWithoutAMemberIsAPartOfItsOwnAndNullInJSON(t *testing.T) {
+func TestUsageWithoutAMemberIsAPartOfItsOwnAndNullInJSON(t *testing.T) {
 	t.Parallel()
 	lines := billUsage(t,
 		event("", "chat", "m", date("2026-04-09"), billing.Quantities{billing.Input: 1_000_000}),
@@ -130,7 +130,7 @@ func TestR25_UsageWithoutAMemberIsAPartOfItsOwnAndNullInJSON(t *testing.T) {
 	]`, string(data))
 }
 
-func TestR22_CentsAreDecidedOnTheLineAndNotOnTheEvent(t *testing.T) {
+func TestCentsAreDecidedOnTheLineAndNotOnTheEvent(t *testing.T) {
 	t.Parallel()
 	events := make([]billing.Event, 1000)
 	for i := range events { // each costs 0.000004 dollars, all of them 0.004 and a half cent together
@@ -172,7 +172,7 @@ func TestLinesStandInTheOrderOfTheInvoice(t *testing.T) {
 	require.Equal(t, "25.00", billing.Add(lines, billing.KindSeat, billing.KindSurcharge).StringFixed(2))
 }
 
-func TestM14_AMonthWithoutSeatsAndUsageHasNoLines(t *testing.T) {
+func TestAMonthWithoutSeatsAndUsageHasNoLines(t *testing.T) {
 	t.Parallel()
 	require.Empty(t, billUsage(t))
 }

@@ -8,7 +8,7 @@ import (
 
 // Class is what is counted and priced: the token classes of a model, the
 // requests of a server tool, and the seconds that code ran. Each prompt token is
-// counted in exactly one class (R20).
+// counted in exactly one class.
 type Class int
 
 // The classes, in the order in which invoices show them.

@@ -12,7 +12,7 @@ import (
 )
 
 // The serialisation is documented; here it is once, written out.
-func TestI15_TheContentHashIsTakenOverTheDocumentedText(t *testing.T) {
+func TestTheContentHashIsTakenOverTheDocumentedText(t *testing.T) {
 	t.Parallel()
 	at := instant("2026-05-02T00:00:00Z").Add(1500)
 	invoice := billing.Invoice{
@@ -33,7 +33,7 @@ func TestI15_TheContentHashIsTakenOverTheDocumentedText(t *testing.T) {
 	require.Equal(t, hex.EncodeToString(sum[:]), billing.HashOf(&invoice))
 }
 
-func TestJ08_AnyOrderBatchingAndSplittingGivesTheSameHash(t *testing.T) {
+func TestAnyOrderBatchingAndSplittingGivesTheSameHash(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		events := drawEvents(t, rater, "events")

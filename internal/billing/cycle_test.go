@@ -11,7 +11,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestI33_S18_TheProvidersItemsAddUpToTheLinesAndAreNeverTooMany(t *testing.T) {
+func TestTheProvidersItemsAddUpToTheLinesAndAreNeverTooMany(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		products := rapid.SampledFrom([]int{1, 3, 300}).Draw(t, "products")
 		var lines []billing.Line

@@ -39,7 +39,7 @@ func describedBook() *billing.PriceBook {
 
 // Two lines of one product, model and class differ by their price: each says in
 // words why, and no more than that.
-func TestR18_ALineSaysWhyItHasAnotherPrice(t *testing.T) {
+func TestALineSaysWhyItHasAnotherPrice(t *testing.T) {
 	t.Parallel()
 	early, noon, late := date("2026-04-01"), instant("2026-04-10T12:00:00Z"), date("2026-04-20")
 	output := func(at time.Time, change func(*billing.Event)) billing.Event {

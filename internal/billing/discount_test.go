@@ -12,7 +12,7 @@ import (
 
 // Whatever is used and whatever the discount, subtotal, discount and net re-add,
 // and the discount is its percentage of the charges up to half a unit.
-func TestR75_M13_TheDiscountIsRoundedOnceAndTheSumsReAdd(t *testing.T) {
+func TestTheDiscountIsRoundedOnceAndTheSumsReAdd(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		percent := func(label string) decimal.Decimal {
@@ -49,7 +49,7 @@ func TestR75_M13_TheDiscountIsRoundedOnceAndTheSumsReAdd(t *testing.T) {
 }
 
 // What is taken back gives back what was paid for it, whatever was negotiated since.
-func TestU23_TakingBackDiscountedUsageGivesBackWhatWasPaid(t *testing.T) {
+func TestTakingBackDiscountedUsageGivesBackWhatWasPaid(t *testing.T) {
 	t.Parallel()
 	statement := aprilStatement(t, usageBook())
 	rate := billing.NewRater(statement.Book, statement.Book.Rates())

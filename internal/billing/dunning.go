@@ -53,5 +53,5 @@ var hardDeclines = []string{
 }
 
 // HardDecline reports whether a decline code rules out further attempts with the
-// same payment method (R77).
+// same payment method.
 func HardDecline(code string) bool { return slices.Contains(hardDeclines, code) }

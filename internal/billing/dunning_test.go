@@ -9,7 +9,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestR77_TheDefaultDunningChargesEightTimesInTwoWeeks(t *testing.T) {
+func TestTheDefaultDunningChargesEightTimesInTwoWeeks(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, billing.CheckDunning(billing.DefaultDunning()))
 	first := instant("2026-05-02T00:00:07Z")

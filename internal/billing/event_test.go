@@ -118,7 +118,7 @@ func TestOnlyWhatCountsNothingCostsNothing(t *testing.T) {
 	}
 }
 
-func TestR20_APromptIsItsUncachedWrittenAndReadTokens(t *testing.T) {
+func TestAPromptIsItsUncachedWrittenAndReadTokens(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		var q billing.Quantities
 		for c := range q {

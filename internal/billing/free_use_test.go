@@ -24,7 +24,7 @@ func codeBook(tools ...billing.ToolPrice) *billing.PriceBook {
 	return book
 }
 
-func TestR19_CodeIsBilledForItsMinimumAtLeast(t *testing.T) {
+func TestCodeIsBilledForItsMinimumAtLeast(t *testing.T) {
 	t.Parallel()
 	book := codeBook(billing.ToolPrice{Minimum: 300}, billing.ToolPrice{Minimum: 60, EffectiveFrom: date("2026-04-10")})
 	rater := billing.NewRater(book, book.Rates())
@@ -52,7 +52,7 @@ func TestR19_CodeIsBilledForItsMinimumAtLeast(t *testing.T) {
 
 // Spend counts seconds at a price that never ends, and yet the parts add up to
 // the whole: 0.05 by the hour is 0.0000138888…, rounded up to 18 places.
-func TestR19_SpendOfSecondsDoesNotDependOnHowTheyAreCounted(t *testing.T) {
+func TestSpendOfSecondsDoesNotDependOnHowTheyAreCounted(t *testing.T) {
 	t.Parallel()
 	hourly := billing.UnitPrice{Amount: dec("0.05"), Per: 3600}
 	require.Equal(t, "0.000013888888888889", hourly.Times(dec("1")).String())
@@ -67,7 +67,7 @@ func TestR19_SpendOfSecondsDoesNotDependOnHowTheyAreCounted(t *testing.T) {
 	rapid.Check(t, property)
 }
 
-func TestR19_TheAllowanceIsThatOfTheMonthsBeginning(t *testing.T) {
+func TestTheAllowanceIsThatOfTheMonthsBeginning(t *testing.T) {
 	t.Parallel()
 	change := billing.ToolPrice{FreePerMonth: 20, EffectiveFrom: date("2026-04-10")}
 	for name, c := range map[string]struct {
@@ -87,7 +87,7 @@ func TestR19_TheAllowanceIsThatOfTheMonthsBeginning(t *testing.T) {
 
 // However a month's use is parted into bills, in whatever order they are written,
 // retractions included, they leave free together what one bill would have.
-func TestR19_TheBillsOfAMonthShareOneAllowance(t *testing.T) {
+func TestTheBillsOfAMonthShareOneAllowance(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		perMonth := decimal.NewFromInt(rapid.Int64Range(0, 1000).Draw(t, "free"))
 		used, given := decimal.Zero, decimal.Zero
@@ -99,7 +99,7 @@ func TestR19_TheBillsOfAMonthShareOneAllowance(t *testing.T) {
 	})
 }
 
-func TestR19_WhatIsFreeIsSharedByUseAndWhatIsWhollyFreeCostsNobodyACent(t *testing.T) {
+func TestWhatIsFreeIsSharedByUseAndWhatIsWhollyFreeCostsNobodyACent(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		book := codeBook(billing.ToolPrice{}, billing.ToolPrice{EffectiveFrom: date("2026-04-10")})
 		book.Tools[1].Amount = drawPrice(t, "later")
@@ -164,7 +164,7 @@ func requireShared(t *rapid.T, lines []billing.Line, all, free decimal.Decimal) 
 
 // A price of the past may be added where nothing was priced before it; but not one
 // that gives a month, part of which is billed, another allowance.
-func TestR19_APriceOfThePastKeepsTheTermsOfMetering(t *testing.T) {
+func TestAPriceOfThePastKeepsTheTermsOfMetering(t *testing.T) {
 	t.Parallel()
 	settled := date("2026-05-01")
 	for name, c := range map[string]struct {

@@ -24,8 +24,8 @@ const (
 
 // How the limits that a member stands under meet.
 const (
-	RuleStrictMin = "strict_min" // nobody can exceed any of them (R31)
-	RuleOverride  = "override"   // a member's own replaces the tier's per-member default (R32)
+	RuleStrictMin = "strict_min" // nobody can exceed any of them
+	RuleOverride  = "override"   // a member's own replaces the tier's per-member default
 )
 
 // MaxThresholds is how many thresholds a limit may have.
@@ -115,7 +115,7 @@ type Standing struct {
 	SpentBefore decimal.Decimal
 }
 
-// Before is how much of what is spent predates the limit (R40). What was taken
+// Before is how much of what is spent predates the limit. What was taken
 // back since is taken off what came first.
 func (s *Standing) Before() decimal.Decimal { return decimal.Min(s.SpentBefore, s.Spent) }
 
@@ -130,9 +130,9 @@ func (s *Standing) Remaining() (remaining decimal.Decimal, ok bool) {
 
 // Binding returns the standing of a member with the least remaining, among those
 // that hold under the organisation's rule; those that do not are marked. Under
-// strict_min all of them hold (R31). Under override a limit of the member's own,
+// strict_min all of them hold. Under override a limit of the member's own,
 // unlimited ones included, replaces the tier's default, be it higher or lower,
-// and the organisation's stays a hard ceiling (R32). It is nil where nothing is
+// and the organisation's stays a hard ceiling. It is nil where nothing is
 // limited. Where two leave the same, the wider one is named, since it concerns
 // more people.
 func Binding(rule string, standings []Standing) *Standing {

@@ -20,14 +20,14 @@ func limitOf(scope billing.Scope, amount string) billing.Limit {
 	return limit
 }
 
-func TestR53_DefaultThresholdsDependOnTheScope(t *testing.T) {
+func TestDefaultThresholdsDependOnTheScope(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []int{75, 90, 100}, billing.DefaultThresholds(billing.ScopeOrganization))
 	require.Equal(t, []int{75, 95, 100}, billing.DefaultThresholds(billing.ScopeSeatTier))
 	require.Equal(t, []int{75, 95, 100}, billing.DefaultThresholds(billing.ScopeUser))
 }
 
-func TestE10_TheStrictestLimitBinds(t *testing.T) {
+func TestTheStrictestLimitBinds(t *testing.T) {
 	t.Parallel()
 	standing := func(scope billing.Scope, amount, spent string) billing.Standing {
 		return billing.Standing{Limit: limitOf(scope, amount), Spent: dec(spent)}
@@ -37,7 +37,7 @@ func TestE10_TheStrictestLimitBinds(t *testing.T) {
 		binds     billing.Scope
 		amount    string
 	}{
-		"E10: organisation 10,000, tier 500, user 750": {
+		"organisation 10,000, tier 500, user 750": {
 			[]billing.Standing{standing(billing.ScopeUser, "750", "0"), standing(billing.ScopeOrganization, "10000", "0"), standing(billing.ScopeSeatTier, "500", "0")},
 			billing.ScopeSeatTier, "500",
 		},
@@ -74,7 +74,7 @@ func TestE10_TheStrictestLimitBinds(t *testing.T) {
 	require.Nil(t, billing.Binding(billing.RuleStrictMin, []billing.Standing{standing(billing.ScopeOrganization, "none", "5"), standing(billing.ScopeUser, "none", "5")}))
 }
 
-func TestR31_NobodyHasMoreLeftThanAnyOfTheirLimitsLeaves(t *testing.T) {
+func TestNobodyHasMoreLeftThanAnyOfTheirLimitsLeaves(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		standings := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) billing.Standing {
 			amount := rapid.SampledFrom([]string{"none", "0", "0.01", "100", "500.50"}).Draw(t, "amount")
@@ -95,7 +95,7 @@ func TestR31_NobodyHasMoreLeftThanAnyOfTheirLimitsLeaves(t *testing.T) {
 	})
 }
 
-func TestE11_ARequestMayCrossTheLimitAndTheNextIsBlocked(t *testing.T) {
+func TestARequestMayCrossTheLimitAndTheNextIsBlocked(t *testing.T) {
 	t.Parallel()
 	limit := limitOf(billing.ScopeOrganization, "100")
 	var alerts []int
@@ -132,7 +132,7 @@ func TestThresholdsAreReachedAtTheirAmountAndNotBefore(t *testing.T) {
 		"the last":                              {"100", "100", []int{75, 90, 100}},
 		"far above":                             {"100", "1000000", []int{75, 90, 100}},
 		"an odd amount":                         {"0.0000001", "0.000000075", []int{75}},
-		"R34: unlimited is never reached":       {"none", "1000000", nil},
+		"unlimited is never reached":            {"none", "1000000", nil},
 		"a limit of zero by the smallest spend": {"0", "0.0000000055", []int{75, 90, 100}},
 		"a limit of zero by no spend":           {"0", "0", nil},
 	} {
@@ -151,7 +151,7 @@ func TestCrossedListsWhatLiesAboveBeforeAndNotAboveAfter(t *testing.T) {
 		want                  []int
 	}{
 		"one":                             {"100", "74", "75", []int{75}},
-		"R55: several at once":            {"100", "0", "100", []int{75, 90, 100}},
+		"several at once":                 {"100", "0", "100", []int{75, 90, 100}},
 		"none between":                    {"100", "75", "89.99", nil},
 		"none without a step":             {"100", "90", "90", nil},
 		"none downwards":                  {"100", "100", "10", nil},
@@ -168,7 +168,7 @@ func TestCrossedListsWhatLiesAboveBeforeAndNotAboveAfter(t *testing.T) {
 	}
 }
 
-func TestR54_EveryThresholdIsCrossedOnceHoweverTheSpendArrives(t *testing.T) {
+func TestEveryThresholdIsCrossedOnceHoweverTheSpendArrives(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		thresholds, err := billing.CheckThresholds(rapid.SliceOfN(rapid.IntRange(1, 300), 1, billing.MaxThresholds).Draw(t, "thresholds"))
 		require.NoError(t, err)
@@ -184,7 +184,7 @@ func TestR54_EveryThresholdIsCrossedOnceHoweverTheSpendArrives(t *testing.T) {
 	})
 }
 
-func TestR53_ThresholdsAreOneToTenPercentages(t *testing.T) {
+func TestThresholdsAreOneToTenPercentages(t *testing.T) {
 	t.Parallel()
 	sorted, err := billing.CheckThresholds([]int{100, 50, 80, 50})
 	require.NoError(t, err)
@@ -202,7 +202,7 @@ func TestR53_ThresholdsAreOneToTenPercentages(t *testing.T) {
 	}
 }
 
-func TestR32_UnderOverrideAMembersOwnLimitReplacesTheTiersDefault(t *testing.T) {
+func TestUnderOverrideAMembersOwnLimitReplacesTheTiersDefault(t *testing.T) {
 	t.Parallel()
 	under := func(scope billing.Scope, mode, amount, spent string) billing.Standing {
 		limit := limitOf(scope, amount)
@@ -215,7 +215,7 @@ func TestR32_UnderOverrideAMembersOwnLimitReplacesTheTiersDefault(t *testing.T) 
 		amount    string
 		replaced  bool
 	}{
-		"E10: the own one, though it is higher": {[]billing.Standing{
+		"the own one, though it is higher": {[]billing.Standing{
 			under(billing.ScopeOrganization, billing.Pooled, "10000", "0"), under(billing.ScopeSeatTier, billing.PerMember, "500", "0"),
 			under(billing.ScopeUser, billing.PerMember, "750", "0"),
 		}, billing.ScopeUser, "750", true},

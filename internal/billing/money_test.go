@@ -112,7 +112,7 @@ func TestRoundingAgreesWithIntegersForAnyAmount(t *testing.T) {
 	})
 }
 
-func TestM12_CurrenciesHaveTheDigitsAndLimitsOfTheProvider(t *testing.T) {
+func TestCurrenciesHaveTheDigitsAndLimitsOfTheProvider(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]struct {
 		digits            int32

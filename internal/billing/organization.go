@@ -10,7 +10,7 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// PlanEnterprise is the only plan with usage-based billing (R1).
+// PlanEnterprise is the only plan with usage-based billing.
 const PlanEnterprise = "enterprise"
 
 // How an organisation's invoices are collected.
@@ -84,7 +84,7 @@ const (
 )
 
 // DefaultCardCeiling is the total from which a card is not charged, in major
-// units of the organisation's currency (R76): its fee and its risk are too high.
+// units of the organisation's currency: its fee and its risk are too high.
 func DefaultCardCeiling() decimal.Decimal { return decimal.NewFromInt(50_000) }
 
 // Complete checks the terms of an organisation that is being created and fills

@@ -34,7 +34,7 @@ func TestTermsThatAreWrongAreNamed(t *testing.T) {
 		change func(*billing.Organization)
 		want   string
 	}{
-		"R1: another plan":           {func(o *billing.Organization) { o.Plan = "team" }, `plan: "team" has no usage-based billing; accepted: enterprise`},
+		"another plan":               {func(o *billing.Organization) { o.Plan = "team" }, `plan: "team" has no usage-based billing; accepted: enterprise`},
 		"an id with capitals":        {func(o *billing.Organization) { o.ID = "Acme" }, `id: "Acme" is not `},
 		"an unknown currency":        {func(o *billing.Organization) { o.Currency = "XAU" }, `currency "XAU" is not one of `},
 		"an unknown zone":            {func(o *billing.Organization) { o.Timezone = "Paris" }, `timezone: "Paris" is not a name`},
@@ -84,7 +84,7 @@ func TestAContractThatDiffersSaysInWhat(t *testing.T) {
 	}
 }
 
-func TestR76_ACardIsRefusedFromTheCeilingOn(t *testing.T) {
+func TestACardIsRefusedFromTheCeilingOn(t *testing.T) {
 	t.Parallel()
 	org := billing.Organization{ID: "acme", Now: time.Now()}
 	require.NoError(t, org.Complete())

@@ -11,7 +11,7 @@ type Period struct {
 	End   time.Time `json:"end"`
 }
 
-// Contains reports whether an instant lies in the period; its end does not (R68).
+// Contains reports whether an instant lies in the period; its end does not.
 func (p Period) Contains(t time.Time) bool { return !t.Before(p.Start) && t.Before(p.End) }
 
 // Calendar divides time into an organisation's billing months: from its anchor

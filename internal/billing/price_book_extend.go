@@ -15,7 +15,7 @@ func (b *PriceBook) Rows() int {
 }
 
 // Extend adds the rows of a newer edition to the stored book and returns those
-// that are new. Past prices are immutable (R17): a row that was changed, and a
+// that are new. Past prices are immutable: a row that was changed, and a
 // new one that would take effect where usage may already have been priced by an
 // older one, at or before settled, are refused; such corrections are repricings.
 func (b *PriceBook) Extend(edition *PriceBook, settled time.Time) (added *PriceBook, err error) {

@@ -29,7 +29,7 @@ func TestLoadingABookAgainAddsNothing(t *testing.T) {
 	require.Equal(t, wholeBook().Rows(), stored.Rows())
 }
 
-func TestR17_ALaterEditionAddsPricesAndNeverChangesThePast(t *testing.T) {
+func TestALaterEditionAddsPricesAndNeverChangesThePast(t *testing.T) {
 	t.Parallel()
 	settled := date("2026-05-01")
 	later := func(b *billing.PriceBook, from string) {

@@ -9,7 +9,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestR17_ThePriceInForceIsTheLastThatTookEffect(t *testing.T) {
+func TestThePriceInForceIsTheLastThatTookEffect(t *testing.T) {
 	t.Parallel()
 	book := seatBook()
 	change := date("2026-04-11")
@@ -35,7 +35,7 @@ func TestR17_ThePriceInForceIsTheLastThatTookEffect(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestR4_ATierIncludesItsProducts(t *testing.T) {
+func TestATierIncludesItsProducts(t *testing.T) {
 	t.Parallel()
 	book := &billing.PriceBook{Seats: []billing.SeatPrice{
 		{Tier: "chat", Products: []string{"chat"}},
@@ -50,7 +50,7 @@ func TestR4_ATierIncludesItsProducts(t *testing.T) {
 	require.Equal(t, []string{"all", "chat"}, book.Tiers())
 }
 
-func TestM03_ABookWithOverlappingOrMissingOrImpossiblePricesIsRefused(t *testing.T) {
+func TestABookWithOverlappingOrMissingOrImpossiblePricesIsRefused(t *testing.T) {
 	t.Parallel()
 	both := func() *billing.PriceBook {
 		book := usageBook()

@@ -38,7 +38,7 @@ func (s PriceSelection) String() string {
 
 // Withdraw takes the selected prices out of the book and returns them; none is
 // an empty book. A price that is, or may be, in force was announced and kept:
-// it is refused (R17).
+// it is refused.
 func (b *PriceBook) Withdraw(which PriceSelection, settled time.Time) (withdrawn *PriceBook, err error) {
 	taken := &PriceBook{Name: b.Name, Currency: b.Currency}
 	var left PriceBook

@@ -9,7 +9,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestR17_AFuturePriceIsWithdrawnAndNoOther(t *testing.T) {
+func TestAFuturePriceIsWithdrawnAndNoOther(t *testing.T) {
 	t.Parallel()
 	future, settled := date("2026-07-01"), date("2026-06-30")
 	withFuture := func() *billing.PriceBook {

@@ -55,7 +55,7 @@ type RateKey struct {
 }
 
 // Rate is what an event's quantities are multiplied by. An event keeps its rate
-// for good, so that a recount always gives the same totals (R26).
+// for good, so that a recount always gives the same totals.
 type Rate struct {
 	ID   int64 // given by storage
 	Key  RateKey

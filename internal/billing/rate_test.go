@@ -35,7 +35,7 @@ func rateBook() *billing.PriceBook {
 	}
 }
 
-func TestR18_AnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
+func TestAnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*billing.Event)
@@ -71,10 +71,10 @@ func TestR18_AnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
 
 		"another service tier, fast": {func(e *billing.Event) { e.ServiceTier, e.Speed = "priority", billing.Fast }, "", "service tier priority has no price for speed fast"},
 		"another geography":          {func(e *billing.Event) { e.InferenceGeo = "eu" }, "", "inference geography eu has no price"},
-		"R21: an unknown model":      {func(e *billing.Event) { e.Model = "new" }, "", "model new is not in price book rates"},
+		"an unknown model":           {func(e *billing.Event) { e.Model = "new" }, "", "model new is not in price book rates"},
 		"before the first price":     {func(e *billing.Event) { e.OccurredAt = date("2026-02-01").Add(-time.Second) }, "", "model full had no price yet at 2026-01-31T23:59:59Z"},
 		"no batch":                   {func(e *billing.Event) { e.Model, e.ServiceTier = "plain", billing.Batch }, "", "model plain has no batch price for speed standard"},
-		"R18: batch and fast":        {func(e *billing.Event) { e.Speed, e.ServiceTier = billing.Fast, billing.Batch }, "", "model full has no batch price for speed fast"},
+		"batch and fast":             {func(e *billing.Event) { e.Speed, e.ServiceTier = billing.Fast, billing.Batch }, "", "model full has no batch price for speed fast"},
 		"no fast price":              {func(e *billing.Event) { e.Model, e.Speed = "plain", billing.Fast }, "", "model plain has no price for speed fast"},
 		"an unknown speed":           {func(e *billing.Event) { e.Speed = "turbo" }, "", "model full has no price for speed turbo"},
 		"an unknown service tier":    {func(e *billing.Event) { e.ServiceTier = "flex" }, "", "service tier flex has no price"},
@@ -102,7 +102,7 @@ func TestR18_AnEventIsPricedByWhatItIsAndWhenItHappened(t *testing.T) {
 	}
 }
 
-func TestR18_ModifiersChangeTokenPricesAndNeverToolPrices(t *testing.T) {
+func TestModifiersChangeTokenPricesAndNeverToolPrices(t *testing.T) {
 	t.Parallel()
 	book := rateBook()
 	for _, rate := range book.Rates() {
@@ -155,7 +155,7 @@ func TestABookWithoutTheRatesOfARowParksItsEvents(t *testing.T) {
 	require.Equal(t, "model plain has no rate in price book rates", reason)
 }
 
-func TestE8_TheSmallestAmountIsExact(t *testing.T) {
+func TestTheSmallestAmountIsExact(t *testing.T) {
 	t.Parallel()
 	rate := billing.Rate{}
 	rate.Unit[billing.CacheRead] = billing.UnitPrice{Amount: dec("0.0055"), Per: 1_000_000}

@@ -10,7 +10,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestM12_ATotalIsRoundedToWhatCanBeCollectedAndTheRestIsALine(t *testing.T) {
+func TestATotalIsRoundedToWhatCanBeCollectedAndTheRestIsALine(t *testing.T) {
 	t.Parallel()
 	for total, want := range map[string]string{
 		"12.344 KWD": "-0.004", "12.345 KWD": "0.005", "12.340 KWD": "", "-1.235 KWD": "-0.005", "12.34 USD": "", "7 JPY": "",
@@ -28,7 +28,7 @@ func TestM12_ATotalIsRoundedToWhatCanBeCollectedAndTheRestIsALine(t *testing.T) 
 
 // Whatever the lines, the provider's items add up to the total, and each is one
 // that it takes.
-func TestM12_TheProvidersItemsAddUpInStepsThatItTakes(t *testing.T) {
+func TestTheProvidersItemsAddUpInStepsThatItTakes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		currency := rapid.SampledFrom([]billing.Currency{"USD", "JPY", "KWD"}).Draw(t, "currency")

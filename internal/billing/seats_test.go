@@ -86,11 +86,11 @@ func TestASeatDayBelongsToTheTierHeldAtTheStartOfTheDay(t *testing.T) {
 			[]billing.SeatAssignment{seat("ana", "chat", always, "")},
 			[]string{"seat/chat/20: 10 = 6.67", "seat/chat/26: 20 = 17.33"},
 		},
-		"M05: given and taken at the same instant": {
+		"given and taken at the same instant": {
 			[]billing.SeatAssignment{seat("ana", "code", "2026-04-10T00:00:00Z", "2026-04-10T00:00:00Z")},
 			nil,
 		},
-		"M05: there and back within a day": {
+		"there and back within a day": {
 			[]billing.SeatAssignment{
 				seat("ana", "chat", always, "2026-04-25T09:00:00Z"), seat("ana", "code", "2026-04-25T09:00:00Z", "2026-04-25T10:00:00Z"),
 				seat("ana", "chat", "2026-04-25T10:00:00Z", ""),
@@ -110,7 +110,7 @@ func TestASeatDayBelongsToTheTierHeldAtTheStartOfTheDay(t *testing.T) {
 	}
 }
 
-func TestR66_TheHIPAASurchargeIsALineOfItsOwnByTheSameDays(t *testing.T) {
+func TestTheHIPAASurchargeIsALineOfItsOwnByTheSameDays(t *testing.T) {
 	t.Parallel()
 	statement := aprilStatement(t, seatBook())
 	ana := seat("ana", "chat", "2026-04-03T00:00:00Z", "")
@@ -128,7 +128,7 @@ func TestR66_TheHIPAASurchargeIsALineOfItsOwnByTheSameDays(t *testing.T) {
 	require.Len(t, lines[2].Members, 1)
 }
 
-func TestC05_SeatsAreChargedByDaysAndNotByHours(t *testing.T) {
+func TestSeatsAreChargedByDaysAndNotByHours(t *testing.T) {
 	t.Parallel()
 	for within, month := range map[string]string{"2026-03-15": "743 hours", "2026-11-15": "721 hours", "2026-04-15": "720 hours"} {
 		c := calendar(t, "America/New_York", 1)
@@ -273,7 +273,7 @@ func TestSeatAmountsAreDaysTimesPriceOverTheMonthRoundedOnce(t *testing.T) {
 	})
 }
 
-func TestM05_ThePiecesOfAMonthThatWasClosedEarlyAddUpToTheMonth(t *testing.T) {
+func TestThePiecesOfAMonthThatWasClosedEarlyAddUpToTheMonth(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		s := drawSeatStatement(t)
 		whole := map[string]billing.Line{}

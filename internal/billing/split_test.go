@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestS17_PartsAddUpAndCanEachBeCharged(t *testing.T) {
+func TestPartsAddUpAndCanEachBeCharged(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		total    string

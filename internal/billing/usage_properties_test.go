@@ -23,7 +23,7 @@ func linesOf(t require.TestingT, s *billing.Statement, usage []billing.UsageTota
 	return mustLines(t, s)
 }
 
-func TestR26_J08_OrderBatchingAndSplittingOfEventsChangeNoLine(t *testing.T) {
+func TestOrderBatchingAndSplittingOfEventsChangeNoLine(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		events := drawEvents(t, rater, "events")
@@ -83,7 +83,7 @@ func splitWithinBand(t *rapid.T, rater *billing.Rater, event billing.Event) []bi
 	return []billing.Event{first, second}
 }
 
-func TestJ09_TheCostOfTwoSetsOfEventsIsTheSumOfTheirCosts(t *testing.T) {
+func TestTheCostOfTwoSetsOfEventsIsTheSumOfTheirCosts(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		a, b := drawEvents(t, rater, "a"), drawEvents(t, rater, "b")
@@ -108,9 +108,9 @@ func TestJ09_TheCostOfTwoSetsOfEventsIsTheSumOfTheirCosts(t *testing.T) {
 	})
 }
 
-// TestJ07_ARecountWithFractionsGivesTheSameLines rates each event alone, with
+// TestARecountWithFractionsGivesTheSameLines rates each event alone, with
 // big.Rat, straight from the published rows, and knows nothing of rates.
-func TestJ07_ARecountWithFractionsGivesTheSameLines(t *testing.T) {
+func TestARecountWithFractionsGivesTheSameLines(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		events := drawEvents(t, rater, "events")
@@ -203,7 +203,7 @@ func halfAwayFromZero(exact *big.Rat, digits int32) string {
 	return decimal.NewFromBigInt(units, -digits).StringFixed(digits)
 }
 
-func TestJ10_MoreUsageNeverLowersTheBill(t *testing.T) {
+func TestMoreUsageNeverLowersTheBill(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		events := drawEvents(t, rater, "events")
@@ -263,7 +263,7 @@ func TestLinesAddUpToTheSubtotalAndTheTotal(t *testing.T) {
 
 // An event beside its retraction bills nothing, whatever else is billed; and a
 // retraction alone takes off what its event would have cost, cent by cent.
-func TestU23_AnEventAndItsRetractionAreNothing(t *testing.T) {
+func TestAnEventAndItsRetractionAreNothing(t *testing.T) {
 	property(t, func(t *rapid.T) {
 		statement, rater := drawWorld(t)
 		kept, undone := totalsOf(t, rater, drawEvents(t, rater, "kept")), totalsOf(t, rater, drawEvents(t, rater, "undone"))

@@ -144,8 +144,8 @@ func csvOf(t *testing.T, page *document.Page, members bool) string {
 	return out.String()
 }
 
-// TestR73_Documents holds each document against its file in testdata.
-func TestR73_Documents(t *testing.T) {
+// TestDocuments holds each document against its file in testdata.
+func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for name, got := range map[string]string{
 		"small.html": htmlOf(t, small(t)), "adjusted.html": htmlOf(t, adjusted(t)),
@@ -169,7 +169,7 @@ func cell(t *testing.T, html, label string) decimal.Decimal {
 	return decimal.RequireFromString(strings.NewReplacer(",", "", "\u2212", "-").Replace(found[1]))
 }
 
-func TestR65_TheSumsOfThePageReAdd(t *testing.T) {
+func TestTheSumsOfThePageReAdd(t *testing.T) {
 	t.Parallel()
 	page := adjusted(t)
 	html := htmlOf(t, page)
@@ -191,7 +191,7 @@ func TestR65_TheSumsOfThePageReAdd(t *testing.T) {
 	}
 }
 
-func TestR65_MembersComeBySpendAndWhatNobodyUsedComesLast(t *testing.T) {
+func TestMembersComeBySpendAndWhatNobodyUsedComesLast(t *testing.T) {
 	t.Parallel()
 	html := htmlOf(t, small(t))
 	html = html[strings.Index(html, "<h2>Members</h2>"):]

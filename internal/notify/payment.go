@@ -118,7 +118,7 @@ func (n *PaymentNotice) story(number string) (subject string, sentences []string
 			"Requests of " + printable(n.Organization) + " are blocked from now on, because invoice " + number + " over " + amount + " has not been paid.",
 			"They run again as soon as it is.",
 		}
-	default: // from a newer sender (R45)
+	default: // from a newer sender
 		subject = "news of invoice " + number
 		sentences = []string{"Invoice " + number + " over " + amount + ": " + printable(string(n.Event)) + "."}
 	}

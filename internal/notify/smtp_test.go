@@ -293,7 +293,7 @@ func TestRefusalsAreToldFromDelays(t *testing.T) {
 	}
 }
 
-func TestN11_RefusedRecipientDoesNotKeepTheMessageFromTheOthers(t *testing.T) {
+func TestRefusedRecipientDoesNotKeepTheMessageFromTheOthers(t *testing.T) {
 	t.Parallel()
 	server := serve(t, serverOptions{})
 	server.onRcpt = func(to string) error {
@@ -339,7 +339,7 @@ func TestDelayedRecipientPostponesTheMessageForAll(t *testing.T) {
 	require.Equal(t, m.To, got.to)
 }
 
-func TestN08_ServerThatIsDownIsADelay(t *testing.T) {
+func TestServerThatIsDownIsADelay(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

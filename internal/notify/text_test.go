@@ -61,7 +61,7 @@ func sentNotice(event PaymentEvent, day int) PaymentNotice {
 	})
 }
 
-func TestR59_TextsAreTheGoldenOnes(t *testing.T) {
+func TestTextsAreTheGoldenOnes(t *testing.T) {
 	t.Parallel()
 	for name, message := range map[string]Message{
 		"spend/organization-90": Spend(spendNotice(func(*SpendNotice) {})),

@@ -18,7 +18,7 @@ const (
 	otherSecret = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 )
 
-func TestR58_WebhooksAreSignedByTheConvention(t *testing.T) {
+func TestWebhooksAreSignedByTheConvention(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 10, 2, 8, 0, 0, 0, time.UTC)
 	var bodies [][]byte

@@ -12,11 +12,11 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-// TestL01_PartsThatAreDealtOutLineByLineAreThoseComputedAtOnce compares what is
+// TestPartsThatAreDealtOutLineByLineAreThoseComputedAtOnce compares what is
 // written with what the rules make of everything in memory, byte for byte: with
 // more parts than are fetched at once, services, late usage, prices that several
 // rates share, and a line whose usage was taken back by a later retraction.
-func TestL01_PartsThatAreDealtOutLineByLineAreThoseComputedAtOnce(t *testing.T) {
+func TestPartsThatAreDealtOutLineByLineAreThoseComputedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("early", "zoe", october, 3_000_000), use("lone", "zoe", october.AddDate(0, 0, 1), 7))
@@ -101,9 +101,9 @@ func TestAPartWithoutALineIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "hangs under no line")
 }
 
-// TestR73_NumbersHaveNoGapsAndNoTwins issues fifty invoices at once, while every
+// TestNumbersHaveNoGapsAndNoTwins issues fifty invoices at once, while every
 // fifth transaction dies after its number was drawn and is begun again.
-func TestR73_NumbersHaveNoGapsAndNoTwins(t *testing.T) {
+func TestNumbersHaveNoGapsAndNoTwins(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const orgs = 50
@@ -146,7 +146,7 @@ END $$`)
 	f.clean()
 }
 
-func TestI15_WhatWasIssuedIsNeitherDeletedNorEmptied(t *testing.T) {
+func TestWhatWasIssuedIsNeitherDeletedNorEmptied(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	for _, statement := range []string{

@@ -23,7 +23,7 @@ func (f *fixture) resume() {
 	require.True(f.t, changed)
 }
 
-func TestO09_WhileBillingIsStoppedNothingIsIssuedAndResumingWakesAll(t *testing.T) {
+func TestWhileBillingIsStoppedNothingIsIssuedAndResumingWakesAll(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.NoError(t, f.StartCycle(f.ctx, "acme", tester))
@@ -59,7 +59,7 @@ func TestO09_WhileBillingIsStoppedNothingIsIssuedAndResumingWakesAll(t *testing.
 	require.False(t, changed)
 }
 
-func TestO09_WhileBillingIsStoppedNothingIsChargedAndNoAttemptIsUsedUp(t *testing.T) {
+func TestWhileBillingIsStoppedNothingIsChargedAndNoAttemptIsUsedUp(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.stop()
@@ -77,7 +77,7 @@ func TestO09_WhileBillingIsStoppedNothingIsChargedAndNoAttemptIsUsedUp(t *testin
 	f.clean()
 }
 
-func TestO09_AnAttemptThatGotNoAnswerIsNotRepeatedWhileBillingIsStopped(t *testing.T) {
+func TestAnAttemptThatGotNoAnswerIsNotRepeatedWhileBillingIsStopped(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	require.Equal(t, billing.StepCharge, f.begin().Do)
@@ -87,7 +87,7 @@ func TestO09_AnAttemptThatGotNoAnswerIsNotRepeatedWhileBillingIsStopped(t *testi
 	require.Equal(t, billing.StepResolve, f.begin().Do)
 }
 
-func TestO09_AnInvoiceThatIsJustBeingIssuedIsStoppedToo(t *testing.T) {
+func TestAnInvoiceThatIsJustBeingIssuedIsStoppedToo(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -115,7 +115,7 @@ func TestO09_AnInvoiceThatIsJustBeingIssuedIsStoppedToo(t *testing.T) {
 	f.clean()
 }
 
-func TestO09_ResumingWaitsForWhoeverWasJustToldToWait(t *testing.T) {
+func TestResumingWaitsForWhoeverWasJustToldToWait(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.stop()

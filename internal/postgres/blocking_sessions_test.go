@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestP15_OurOwnSessionsMayNotStandStillForEver(t *testing.T) {
+func TestOurOwnSessionsMayNotStandStillForEver(t *testing.T) {
 	t.Parallel()
 	const setting = "idle_in_transaction_session_timeout"
 	for url, want := range map[string]string{

@@ -17,7 +17,7 @@ func (f *fixture) close() bool {
 	return changed
 }
 
-func TestM09_AContractThatEndsInMidPeriodIsBilledUntilThenAndNoFurther(t *testing.T) {
+func TestAContractThatEndsInMidPeriodIsBilledUntilThenAndNoFurther(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.NoError(t, f.StartCycle(f.ctx, "acme", tester))
@@ -51,7 +51,7 @@ func TestM09_AContractThatEndsInMidPeriodIsBilledUntilThenAndNoFurther(t *testin
 	f.clean()
 }
 
-func TestC11_AContractOfASecondIsOneShortPeriodWithoutNegativeDays(t *testing.T) {
+func TestAContractOfASecondIsOneShortPeriodWithoutNegativeDays(t *testing.T) {
 	t.Parallel()
 	last := time.Date(2026, 10, 31, 23, 59, 59, 0, time.UTC)
 	f := newFixture(t, func(o *billing.Organization) { o.StartsAt, o.Now = last, last })
@@ -71,7 +71,7 @@ func TestC11_AContractOfASecondIsOneShortPeriodWithoutNegativeDays(t *testing.T)
 	f.clean()
 }
 
-func TestC11_AContractThatEndsInTheFirstSecondOfAMonthBillsItsDay(t *testing.T) {
+func TestAContractThatEndsInTheFirstSecondOfAMonthBillsItsDay(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -108,7 +108,7 @@ func TestUsageThatRanAheadOfTheClockIsStillBilledWhenTheContractEnds(t *testing.
 	require.Equal(t, 2, f.count("periods"))
 }
 
-func TestM10_AnIdIsNotUsedAgainForAnotherContract(t *testing.T) {
+func TestAnIdIsNotUsedAgainForAnotherContract(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.clock(october.AddDate(0, 0, 3))
@@ -119,7 +119,7 @@ func TestM10_AnIdIsNotUsedAgainForAnotherContract(t *testing.T) {
 	require.ErrorContains(t, err, "an id is never used again")
 }
 
-func TestJ11_ClosingManyTimesAtOnceEndsTheContractOnce(t *testing.T) {
+func TestClosingManyTimesAtOnceEndsTheContractOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.clock(october.AddDate(0, 0, 3))

@@ -61,7 +61,7 @@ func (f *fixture) partStates() (states []string) {
 	return states
 }
 
-func TestS17_EachPartIsDunnedByItsOwnTable(t *testing.T) {
+func TestEachPartIsDunnedByItsOwnTable(t *testing.T) {
 	t.Parallel()
 	f := newSplit(t)
 	require.NoError(t, f.StartCycle(f.ctx, "acme", ann))
@@ -100,7 +100,7 @@ func TestS17_EachPartIsDunnedByItsOwnTable(t *testing.T) {
 	f.clean()
 }
 
-func TestS17_LateAnswersAboutAnEarlierPartChangeNothingOfTheNext(t *testing.T) {
+func TestLateAnswersAboutAnEarlierPartChangeNothingOfTheNext(t *testing.T) {
 	t.Parallel()
 	f := newSplit(t)
 	f.charge(by("pi_a"))
@@ -132,7 +132,7 @@ func (f *fixture) openNews() (n int) {
 	return n
 }
 
-func TestS17_WhatIsLeftOfASplitInvoiceIsMarkedPaidOrWrittenOff(t *testing.T) {
+func TestWhatIsLeftOfASplitInvoiceIsMarkedPaidOrWrittenOff(t *testing.T) {
 	t.Parallel()
 	all := postgres.CorrectionRequest{Kind: billing.CorrectionSettlement, Reference: "SWIFT 1"}
 	some := postgres.CorrectionRequest{Kind: billing.CorrectionSettlement, Amount: decimal.NewNullDecimal(decimal.NewFromInt(1000))}
@@ -247,7 +247,7 @@ func (f *fixture) issueAgain() billing.Issued {
 	return issued
 }
 
-func TestS17_OnlyWhatIsTooLargeAndChargedIsSplit(t *testing.T) {
+func TestOnlyWhatIsTooLargeAndChargedIsSplit(t *testing.T) {
 	t.Parallel()
 	f := afterOctober(t, 1001)
 	f.tryNovember()
@@ -262,7 +262,7 @@ func TestS17_OnlyWhatIsTooLargeAndChargedIsSplit(t *testing.T) {
 	require.ErrorContains(t, err, "release it with --bank-transfer")
 }
 
-func TestS17_VerifyKnowsTheParts(t *testing.T) {
+func TestVerifyKnowsTheParts(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
 		"a part that nobody made known": `UPDATE invoices SET part = 3`,

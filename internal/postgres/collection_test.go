@@ -14,7 +14,7 @@ import (
 
 const day = 24 * time.Hour
 
-func TestK09_AnAttemptIsRecordedBeforeItIsMadeAndNoOtherWhileItIsUnknown(t *testing.T) {
+func TestAnAttemptIsRecordedBeforeItIsMadeAndNoOtherWhileItIsUnknown(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	installation, err := f.Installation(f.ctx)
@@ -51,7 +51,7 @@ func TestK09_AnAttemptIsRecordedBeforeItIsMadeAndNoOtherWhileItIsUnknown(t *test
 	f.clean()
 }
 
-func TestK10_RecordingAnOutcomeAgainChangesNothing(t *testing.T) {
+func TestRecordingAnOutcomeAgainChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	declined := f.charge(insufficient)
@@ -61,7 +61,7 @@ func TestK10_RecordingAnOutcomeAgainChangesNothing(t *testing.T) {
 	f.charge(succeeded)
 	f.clock(issuedAt.Add(2 * day))
 	for _, late := range []billing.ChargeResult{succeeded, insufficient, processing, wantsAction, {Status: billing.PaymentUnknown}} {
-		require.Equal(t, billing.StatusPaid, f.answer(2, late).Status, "W03: paid is final")
+		require.Equal(t, billing.StatusPaid, f.answer(2, late).Status, "paid is final")
 		require.Equal(t, billing.StatusPaid, f.answer(1, insufficient).Status)
 	}
 	require.Equal(t, []string{"1 failed insufficient_funds", "2 succeeded"}, f.payments())
@@ -83,7 +83,7 @@ func TestAFailureThatTurnsOutToBeASuccessIsOne(t *testing.T) {
 	f.clean()
 }
 
-func TestR77_S11_ADeclinedInvoiceIsChargedByTheDunningTableAndThenPastDue(t *testing.T) {
+func TestADeclinedInvoiceIsChargedByTheDunningTableAndThenPastDue(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	for i, next := range []string{"1", "3", "5", "7", "10", "12", "14"} {
@@ -123,7 +123,7 @@ func TestR77_S11_ADeclinedInvoiceIsChargedByTheDunningTableAndThenPastDue(t *tes
 	f.clean()
 }
 
-func TestS12_AHardDeclineIsNotRepeatedUntilThereIsAnotherMethod(t *testing.T) {
+func TestAHardDeclineIsNotRepeatedUntilThereIsAnotherMethod(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	state := f.charge(stolen)
@@ -185,7 +185,7 @@ func TestANewMethodWhileAnAttemptIsUnderWayIsTriedNext(t *testing.T) {
 	}
 }
 
-func TestT18_AnOutageOfDaysIsNotMadeUpForInARow(t *testing.T) {
+func TestAnOutageOfDaysIsNotMadeUpForInARow(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)
@@ -198,7 +198,7 @@ func TestT18_AnOutageOfDaysIsNotMadeUpForInARow(t *testing.T) {
 	require.Len(t, f.payments(), 3)
 }
 
-func TestS15_WithoutAPaymentMethodTheTableRunsAllTheSame(t *testing.T) {
+func TestWithoutAPaymentMethodTheTableRunsAllTheSame(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, func(o *billing.Organization) { o.PaymentMethod = "" })
 	require.ErrorIs(t, f.RequestRetry(f.ctx, octoberInvoice, tester), billing.ErrConflict)
@@ -242,7 +242,7 @@ func TestAChargeThatWasNeverMadeUsesUpNothing(t *testing.T) {
 	f.clean()
 }
 
-func TestS13_ACustomerWhoMustActIsToldOnceAndMayPayAtTheProvider(t *testing.T) {
+func TestACustomerWhoMustActIsToldOnceAndMayPayAtTheProvider(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	state := f.charge(wantsAction)
@@ -263,7 +263,7 @@ func TestS13_ACustomerWhoMustActIsToldOnceAndMayPayAtTheProvider(t *testing.T) {
 	f.clean()
 }
 
-func TestS14_ADebitOnItsWayIsOneAttempt(t *testing.T) {
+func TestADebitOnItsWayIsOneAttempt(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	state := f.charge(processing)
@@ -286,7 +286,7 @@ func TestS14_ADebitOnItsWayIsOneAttempt(t *testing.T) {
 	f.clean()
 }
 
-func TestS04_AnUnansweredAttemptIsDecidedByWhatTheProviderSays(t *testing.T) {
+func TestAnUnansweredAttemptIsDecidedByWhatTheProviderSays(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		state    billing.ProviderInvoiceState
@@ -367,7 +367,7 @@ func TestTheProvidersCountOfAttemptsTellsANewFailureFromAnOldOne(t *testing.T) {
 	require.EqualValues(t, 2, f.begin().AttemptsBefore)
 }
 
-func TestS20_WhatPeopleDoAtTheProviderIsTakenOver(t *testing.T) {
+func TestWhatPeopleDoAtTheProviderIsTakenOver(t *testing.T) {
 	t.Parallel()
 	actions := func(f *fixture) []string {
 		entries, err := f.AuditTrail(f.ctx, "acme", 1)
@@ -440,7 +440,7 @@ func TestS20_WhatPeopleDoAtTheProviderIsTakenOver(t *testing.T) {
 	})
 }
 
-func TestS21_APaymentOnTheProvidersPageIsAPaymentOfItsOwn(t *testing.T) {
+func TestAPaymentOnTheProvidersPageIsAPaymentOfItsOwn(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)
@@ -557,7 +557,7 @@ func TestCollectionBeginsOnceTheInvoiceIsAtTheProvider(t *testing.T) {
 	require.ErrorIs(t, err, billing.ErrConflict, "of another invoice")
 }
 
-func TestT12_ManyAtOnceMakeOneAttempt(t *testing.T) {
+func TestManyAtOnceMakeOneAttempt(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	var charges, resolves atomic.Int64

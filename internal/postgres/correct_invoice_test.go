@@ -100,7 +100,7 @@ func TestAWriteOffEndsCollectionOnce(t *testing.T) {
 	f.clean()
 }
 
-func TestR79_ABankTransferInPartLeavesExactlyTheRestToCollect(t *testing.T) {
+func TestABankTransferInPartLeavesExactlyTheRestToCollect(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)
@@ -137,7 +137,7 @@ func TestR79_ABankTransferInPartLeavesExactlyTheRestToCollect(t *testing.T) {
 	f.clean()
 }
 
-func TestR79_ABankTransferInFullPaysTheInvoice(t *testing.T) {
+func TestABankTransferInFullPaysTheInvoice(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, bySend(30))
 	f.correct(transferred("", "SEPA 1"))
@@ -184,7 +184,7 @@ func TestACreditNoteOnAnUnpaidInvoiceLowersWhatIsDue(t *testing.T) {
 	f.clean()
 }
 
-func TestM08_ACreditOnAPaidInvoiceIsUsedByTheNextOnesNeverBelowZero(t *testing.T) {
+func TestACreditOnAPaidInvoiceIsUsedByTheNextOnesNeverBelowZero(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -212,7 +212,7 @@ func TestM08_ACreditOnAPaidInvoiceIsUsedByTheNextOnesNeverBelowZero(t *testing.T
 	f.clean()
 }
 
-func TestM08_AVoidFreesTheCreditsThatTheInvoiceUsed(t *testing.T) {
+func TestAVoidFreesTheCreditsThatTheInvoiceUsed(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -243,7 +243,7 @@ func TestWhatMayBeOurOwnDoingIsNotTakenForSomebodyElses(t *testing.T) {
 	f.clean()
 }
 
-func TestO03_AVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
+func TestAVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.store(use("a", "u1", october.AddDate(0, 1, 0), 60_000))
@@ -285,7 +285,7 @@ func TestO03_AVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
 	f.clean()
 }
 
-func TestO03_ManyVoidsAtOnceAreOneAndTheOthersAreToldSo(t *testing.T) {
+func TestManyVoidsAtOnceAreOneAndTheOthersAreToldSo(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	var wg sync.WaitGroup
@@ -315,7 +315,7 @@ func TestO03_ManyVoidsAtOnceAreOneAndTheOthersAreToldSo(t *testing.T) {
 	require.Equal(t, 4, won, "those who ask for the same get the same answer")
 }
 
-func TestK12_AVoidThatRacesWithAPaymentIsDecidedByTheProvider(t *testing.T) {
+func TestAVoidThatRacesWithAPaymentIsDecidedByTheProvider(t *testing.T) {
 	t.Parallel()
 	t.Run("an attempt under way is waited for, and brings the money", func(t *testing.T) {
 		t.Parallel()
@@ -393,7 +393,7 @@ func TestAnInvoiceThatTheProviderNeverSawIsVoidAtOnce(t *testing.T) {
 	f.clean()
 }
 
-func TestS20_WhatWasVoidedAtTheProviderIsBilledAnewOnlyWhenSomebodyAsks(t *testing.T) {
+func TestWhatWasVoidedAtTheProviderIsBilledAnewOnlyWhenSomebodyAsks(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.provider(billing.ProviderInvoiceState{Status: "void"})
@@ -458,7 +458,7 @@ func TestACreditNoteBeforeTheProviderKnowsTheInvoiceWaitsForThat(t *testing.T) {
 	f.clean()
 }
 
-func TestS20_AnInvoiceVoidedAtTheProviderAfterAPartWasPaidOwesThatBack(t *testing.T) {
+func TestAnInvoiceVoidedAtTheProviderAfterAPartWasPaidOwesThatBack(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.correct(transferred("5", ""))

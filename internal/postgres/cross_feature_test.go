@@ -101,9 +101,9 @@ func TestFreeHoursHoldThroughAMonthsWholeLife(t *testing.T) {
 	require.Equal(t, diff.Difference.Amount.String(), sum.String())
 }
 
-// TestM12_ACurrencyOfThreePlacesHoldsThroughCreditsAndTransfers takes an invoice
+// TestACurrencyOfThreePlacesHoldsThroughCreditsAndTransfers takes an invoice
 // of Kuwait through rounding, a discount, a transfer in part and a credit.
-func TestM12_ACurrencyOfThreePlacesHoldsThroughCreditsAndTransfers(t *testing.T) {
+func TestACurrencyOfThreePlacesHoldsThroughCreditsAndTransfers(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	f := &fixture{postgres.New(pool), t, t.Context(), pool}

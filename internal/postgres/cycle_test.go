@@ -100,7 +100,7 @@ func TestANudgeThatCannotBeDeliveredIsTriedAgain(t *testing.T) {
 	require.Equal(t, 2, f.count("outbox"))
 }
 
-func TestN08_ANoticeThatCannotBeDeliveredWaitsAndAtLastFails(t *testing.T) {
+func TestANoticeThatCannotBeDeliveredWaitsAndAtLastFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1")
@@ -126,7 +126,7 @@ func TestN08_ANoticeThatCannotBeDeliveredWaitsAndAtLastFails(t *testing.T) {
 	require.Contains(t, f.notices(), "organization  100% v1 failed")
 }
 
-func TestO01_OrganizationsAreCreatedAllOrNoneAndTwiceIsOnce(t *testing.T) {
+func TestOrganizationsAreCreatedAllOrNoneAndTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	again := billing.Organization{

@@ -23,7 +23,7 @@ func (f *fixture) discard(which postgres.DiscardChoice) int64 {
 	return result.Discarded
 }
 
-func TestU11_UsageThatWillNeverHaveAPriceIsDiscardedAndHoldsNoMonth(t *testing.T) {
+func TestUsageThatWillNeverHaveAPriceIsDiscardedAndHoldsNoMonth(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(use("counted", "u1", october, 1_000_000))
@@ -63,7 +63,7 @@ func TestU11_UsageThatWillNeverHaveAPriceIsDiscardedAndHoldsNoMonth(t *testing.T
 	f.clean()
 }
 
-func TestU11_WhatCannotBeDiscarded(t *testing.T) {
+func TestWhatCannotBeDiscarded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(use("counted", "u1", october, 1))
@@ -91,7 +91,7 @@ func TestU11_WhatCannotBeDiscarded(t *testing.T) {
 	require.Len(t, waiting, 1)
 }
 
-func TestU23_ADiscardedEventMayStillBeRetracted(t *testing.T) {
+func TestADiscardedEventMayStillBeRetracted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(strange("a", october))
@@ -107,7 +107,7 @@ func TestU23_ADiscardedEventMayStillBeRetracted(t *testing.T) {
 }
 
 // A release and a discard of the same events at once: each event goes one way.
-func TestU11_ReleasingAndDiscardingAtOnce(t *testing.T) {
+func TestReleasingAndDiscardingAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for round := range 10 {

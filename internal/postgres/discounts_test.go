@@ -9,13 +9,13 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestR75_ADiscountHoldsForThePeriodsThatCloseAfterItsChange(t *testing.T) {
+func TestADiscountHoldsForThePeriodsThatCloseAfterItsChange(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(o *billing.Organization) { o.Discount = decimal.RequireFromString("10") })
 	f.seat("u1", "chat", false)
 	f.limit(billing.ScopeUser, "u1", "5")
 	f.use(use("a", "u1", october, 1_000_000))
-	require.Equal(t, "5", f.spent(billing.ScopeUser, "u1"), "limits count list prices (R23)")
+	require.Equal(t, "5", f.spent(billing.ScopeUser, "u1"), "limits count list prices")
 	f.endOctober()
 	require.False(t, f.discount("10").Changed)
 	require.True(t, f.discount("12.5").Changed)
@@ -54,7 +54,7 @@ func TestR75_ADiscountHoldsForThePeriodsThatCloseAfterItsChange(t *testing.T) {
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
 
-func TestO05_ADraftThatIsComputedAgainIsTheSame(t *testing.T) {
+func TestADraftThatIsComputedAgainIsTheSame(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", true)
@@ -86,7 +86,7 @@ func TestThePreviewNeedsNoPeriodAndMakesNone(t *testing.T) {
 	}
 }
 
-func TestR75_APeriodThatIsBilledAnewHasTheDiscountOfThen(t *testing.T) {
+func TestAPeriodThatIsBilledAnewHasTheDiscountOfThen(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	_, err := f.SetDiscount(f.ctx, "acme", decimal.NewFromInt(10), tester)

@@ -22,7 +22,7 @@ func (f *fixture) export(span postgres.SpendSpan) (rows []postgres.SpendRow, tot
 	return rows, sum.StringFixed(2)
 }
 
-func TestR62_R63_AnExportAddsUpToTheInvoiceOfItsPeriod(t *testing.T) {
+func TestAnExportAddsUpToTheInvoiceOfItsPeriod(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var items []postgres.UsageItem

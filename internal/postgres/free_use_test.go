@@ -64,7 +64,7 @@ func (f *fixture) issueNow(period string) billing.Issued {
 	return issued
 }
 
-func TestR19_R42_CodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *testing.T) {
+func TestCodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *testing.T) {
 	t.Parallel()
 	f := newFreeHours(t)
 	f.limit(billing.ScopeOrganization, "", "4.00")
@@ -92,7 +92,7 @@ func TestR19_R42_CodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *t
 	f.clean()
 }
 
-func TestR19_LateUseAndRetractionsDrawOnTheMonthTheyHappenedIn(t *testing.T) {
+func TestLateUseAndRetractionsDrawOnTheMonthTheyHappenedIn(t *testing.T) {
 	t.Parallel()
 	f := newFreeHours(t)
 	f.clock(october.Add(time.Hour))
@@ -121,7 +121,7 @@ func TestR19_LateUseAndRetractionsDrawOnTheMonthTheyHappenedIn(t *testing.T) {
 	f.clean()
 }
 
-func TestR19_ThePiecesOfAMonthShareItsFreeHoursWhicheverIsIssuedFirst(t *testing.T) {
+func TestThePiecesOfAMonthShareItsFreeHoursWhicheverIsIssuedFirst(t *testing.T) {
 	t.Parallel()
 	for name, order := range map[string][]string{
 		"the first piece first": {"2026-10-01", "2026-10-01.2"},
@@ -153,7 +153,7 @@ func TestR19_ThePiecesOfAMonthShareItsFreeHoursWhicheverIsIssuedFirst(t *testing
 	}
 }
 
-func TestR19_ParkedCodeIsMeteredOnceItHasAPrice(t *testing.T) {
+func TestParkedCodeIsMeteredOnceItHasAPrice(t *testing.T) {
 	t.Parallel()
 	book := freeHours("0.36")
 	book.Tools = book.Tools[:1]
@@ -174,7 +174,7 @@ func TestR19_ParkedCodeIsMeteredOnceItHasAPrice(t *testing.T) {
 
 // Two tools change their prices at different times: each change leaves the other
 // tool's prices of later times as they are.
-func TestM01_AToolsPriceChangesBesideAnothers(t *testing.T) {
+func TestAToolsPriceChangesBesideAnothers(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	f := &fixture{postgres.New(pool), t, t.Context(), pool}
@@ -213,7 +213,7 @@ func TestM01_AToolsPriceChangesBesideAnothers(t *testing.T) {
 	f.clean()
 }
 
-func TestR17_AToolsPriceIsWithdrawnBesideAnothers(t *testing.T) {
+func TestAToolsPriceIsWithdrawnBesideAnothers(t *testing.T) {
 	t.Parallel()
 	f := newFreeHours(t)
 	later := october.AddDate(20, 0, 0)
@@ -229,7 +229,7 @@ func TestR17_AToolsPriceIsWithdrawnBesideAnothers(t *testing.T) {
 	require.Equal(t, []string{"10 0.72"}, f.list(`SELECT DISTINCT concat_ws(' ', trim_scale(web_search), trim_scale(code_execution)) FROM rates WHERE tools_from > '2040-01-01'`))
 }
 
-func TestR19_TermsOfMeteringCannotBeCorrectedBackwards(t *testing.T) {
+func TestTermsOfMeteringCannotBeCorrectedBackwards(t *testing.T) {
 	t.Parallel()
 	f := newFreeHours(t)
 	for name, c := range map[string]func(*billing.ToolPrice){

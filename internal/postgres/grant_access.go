@@ -11,7 +11,7 @@ import (
 
 // finalTables only grow: what is written there is never changed nor deleted. The
 // triggers of the schema see to it whoever asks; a role of GrantAccess cannot even
-// ask (J12).
+// ask.
 var finalTables = []string{
 	"audit_log", "disputes", "invoice_line_members", "invoice_lines", "invoice_releases",
 	"ledger_entries", "ledger_transactions", "provider_settlements", "refunds",

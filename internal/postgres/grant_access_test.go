@@ -10,7 +10,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestJ12_O07_TheRoleOfTheProductCanOnlyAddToWhatIsFinal(t *testing.T) {
+func TestTheRoleOfTheProductCanOnlyAddToWhatIsFinal(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	app := asApp(t, f.pool)

@@ -12,7 +12,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestE9_FortyHIPAASeatsAreSurchargedByAMonth(t *testing.T) {
+func TestFortyHIPAASeatsAreSurchargedByAMonth(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for n := range 40 {
@@ -27,7 +27,7 @@ func TestE9_FortyHIPAASeatsAreSurchargedByAMonth(t *testing.T) {
 	require.Equal(t, 80, f.count("invoice_line_members"))
 }
 
-func TestK06_IssuingTwiceOrAtOnceWritesOneInvoice(t *testing.T) {
+func TestIssuingTwiceOrAtOnceWritesOneInvoice(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -89,7 +89,7 @@ func TestTheDraftWindowHoldsTheInvoiceBack(t *testing.T) {
 	require.NoError(t, f.FinalizeInvoice(f.ctx, "acme/2026-10-01", tester), "again changes nothing")
 }
 
-func TestS16_AnAmountTooSmallToChargeIsCarriedForward(t *testing.T) {
+func TestAnAmountTooSmallToChargeIsCarriedForward(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("a", "u1", october, 60_000)) // 0.30 USD
@@ -109,7 +109,7 @@ func TestS16_AnAmountTooSmallToChargeIsCarriedForward(t *testing.T) {
 	require.Equal(t, "acme/2026-11-01", into)
 }
 
-func TestM14_AMonthWithNothingToPayIsSettledHere(t *testing.T) {
+func TestAMonthWithNothingToPayIsSettledHere(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.endOctober()
@@ -118,7 +118,7 @@ func TestM14_AMonthWithNothingToPayIsSettledHere(t *testing.T) {
 	require.Zero(t, issued.Items)
 }
 
-func TestS17_AnAmountTooLargeToChargeIsParked(t *testing.T) {
+func TestAnAmountTooLargeToChargeIsParked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("a", "u1", october, 200_000_000_000), use("b", "u1", october, 1_000_000))
@@ -184,7 +184,7 @@ func (f *fixture) now() time.Time {
 	return org.Now
 }
 
-func TestR67_AnOrganizationStartedInThePastCatchesUpPeriodByPeriod(t *testing.T) {
+func TestAnOrganizationStartedInThePastCatchesUpPeriodByPeriod(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(o *billing.Organization) { o.Now = october.AddDate(0, 3, 0) })
 	for _, id := range []string{"2026-10-01", "2026-11-01", "2026-12-01"} {
@@ -257,7 +257,7 @@ func TestAPriceBookIsLoadedOnceAndItsPastIsImmutable(t *testing.T) {
 	require.ErrorContains(t, err, "reprice")
 }
 
-func TestR17_APriceThatStartsInMidMonthMakesTwoLines(t *testing.T) {
+func TestAPriceThatStartsInMidMonthMakesTwoLines(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	change := time.Now().AddDate(1, 0, 0).UTC().Truncate(time.Hour)

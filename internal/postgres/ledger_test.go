@@ -41,7 +41,7 @@ func (f *fixture) balance(account string) string {
 	return entries[len(entries)-1].Balance.Amount.String()
 }
 
-func TestI26_APaidInvoiceIsRevenueOwedAndThenCash(t *testing.T) {
+func TestAPaidInvoiceIsRevenueOwedAndThenCash(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	issued := []string{"invoice receivable 20", "invoice revenue -20"}
@@ -53,7 +53,7 @@ func TestI26_APaidInvoiceIsRevenueOwedAndThenCash(t *testing.T) {
 	want := append(issued, "payment cash 20", "payment receivable -20")
 	require.Equal(t, want, f.ledger())
 	f.answer(2, succeeded)
-	require.Equal(t, want, f.ledger(), "K10: the same answer again books nothing")
+	require.Equal(t, want, f.ledger(), "the same answer again books nothing")
 	require.Equal(t, "0", f.balance("receivable"))
 
 	entries, err := f.Ledger(f.ctx, "acme", "cash")
@@ -70,7 +70,7 @@ func TestI26_APaidInvoiceIsRevenueOwedAndThenCash(t *testing.T) {
 	f.clean()
 }
 
-func TestI26_WhatIsCarriedMovesToTheInvoiceThatCarriesIt(t *testing.T) {
+func TestWhatIsCarriedMovesToTheInvoiceThatCarriesIt(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("a", "u1", october, 60_000)) // 0.30, too small to be charged
@@ -117,7 +117,7 @@ func TestWhatIsGivenUpIsBadDebtUntilItIsPaidAfterAll(t *testing.T) {
 	f.clean()
 }
 
-func TestS20_WhatIsPaidOutOfBandIsASettlementAndNoCash(t *testing.T) {
+func TestWhatIsPaidOutOfBandIsASettlementAndNoCash(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.provider(billing.ProviderInvoiceState{Status: "paid"})
@@ -138,7 +138,7 @@ func TestMoneyForAWithdrawnInvoiceBelongsToNothing(t *testing.T) {
 	require.Equal(t, "0", f.balance("receivable"))
 }
 
-func TestI25_ATransactionOfTheLedgerMustBalance(t *testing.T) {
+func TestATransactionOfTheLedgerMustBalance(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	const transaction = `
@@ -171,7 +171,7 @@ SELECT id, 'acme', 'cash', 'USD', 1 FROM ledger_transactions WHERE reference = '
 	require.ErrorContains(t, err, "does not balance", "nothing is added later either")
 }
 
-func TestJ12_TheLedgerOnlyGrows(t *testing.T) {
+func TestTheLedgerOnlyGrows(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	for _, table := range []string{"ledger_transactions", "ledger_entries"} {
@@ -191,7 +191,7 @@ SELECT EXISTS (SELECT FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault(
 	}
 }
 
-func TestI31_AnInvoiceNeverGoesBack(t *testing.T) {
+func TestAnInvoiceNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -228,7 +228,7 @@ func (f *fixture) named() map[string]bool {
 	return named
 }
 
-func TestM12_EveryMilleIsExplainedWhereTheProviderTakesNone(t *testing.T) {
+func TestEveryMilleIsExplainedWhereTheProviderTakesNone(t *testing.T) {
 	t.Parallel()
 	f := inCurrency(t, "KWD")
 	f.seat("u1", "chat", false)
@@ -252,7 +252,7 @@ func TestM12_EveryMilleIsExplainedWhereTheProviderTakesNone(t *testing.T) {
 	require.True(t, named["charge_step"] && named["ledger_rounding"], named)
 }
 
-func TestM12_AmountsThatAreCarriedKeepTheirMille(t *testing.T) {
+func TestAmountsThatAreCarriedKeepTheirMille(t *testing.T) {
 	t.Parallel()
 	f := inCurrency(t, "KWD")
 	f.store(use("a", "u1", october, 20_300)) // 0.1015, carried
@@ -264,7 +264,7 @@ func TestM12_AmountsThatAreCarriedKeepTheirMille(t *testing.T) {
 	f.clean()
 }
 
-func TestM12_YenHaveNoDecimals(t *testing.T) {
+func TestYenHaveNoDecimals(t *testing.T) {
 	t.Parallel()
 	f := inCurrency(t, "JPY")
 	f.seat("u1", "chat", false)
@@ -281,7 +281,7 @@ func TestM12_YenHaveNoDecimals(t *testing.T) {
 	f.clean()
 }
 
-func TestM08_ACreditThatIsUsedTwiceIsNamed(t *testing.T) {
+func TestACreditThatIsUsedTwiceIsNamed(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -292,7 +292,7 @@ func TestM08_ACreditThatIsUsedTwiceIsNamed(t *testing.T) {
 	require.Equal(t, map[string]bool{"credit_use": true, "ledger_credits": true, "ledger_revenue": true}, f.named())
 }
 
-func TestI26_WhatRemainsIsHeldAgainstTheProviders(t *testing.T) {
+func TestWhatRemainsIsHeldAgainstTheProviders(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.correct(transferred("5", ""))

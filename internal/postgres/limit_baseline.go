@@ -11,7 +11,7 @@ import (
 )
 
 // recordLimitBaseline notes what was spent in the running month when a limit got
-// its amount, in the transaction that gives it (R40): of each user for a limit
+// its amount, in the transaction that gives it: of each user for a limit
 // of each member, since any of them may come under it within the month.
 func recordLimitBaseline(ctx context.Context, tx pgx.Tx, org billing.Organization, l billing.Limit) error {
 	calendar, err := org.Calendar()

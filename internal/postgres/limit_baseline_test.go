@@ -36,7 +36,7 @@ func (f *fixture) before(user string) (explained []string, checked, summed strin
 	return explained, say(check.Binding), summed
 }
 
-func TestR40_ACutBelowTheSpendBlocksAtOnceAndShowsWhatPredatesIt(t *testing.T) {
+func TestACutBelowTheSpendBlocksAtOnceAndShowsWhatPredatesIt(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -74,7 +74,7 @@ func TestR40_ACutBelowTheSpendBlocksAtOnceAndShowsWhatPredatesIt(t *testing.T) {
 	f.clean()
 }
 
-func TestR40_EveryScopeSaysWhatPredatesItsLimit(t *testing.T) {
+func TestEveryScopeSaysWhatPredatesItsLimit(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -113,7 +113,7 @@ func TestR40_EveryScopeSaysWhatPredatesItsLimit(t *testing.T) {
 	}, words)
 }
 
-func TestR40_ALimitThatIsSetAgainAfterItsRemovalBeginsAnew(t *testing.T) {
+func TestALimitThatIsSetAgainAfterItsRemovalBeginsAnew(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")

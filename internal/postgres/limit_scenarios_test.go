@@ -13,7 +13,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestR36_M07_ALimitIsOnePerScopeAndItsRemovalFallsBackToTheOthers(t *testing.T) {
+func TestALimitIsOnePerScopeAndItsRemovalFallsBackToTheOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -36,7 +36,7 @@ func TestR36_M07_ALimitIsOnePerScopeAndItsRemovalFallsBackToTheOthers(t *testing
 	}
 }
 
-func TestR57_ANewMonthArmsAllThresholdsAgain(t *testing.T) {
+func TestANewMonthArmsAllThresholdsAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "10")
@@ -51,7 +51,7 @@ func TestR57_ANewMonthArmsAllThresholdsAgain(t *testing.T) {
 }
 
 // What one batch spends in two months is noticed for each by itself.
-func TestN07_ANoticeBelongsToTheMonthOfTheUsage(t *testing.T) {
+func TestANoticeBelongsToTheMonthOfTheUsage(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")
@@ -72,10 +72,10 @@ func TestN07_ANoticeBelongsToTheMonthOfTheUsage(t *testing.T) {
 	f.clean()
 }
 
-// N04: limits are raised at the very moment at which they are crossed, until a
+// Limits are raised at the very moment at which they are crossed, until a
 // thousand races or three seconds are over. Either the crossing comes first and is told
 // under version 1, or the raise does and the crossing is told under version 2.
-func TestN04_ALimitRaisedAtTheMomentOfCrossingIsNoticedUnderOneVersion(t *testing.T) {
+func TestALimitRaisedAtTheMomentOfCrossingIsNoticedUnderOneVersion(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	end := time.Now().Add(3 * time.Second)
@@ -111,9 +111,9 @@ func TestN04_ALimitRaisedAtTheMomentOfCrossingIsNoticedUnderOneVersion(t *testin
 	f.clean()
 }
 
-// N12: each of several streams asks, runs, and then reports what it cost. Together
+// Each of several streams asks, runs, and then reports what it cost. Together
 // they pass the limit by no more than one request of each stream.
-func TestN12_TheOvershootIsOneRequestOfEachStreamAtMost(t *testing.T) {
+func TestTheOvershootIsOneRequestOfEachStreamAtMost(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")
@@ -145,7 +145,7 @@ func TestN12_TheOvershootIsOneRequestOfEachStreamAtMost(t *testing.T) {
 	require.Equal(t, []string{"organization  75% v1 pending", "organization  90% v1 pending", "organization  100% v1 pending"}, f.notices())
 }
 
-func TestR44_EveryChangeOfALimitSaysWhoWhenWhatAndWhy(t *testing.T) {
+func TestEveryChangeOfALimitSaysWhoWhenWhatAndWhy(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "10")
@@ -166,7 +166,7 @@ SELECT format('%s %s %s from %s to %s: %s', actor, action, subject,
 
 // A notice is a row that is there once: neither the same usage again, nor another
 // process, nor many at once add to it.
-func TestR54_ANoticeIsRecordedOnceWhateverIsRepeated(t *testing.T) {
+func TestANoticeIsRecordedOnceWhateverIsRepeated(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")

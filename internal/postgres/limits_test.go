@@ -10,7 +10,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestR55_N01_SeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testing.T) {
+func TestSeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")
@@ -21,7 +21,7 @@ func TestR55_N01_SeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testin
 	require.Equal(t, 1, f.count("outbox"))
 }
 
-func TestR56_N05_M07_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
+func TestARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "10")
@@ -37,7 +37,7 @@ func TestR56_N05_M07_ARaiseSpeaksOnlyOfWhatLiesAbove(t *testing.T) {
 	require.Len(t, shown, 2, "suppressed ones are hidden")
 }
 
-func TestN06_M07_ACutBelowTheSpendSendsTheHighest(t *testing.T) {
+func TestACutBelowTheSpendSendsTheHighest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeUser, "u1", "100")
@@ -47,7 +47,7 @@ func TestN06_M07_ACutBelowTheSpendSendsTheHighest(t *testing.T) {
 	require.Equal(t, []string{"user u1 75% v2 recorded", "user u1 95% v2 recorded", "user u1 100% v2 pending"}, f.notices())
 }
 
-func TestR36_SettingTheSameLimitAgainChangesNothing(t *testing.T) {
+func TestSettingTheSameLimitAgainChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	first := f.limit(billing.ScopeOrganization, "", "10")
@@ -60,7 +60,7 @@ func TestR36_SettingTheSameLimitAgainChangesNothing(t *testing.T) {
 	require.Equal(t, first.ID, again.ID)
 }
 
-func TestN10_OneEventCrossesTheLimitsOfMemberTierAndOrganization(t *testing.T) {
+func TestOneEventCrossesTheLimitsOfMemberTierAndOrganization(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -71,7 +71,7 @@ func TestN10_OneEventCrossesTheLimitsOfMemberTierAndOrganization(t *testing.T) {
 	require.ElementsMatch(t, []string{"user u1 75% v1 pending", "seat_tier u1 75% v1 pending", "organization  75% v1 pending"}, f.notices())
 }
 
-func TestR53_AMemberWhoMovesUnderALimitAlreadyPassedIsNoticedAtOnce(t *testing.T) {
+func TestAMemberWhoMovesUnderALimitAlreadyPassedIsNoticedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeSeatTier, "chat", "10")
@@ -83,7 +83,7 @@ func TestR53_AMemberWhoMovesUnderALimitAlreadyPassedIsNoticedAtOnce(t *testing.T
 	require.Equal(t, []string{"seat_tier u1 75% v1 pending"}, f.notices())
 }
 
-func TestN09_LateUsageOfALastMonthIsRecordedWithoutAnAlarm(t *testing.T) {
+func TestLateUsageOfALastMonthIsRecordedWithoutAnAlarm(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")
@@ -99,7 +99,7 @@ func TestN09_LateUsageOfALastMonthIsRecordedWithoutAnAlarm(t *testing.T) {
 	}
 }
 
-func TestR33_E10_TheStrictestLimitBindsAndIsNamed(t *testing.T) {
+func TestTheStrictestLimitBindsAndIsNamed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -134,7 +134,7 @@ func TestBadLimitsAreRefusedByName(t *testing.T) {
 
 func withOverride(org *billing.Organization) { org.LimitRule = billing.RuleOverride }
 
-func TestE10_UnderOverrideTheUsersOwnLimitBinds(t *testing.T) {
+func TestUnderOverrideTheUsersOwnLimitBinds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withOverride)
 	f.seat("u1", "chat", false)
@@ -158,7 +158,7 @@ func TestE10_UnderOverrideTheUsersOwnLimitBinds(t *testing.T) {
 	require.Equal(t, billing.ScopeSeatTier, e.Binding.Limit.Scope, "falls back")
 }
 
-func TestR32_AReplacedLimitSendsNoNotices(t *testing.T) {
+func TestAReplacedLimitSendsNoNotices(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withOverride)
 	f.seat("u1", "chat", false)

@@ -12,7 +12,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/pricebook"
 )
 
-func TestM11_TheCurrencyOfAContractDoesNotChange(t *testing.T) {
+func TestTheCurrencyOfAContractDoesNotChange(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	euros := pricebook.Default()
@@ -37,7 +37,7 @@ func TestM11_TheCurrencyOfAContractDoesNotChange(t *testing.T) {
 	require.Equal(t, acme, again)
 }
 
-func TestO06_APeriodThatIsNotOverOrDoesNotRunIsNotClosed(t *testing.T) {
+func TestAPeriodThatIsNotOverOrDoesNotRunIsNotClosed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.create(billing.Organization{ID: "later", StartsAt: october.AddDate(0, 1, 0), TestClock: true, Now: october})
@@ -65,7 +65,7 @@ func TestO06_APeriodThatIsNotOverOrDoesNotRunIsNotClosed(t *testing.T) {
 
 // There is no command that releases them all: people go through them, and each is
 // computed again when it is issued.
-func TestO10_EachOfManyReleasedInvoicesIsCheckedAgainAndWhatIsStillWrongStaysParked(t *testing.T) {
+func TestEachOfManyReleasedInvoicesIsCheckedAgainAndWhatIsStillWrongStaysParked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	orgs := []string{"right", "fine", "grew", "unpriced"}

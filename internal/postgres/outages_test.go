@@ -36,7 +36,7 @@ func (f *fixture) with(settings string) *postgres.Store {
 
 // Whoever takes the counters in another order deadlocks with a batch. The database
 // ends the batch, which is stored again from its start.
-func TestP05_ABatchThatWasDeadlockedIsStoredOnceAgain(t *testing.T) {
+func TestABatchThatWasDeadlockedIsStoredOnceAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "2")
@@ -65,7 +65,7 @@ func TestP05_ABatchThatWasDeadlockedIsStoredOnceAgain(t *testing.T) {
 	require.Len(t, f.notices(), 3, "each threshold once")
 }
 
-func TestP08_AStatementTimeoutInACloseLeavesNothingAndTheNextGivesTheSameInvoice(t *testing.T) {
+func TestAStatementTimeoutInACloseLeavesNothingAndTheNextGivesTheSameInvoice(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -95,7 +95,7 @@ func TestP08_AStatementTimeoutInACloseLeavesNothingAndTheNextGivesTheSameInvoice
 	require.Equal(t, 1, f.count("invoices"))
 }
 
-func TestP12_NewsThatCommitsLateIsNotSkipped(t *testing.T) {
+func TestNewsThatCommitsLateIsNotSkipped(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.exec(`DELETE FROM outbox`)
@@ -123,7 +123,7 @@ func TestP12_NewsThatCommitsLateIsNotSkipped(t *testing.T) {
 // A program of ours that stands still in a transaction holds its organisation's
 // lock. The database ends the session; others proceed meanwhile, and who it was can
 // be said.
-func TestP15_ASessionThatStandsStillInATransactionIsNamedAndEnded(t *testing.T) {
+func TestASessionThatStandsStillInATransactionIsNamedAndEnded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.create(billing.Organization{ID: "globex", StartsAt: october, TestClock: true, Now: october})
@@ -164,9 +164,9 @@ func useOf(org, id string) postgres.UsageItem {
 	return item
 }
 
-// TestU08_TheOrderOfArrivalChangesNoBill stores the same month in order, reversed,
+// TestTheOrderOfArrivalChangesNoBill stores the same month in order, reversed,
 // and interleaved in small batches.
-func TestU08_TheOrderOfArrivalChangesNoBill(t *testing.T) {
+func TestTheOrderOfArrivalChangesNoBill(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var inOrder []postgres.UsageItem

@@ -50,7 +50,7 @@ func (f *fixture) found() []string {
 	return checks
 }
 
-func TestS21_WhatIsPaidTwiceIsKeptToBeRefunded(t *testing.T) {
+func TestWhatIsPaidTwiceIsKeptToBeRefunded(t *testing.T) {
 	t.Parallel()
 	f := paidTwice(t)
 	f.answer(1, succeeded) // told again, it changes nothing
@@ -67,7 +67,7 @@ func TestS21_WhatIsPaidTwiceIsKeptToBeRefunded(t *testing.T) {
 	require.Equal(t, []string{"arrears payments.surplus " + octoberInvoice}, f.trail(1))
 }
 
-func TestS21_ARefundClearsWhicheverPaymentItIsOf(t *testing.T) {
+func TestARefundClearsWhicheverPaymentItIsOf(t *testing.T) {
 	t.Parallel()
 	for _, intent := range []string{"pi_1", "pi_page"} {
 		t.Run(intent, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestS21_ARefundClearsWhicheverPaymentItIsOf(t *testing.T) {
 	}
 }
 
-func TestS21_ARefundInPartOrThatComesBackLeavesTheRest(t *testing.T) {
+func TestARefundInPartOrThatComesBackLeavesTheRest(t *testing.T) {
 	t.Parallel()
 	f := paidTwice(t)
 	f.refund("re_1", "pending", "pi_1", "15.00")
@@ -102,7 +102,7 @@ func TestS21_ARefundInPartOrThatComesBackLeavesTheRest(t *testing.T) {
 	f.clean()
 }
 
-func TestS21_AnAttemptThatFindsTheInvoicePaidByAnotherIsNoSecondPayment(t *testing.T) {
+func TestAnAttemptThatFindsTheInvoicePaidByAnotherIsNoSecondPayment(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)
@@ -114,7 +114,7 @@ func TestS21_AnAttemptThatFindsTheInvoicePaidByAnotherIsNoSecondPayment(t *testi
 	f.clean()
 }
 
-func TestS21_AChargeOfAVoidInvoiceIsKeptToBeRefunded(t *testing.T) {
+func TestAChargeOfAVoidInvoiceIsKeptToBeRefunded(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	step := f.begin()
@@ -128,7 +128,7 @@ func TestS21_AChargeOfAVoidInvoiceIsKeptToBeRefunded(t *testing.T) {
 	require.Equal(t, []string{withdrawn}, f.found())
 }
 
-func TestS21_APartThatIsPaidTwiceIsRefundedAndTheNextCollected(t *testing.T) {
+func TestAPartThatIsPaidTwiceIsRefundedAndTheNextCollected(t *testing.T) {
 	t.Parallel()
 	f := newSplit(t)
 	f.charge(insufficient)
@@ -144,7 +144,7 @@ func TestS21_APartThatIsPaidTwiceIsRefundedAndTheNextCollected(t *testing.T) {
 	require.Equal(t, []string{"payments_to_refund " + octoberInvoice}, f.found())
 }
 
-func TestS21_TheProvidersInvoiceKnowsOneOfTheTwoPayments(t *testing.T) {
+func TestTheProvidersInvoiceKnowsOneOfTheTwoPayments(t *testing.T) {
 	t.Parallel()
 	f := paidTwice(t)
 	for intent, also := range map[string][]string{"pi_page": nil, "pi_other": nil, "pi_1": {"provider_charges", "provider_cash"}} {

@@ -10,7 +10,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestR85_MembersComePageByPageAsInTheWholeList(t *testing.T) {
+func TestMembersComePageByPageAsInTheWholeList(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "100")
@@ -49,7 +49,7 @@ func TestR85_MembersComePageByPageAsInTheWholeList(t *testing.T) {
 	require.ErrorIs(t, err, billing.ErrNotFound)
 }
 
-func TestR85_NoticesComePageByPageAsInTheWholeList(t *testing.T) {
+func TestNoticesComePageByPageAsInTheWholeList(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeSeatTier, "chat", "1")

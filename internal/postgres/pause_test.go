@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestP04_ThoseWhoLostTheSameRaceDoNotMeetAgain(t *testing.T) {
+func TestThoseWhoLostTheSameRaceDoNotMeetAgain(t *testing.T) {
 	t.Parallel()
 	for attempt := 1; attempt < maxRetries; attempt++ {
 		pauses := map[time.Duration]bool{}

@@ -12,7 +12,7 @@ import (
 
 // A contract's zone stays what it is: another one is refused, and the running
 // period keeps its end.
-func TestC04_AContractsZoneDoesNotChangeInMidPeriod(t *testing.T) {
+func TestAContractsZoneDoesNotChangeInMidPeriod(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	before := f.list(`SELECT ends_at::text FROM periods`)
@@ -28,7 +28,7 @@ func TestC04_AContractsZoneDoesNotChangeInMidPeriod(t *testing.T) {
 // A boundary is computed once. Where the rules of a zone change afterwards, the
 // stored period ends as it was announced, the next one begins there, and verify
 // says that today's rules would have it otherwise.
-func TestC08_AStoredPeriodEndsWhereItWasAnnounced(t *testing.T) {
+func TestAStoredPeriodEndsWhereItWasAnnounced(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	end := october.AddDate(0, 1, 0).Add(time.Hour) // by the rules of the time when it was stored
@@ -55,7 +55,7 @@ func TestC08_AStoredPeriodEndsWhereItWasAnnounced(t *testing.T) {
 
 // February is shorter than the draft window of January: both months are billed
 // right, and February's window ends behind January's.
-func TestC13_ADraftWindowThatCrossesTheNextBoundary(t *testing.T) {
+func TestADraftWindowThatCrossesTheNextBoundary(t *testing.T) {
 	t.Parallel()
 	january := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	february, march := january.AddDate(0, 1, 0), january.AddDate(0, 2, 0)
@@ -75,7 +75,7 @@ func TestC13_ADraftWindowThatCrossesTheNextBoundary(t *testing.T) {
 	f.clean()
 }
 
-func TestC14_AnInvoiceThatIsIssuedDaysLateHasTheSameAmounts(t *testing.T) {
+func TestAnInvoiceThatIsIssuedDaysLateHasTheSameAmounts(t *testing.T) {
 	t.Parallel()
 	var want []string
 	for _, late := range []int{1, 6} {

@@ -8,7 +8,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestS28_O11_ADatabaseStaysInTheModeOfItsCustomers(t *testing.T) {
+func TestADatabaseStaysInTheModeOfItsCustomers(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	require.NoError(t, f.UseProviderMode(f.ctx, true))
@@ -21,7 +21,7 @@ func TestS28_O11_ADatabaseStaysInTheModeOfItsCustomers(t *testing.T) {
 	require.NoError(t, f.UseProviderMode(f.ctx, false), "the refusal changed nothing")
 }
 
-func TestS28_ATestKeyIsRefusedWhereCustomersAreLive(t *testing.T) {
+func TestATestKeyIsRefusedWhereCustomersAreLive(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	require.NoError(t, f.UseProviderMode(f.ctx, true))

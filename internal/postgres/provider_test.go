@@ -9,7 +9,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-func TestK07_WhatTheProviderIsToldIsRecordedBeforeTheCall(t *testing.T) {
+func TestWhatTheProviderIsToldIsRecordedBeforeTheCall(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	installation, err := f.Installation(f.ctx)
@@ -104,7 +104,7 @@ func TestOnlyWhatIsToBeCollectedGoesToTheProvider(t *testing.T) {
 	require.ErrorContains(t, err, "is carried")
 }
 
-func TestK08_FinalisingRecordsWhatTheProviderSays(t *testing.T) {
+func TestFinalisingRecordsWhatTheProviderSays(t *testing.T) {
 	t.Parallel()
 	begin := func(t *testing.T, change ...func(*billing.Organization)) *fixture {
 		t.Helper()

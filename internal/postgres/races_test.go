@@ -57,7 +57,7 @@ func (f *fixture) exec(statement string) {
 	require.NoError(f.t, err)
 }
 
-func TestS16_WhatIsCarriedIsBilledOnceWhenSeveralInvoicesAreIssuedAtOnce(t *testing.T) {
+func TestWhatIsCarriedIsBilledOnceWhenSeveralInvoicesAreIssuedAtOnce(t *testing.T) {
 	t.Parallel()
 	november, december := october.AddDate(0, 1, 0), october.AddDate(0, 2, 0)
 	for name, periods := range map[string][]string{
@@ -85,7 +85,7 @@ func TestS16_WhatIsCarriedIsBilledOnceWhenSeveralInvoicesAreIssuedAtOnce(t *test
 	}
 }
 
-func TestT10_ARequestToEndThePeriodThatIsCarriedOutAgainEndsNoOther(t *testing.T) {
+func TestARequestToEndThePeriodThatIsCarriedOutAgainEndsNoOther(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.clock(october.AddDate(0, 0, 10))
@@ -95,7 +95,7 @@ func TestT10_ARequestToEndThePeriodThatIsCarriedOutAgainEndsNoOther(t *testing.T
 	require.Equal(t, 2, f.count("periods"))
 }
 
-func TestN08_ANoticeThatWaitsForItsNextTryIsNotForgotten(t *testing.T) {
+func TestANoticeThatWaitsForItsNextTryIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1.00")
@@ -137,7 +137,7 @@ func TestAReleaseThatDiedBeforeItsEndIsFinishedByTheNext(t *testing.T) {
 	require.Equal(t, 1, f.count("outbox"))
 }
 
-func TestN07_C10_UsageOfTheMonthsLastSecondStillAlarms(t *testing.T) {
+func TestUsageOfTheMonthsLastSecondStillAlarms(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1")

@@ -9,9 +9,9 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// TestJ07_EveryInvoiceIsTheSameWhenItIsMadeAgain goes through a year of everything
+// TestEveryInvoiceIsTheSameWhenItIsMadeAgain goes through a year of everything
 // that bills, and then changes the facts that invoices were made from.
-func TestJ07_EveryInvoiceIsTheSameWhenItIsMadeAgain(t *testing.T) {
+func TestEveryInvoiceIsTheSameWhenItIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	f := newYear(t)
 	for _, org := range []string{"acme", "beta"} {
@@ -64,7 +64,7 @@ func TestJ07_EveryInvoiceIsTheSameWhenItIsMadeAgain(t *testing.T) {
 
 // A correction of prices leaves closed periods as they were billed, and what is
 // taken back from them has the price by which it was billed.
-func TestR69_AnInvoiceIsMadeAgainByThePricesOfItsDay(t *testing.T) {
+func TestAnInvoiceIsMadeAgainByThePricesOfItsDay(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)

@@ -24,7 +24,7 @@ func behind(t *testing.T, databaseURL string) bool {
 
 // A base backup that is started by itself has the system's identifier and the
 // timeline of its original, and so has a snapshot of a disk.
-func TestP14_EveryServerThatWasStartedSinceMayHaveGoneBack(t *testing.T) {
+func TestEveryServerThatWasStartedSinceMayHaveGoneBack(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("needs PostgreSQL")
@@ -61,7 +61,7 @@ func TestP14_EveryServerThatWasStartedSinceMayHaveGoneBack(t *testing.T) {
 	require.False(t, behind(t, backup.URL("postgres")))
 }
 
-func TestP14_TablesThatWerePutBackByADumpMayHaveGoneBack(t *testing.T) {
+func TestTablesThatWerePutBackByADumpMayHaveGoneBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.NoError(t, f.RecordFirstEpoch(f.ctx))
@@ -78,7 +78,7 @@ func TestP14_TablesThatWerePutBackByADumpMayHaveGoneBack(t *testing.T) {
 }
 
 // The cycle is already in November when the database forgets that October ended.
-func TestP14_APeriodWhoseEndWasForgottenIsEndedFirst(t *testing.T) {
+func TestAPeriodWhoseEndWasForgottenIsEndedFirst(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.endOctober()
@@ -95,7 +95,7 @@ func TestP14_APeriodWhoseEndWasForgottenIsEndedFirst(t *testing.T) {
 	require.False(t, a.Ended.Unbilled)
 }
 
-func TestP14_WhatIsAskedOfUnsettledInvoicesComesBeforeAnyCharge(t *testing.T) {
+func TestWhatIsAskedOfUnsettledInvoicesComesBeforeAnyCharge(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	require.NoError(t, f.StartCycle(f.ctx, "acme", tester))
@@ -111,7 +111,7 @@ func TestP14_WhatIsAskedOfUnsettledInvoicesComesBeforeAnyCharge(t *testing.T) {
 	require.Equal(t, billing.StepRefresh, f.begin().Do)
 }
 
-func TestP14_RowsThatArePutBackOnceMoreHaveInvoicesLookedAtOnceMore(t *testing.T) {
+func TestRowsThatArePutBackOnceMoreHaveInvoicesLookedAtOnceMore(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	for range 2 { // on the same server
@@ -125,7 +125,7 @@ func TestP14_RowsThatArePutBackOnceMoreHaveInvoicesLookedAtOnceMore(t *testing.T
 	}
 }
 
-func TestP14_WhatIsPutBackWhileASweepIsUnderWayIsNotTakenForLevel(t *testing.T) {
+func TestWhatIsPutBackWhileASweepIsUnderWayIsNotTakenForLevel(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.exec(`UPDATE database_incarnation SET known = 'before'`)
@@ -145,7 +145,7 @@ func TestP14_WhatIsPutBackWhileASweepIsUnderWayIsNotTakenForLevel(t *testing.T) 
 }
 
 // Its parts bear the invoice's number, and none is over the whole.
-func TestP14_ASplitInvoiceKeepsTheNumberOfItsParts(t *testing.T) {
+func TestASplitInvoiceKeepsTheNumberOfItsParts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("a", "u1", october, 1_000_000))

@@ -42,7 +42,7 @@ func (f *fixture) returns(returns billing.Reversals) billing.Collection {
 	return state
 }
 
-func TestS20_ARefundAtTheProviderIsRecordedAndTheInvoiceStaysPaid(t *testing.T) {
+func TestARefundAtTheProviderIsRecordedAndTheInvoiceStaysPaid(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -85,7 +85,7 @@ func TestS20_ARefundAtTheProviderIsRecordedAndTheInvoiceStaysPaid(t *testing.T) 
 	require.ErrorContains(t, err, "only grows")
 }
 
-func TestS23_ADisputeIsRecordedInEachOfItsStates(t *testing.T) {
+func TestADisputeIsRecordedInEachOfItsStates(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -105,7 +105,7 @@ func TestS23_ADisputeIsRecordedInEachOfItsStates(t *testing.T) {
 	f.clean()
 }
 
-func TestW14_ARefundOfAnotherTenantsPaymentIsNotOurs(t *testing.T) {
+func TestARefundOfAnotherTenantsPaymentIsNotOurs(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -115,7 +115,7 @@ func TestW14_ARefundOfAnotherTenantsPaymentIsNotOurs(t *testing.T) {
 	require.Equal(t, billing.StepNone, f.begin().Do)
 }
 
-func TestW04_NewsOfAPaymentThatIsNotKnownYetIsTakenUp(t *testing.T) {
+func TestNewsOfAPaymentThatIsNotKnownYetIsTakenUp(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	step := f.begin()
@@ -148,7 +148,7 @@ func TestNewsOfADisputeOutlastsTheLookAtTheInvoice(t *testing.T) {
 	require.True(t, f.returns(billing.Reversals{}).Over())
 }
 
-func TestW01_AnEventDeliveredFiveTimesAtOnceIsOne(t *testing.T) {
+func TestAnEventDeliveredFiveTimesAtOnceIsOne(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	var delivering sync.WaitGroup
@@ -175,9 +175,9 @@ func TestW01_AnEventDeliveredFiveTimesAtOnceIsOne(t *testing.T) {
 	require.Equal(t, 1, f.nudges("collect/"+octoberInvoice))
 }
 
-// W02: whatever the order of events, the state is what the provider says when it
+// Whatever the order of events, the state is what the provider says when it
 // is asked.
-func TestW02_TheOrderOfEventsDecidesNothing(t *testing.T) {
+func TestTheOrderOfEventsDecidesNothing(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)

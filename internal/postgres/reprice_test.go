@@ -80,7 +80,7 @@ SELECT concat_ws(' ', t.period_id, t.origin_id, t.user_id, t.product, t.model, t
 	closedRates = `SELECT concat_ws(' ', event_id, rate_id) FROM usage_events WHERE period_id = '2026-10-01' ORDER BY 1`
 )
 
-func TestM02_AWrongPriceIsCorrectedOverOpenPeriodsOnly(t *testing.T) {
+func TestAWrongPriceIsCorrectedOverOpenPeriodsOnly(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	last := october.AddDate(0, 1, 0).Add(-time.Microsecond)
@@ -366,9 +366,9 @@ func TestRepriceThatWasInterruptedIsFinished(t *testing.T) {
 	f.clean()
 }
 
-// TestX05_EverySeededCorruptionOfARepriceIsCaught spoils a database whose prices
+// TestEverySeededCorruptionOfARepriceIsCaught spoils a database whose prices
 // were corrected up and down in one way at a time.
-func TestX05_EverySeededCorruptionOfARepriceIsCaught(t *testing.T) {
+func TestEverySeededCorruptionOfARepriceIsCaught(t *testing.T) {
 	t.Parallel()
 	f := newYear(t)
 	f.limit(billing.ScopeOrganization, "", "30")
@@ -382,18 +382,18 @@ func TestX05_EverySeededCorruptionOfARepriceIsCaught(t *testing.T) {
 	f.clean()
 	f.backUp()
 	for name, c := range map[string]struct{ check, corrupt string }{
-		"I06 a closed period's event has the corrected price": {"event_rate", `UPDATE usage_events SET rate_id = (SELECT rate_id FROM usage_events WHERE event_id = 'december haiku') WHERE event_id = 'november haiku'`},
-		"I06 an open period's event has the old price":        {"event_rate", `UPDATE usage_events SET rate_id = (SELECT rate_id FROM usage_events WHERE event_id = 'november haiku') WHERE event_id = 'december haiku'`},
-		"I06 what a price was is lost":                        {"event_rate", `DELETE FROM model_prices WHERE superseded_revision IS NOT NULL`},
-		"I06 what a price was is changed":                     {"event_rate", `UPDATE model_prices SET output = output + 1 WHERE superseded_revision IS NOT NULL`},
-		"I06 a period was billed by other prices":             {"event_rate", `UPDATE periods SET price_revision = price_revision + 1 WHERE id = '2026-11-01'`},
-		"a seat's price then is lost":                         {"seat_lines", `DELETE FROM seat_prices WHERE added_revision = 0`},
-		"I28 a fall of spend that nobody recorded":            {"notice_unsound", `DELETE FROM price_change_spend WHERE difference < 0`},
-		"I28 a notice after a fall that explains it not":      {"notice_unsound", `UPDATE price_change_organizations SET last_notice = 0`},
-		"a correction that is not finished":                   {"reprice", `UPDATE price_change_organizations SET done_at = NULL WHERE org_id = 'beta'`},
-		"a difference that is not":                            {"reprice", `UPDATE price_change_organizations SET difference = difference + 1 WHERE org_id = 'beta'`},
-		"a counter that did not follow":                       {"spend_recount", `UPDATE spend_counters c SET spend = c.spend - s.difference FROM price_change_spend s WHERE s.org_id = c.org_id AND s.scope = c.scope AND s.subject = c.subject AND s.window_start = c.window_start`},
-		"a total that did not follow":                         {"totals_recount", `UPDATE usage_totals SET rate_id = (SELECT rate_id FROM usage_events WHERE event_id = 'november haiku') WHERE period_id = '2026-12-01' AND model = 'claude-haiku-4-5'`},
+		"a closed period's event has the corrected price": {"event_rate", `UPDATE usage_events SET rate_id = (SELECT rate_id FROM usage_events WHERE event_id = 'december haiku') WHERE event_id = 'november haiku'`},
+		"an open period's event has the old price":        {"event_rate", `UPDATE usage_events SET rate_id = (SELECT rate_id FROM usage_events WHERE event_id = 'november haiku') WHERE event_id = 'december haiku'`},
+		"what a price was is lost":                        {"event_rate", `DELETE FROM model_prices WHERE superseded_revision IS NOT NULL`},
+		"what a price was is changed":                     {"event_rate", `UPDATE model_prices SET output = output + 1 WHERE superseded_revision IS NOT NULL`},
+		"a period was billed by other prices":             {"event_rate", `UPDATE periods SET price_revision = price_revision + 1 WHERE id = '2026-11-01'`},
+		"a seat's price then is lost":                     {"seat_lines", `DELETE FROM seat_prices WHERE added_revision = 0`},
+		"a fall of spend that nobody recorded":            {"notice_unsound", `DELETE FROM price_change_spend WHERE difference < 0`},
+		"a notice after a fall that explains it not":      {"notice_unsound", `UPDATE price_change_organizations SET last_notice = 0`},
+		"a correction that is not finished":               {"reprice", `UPDATE price_change_organizations SET done_at = NULL WHERE org_id = 'beta'`},
+		"a difference that is not":                        {"reprice", `UPDATE price_change_organizations SET difference = difference + 1 WHERE org_id = 'beta'`},
+		"a counter that did not follow":                   {"spend_recount", `UPDATE spend_counters c SET spend = c.spend - s.difference FROM price_change_spend s WHERE s.org_id = c.org_id AND s.scope = c.scope AND s.subject = c.subject AND s.window_start = c.window_start`},
+		"a total that did not follow":                     {"totals_recount", `UPDATE usage_totals SET rate_id = (SELECT rate_id FROM usage_events WHERE event_id = 'november haiku') WHERE period_id = '2026-12-01' AND model = 'claude-haiku-4-5'`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fixture{f.Store, t, t.Context(), f.pool}

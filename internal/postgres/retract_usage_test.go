@@ -27,7 +27,7 @@ func (f *fixture) ask(item postgres.UsageItem) postgres.UsageAnswer {
 	return answers[0]
 }
 
-func TestU23_ARetractionCancelsExactlyItsEventWhileItsPeriodIsOpen(t *testing.T) {
+func TestARetractionCancelsExactlyItsEventWhileItsPeriodIsOpen(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -50,7 +50,7 @@ func TestU23_ARetractionCancelsExactlyItsEventWhileItsPeriodIsOpen(t *testing.T)
 	f.clean()
 }
 
-func TestU23_AnEventIsRetractedOnce(t *testing.T) {
+func TestAnEventIsRetractedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(use("a", "u1", october, 100), retract("r", "a", october))
@@ -79,7 +79,7 @@ func TestU23_AnEventIsRetractedOnce(t *testing.T) {
 	require.Equal(t, "0", f.spent(billing.ScopeOrganization, ""))
 }
 
-func TestU23_InOneBatchARetractionFollowsItsEvent(t *testing.T) {
+func TestInOneBatchARetractionFollowsItsEvent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, []postgres.UsageStatus{rejected, accepted, accepted, duplicate, conflict, rejected, accepted}, f.store(
@@ -89,7 +89,7 @@ func TestU23_InOneBatchARetractionFollowsItsEvent(t *testing.T) {
 	f.clean()
 }
 
-func TestU23_ABilledEventIsCancelledByALineOfTheOpenPeriod(t *testing.T) {
+func TestABilledEventIsCancelledByALineOfTheOpenPeriod(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(use("a", "u1", october, 200_000), use("b", "u2", october, 400_000))
@@ -126,7 +126,7 @@ func TestU23_ABilledEventIsCancelledByALineOfTheOpenPeriod(t *testing.T) {
 	f.clean()
 }
 
-func TestU23_ARetractedParkedEventWaitsForNothing(t *testing.T) {
+func TestARetractedParkedEventWaitsForNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	unknown := func(id string) postgres.UsageItem {
@@ -150,7 +150,7 @@ func TestU23_ARetractedParkedEventWaitsForNothing(t *testing.T) {
 	f.clean()
 }
 
-func TestU23_ManyAtOnceRetractAnEventOnce(t *testing.T) {
+func TestManyAtOnceRetractAnEventOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(use("a", "u1", october, 100_000), use("b", "u1", october, 100_000))
@@ -173,9 +173,9 @@ func TestU23_ManyAtOnceRetractAnEventOnce(t *testing.T) {
 	f.clean()
 }
 
-// TestU23_EventsAndTheirRetractionsAreNothing: of every kind of price, under
+// TestEventsAndTheirRetractionsAreNothing: of every kind of price, under
 // every kind of counter.
-func TestU23_EventsAndTheirRetractionsAreNothing(t *testing.T) {
+func TestEventsAndTheirRetractionsAreNothing(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	f := &fixture{postgres.New(pool), t, t.Context(), pool}
@@ -208,7 +208,7 @@ SELECT (SELECT count(*) FROM usage_totals WHERE (events, input, output, cache_wr
 	}
 }
 
-func TestN02_HoveringAtAThresholdNoticesOnce(t *testing.T) {
+func TestHoveringAtAThresholdNoticesOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "10")

@@ -9,9 +9,9 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// TestI24_WhatGoesBackLeavesCashOnceWhateverItsStates follows refunds and
+// TestWhatGoesBackLeavesCashOnceWhateverItsStates follows refunds and
 // disputes through their states, each told twice.
-func TestI24_WhatGoesBackLeavesCashOnceWhateverItsStates(t *testing.T) {
+func TestWhatGoesBackLeavesCashOnceWhateverItsStates(t *testing.T) {
 	t.Parallel()
 	refunded := func(id, amount string, states ...string) (told []billing.Reversals) {
 		for _, status := range states {
@@ -72,7 +72,7 @@ func TestI24_WhatGoesBackLeavesCashOnceWhateverItsStates(t *testing.T) {
 	}
 }
 
-func TestI24_NewsOfARefundToldManyTimesAtOnceIsBookedOnce(t *testing.T) {
+func TestNewsOfARefundToldManyTimesAtOnceIsBookedOnce(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)
@@ -100,7 +100,7 @@ func TestI24_NewsOfARefundToldManyTimesAtOnceIsBookedOnce(t *testing.T) {
 
 // A look that began earlier may be recorded later: a refund that has failed or a
 // dispute that is decided stays so.
-func TestI24_AStateThatIsFinalIsNotTakenBackByAnOlderLook(t *testing.T) {
+func TestAStateThatIsFinalIsNotTakenBackByAnOlderLook(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(succeeded)

@@ -30,7 +30,7 @@ SELECT table_name || '.' || column_name || ' ' || udt_name
 	return list
 }
 
-func TestP16_NoIDOrAmountHasOnly32Bits(t *testing.T) {
+func TestNoIDOrAmountHasOnly32Bits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.exec(`CREATE TABLE wrong (id int, org_id smallint, total_amount int, spend real)`)
@@ -47,7 +47,7 @@ func TestP16_NoIDOrAmountHasOnly32Bits(t *testing.T) {
 
 // Each column is tried by itself, on a copy of its table that has its checks and
 // nothing else that could refuse.
-func TestP17_WhatIsNoNumberIsRefusedInEveryAmount(t *testing.T) {
+func TestWhatIsNoNumberIsRefusedInEveryAmount(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	amounts := f.columns(`udt_name = 'numeric'`)
@@ -103,7 +103,7 @@ func (f *fixture) empty() string {
 	return address.String()
 }
 
-func TestP18_TwoProgramsThatMigrateAtOnceBothSucceed(t *testing.T) {
+func TestTwoProgramsThatMigrateAtOnceBothSucceed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	address := f.empty()
@@ -120,7 +120,7 @@ func TestP18_TwoProgramsThatMigrateAtOnceBothSucceed(t *testing.T) {
 	store.Close()
 }
 
-func TestP18_AMigrationThatFailsHalfWayLeavesNothingAndRunsAgain(t *testing.T) {
+func TestAMigrationThatFailsHalfWayLeavesNothingAndRunsAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	address := f.empty()
@@ -149,7 +149,7 @@ func TestP18_AMigrationThatFailsHalfWayLeavesNothingAndRunsAgain(t *testing.T) {
 	store.Close()
 }
 
-func TestP18_AProgramOlderThanTheSchemaDoesNotStart(t *testing.T) {
+func TestAProgramOlderThanTheSchemaDoesNotStart(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.exec(`UPDATE schema_version SET version = version + 1`)

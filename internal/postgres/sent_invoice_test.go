@@ -31,7 +31,7 @@ func (f *fixture) lookAt(at time.Time, state billing.ProviderInvoiceState) billi
 	return f.provider(state)
 }
 
-func TestR76_ASentInvoiceIsRemindedOfByItsTableOnceEach(t *testing.T) {
+func TestASentInvoiceIsRemindedOfByItsTableOnceEach(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, bySend(14), func(o *billing.Organization) { o.Reminders = []int{-3, 2, 9} })
 	due := issuedAt.AddDate(0, 0, 14)
@@ -66,7 +66,7 @@ func TestR76_ASentInvoiceIsRemindedOfByItsTableOnceEach(t *testing.T) {
 	f.clean()
 }
 
-func TestR79_PartOfATransferIsRecordedAndTheRestStaysDue(t *testing.T) {
+func TestPartOfATransferIsRecordedAndTheRestStaysDue(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, bySend(14))
 	due := issuedAt.AddDate(0, 0, 14)
@@ -104,7 +104,7 @@ func TestR79_PartOfATransferIsRecordedAndTheRestStaysDue(t *testing.T) {
 	require.ErrorContains(t, err, "only grows")
 }
 
-func TestS22_ACardPaysWhatATransferLeft(t *testing.T) {
+func TestACardPaysWhatATransferLeft(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)
@@ -118,7 +118,7 @@ func TestS22_ACardPaysWhatATransferLeft(t *testing.T) {
 	f.clean()
 }
 
-func TestS14_ASentInvoiceWhoseMoneyIsOnItsWayIsNotCalledUnpaid(t *testing.T) {
+func TestASentInvoiceWhoseMoneyIsOnItsWayIsNotCalledUnpaid(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, bySend(14), suspendAfter(0))
 	due := issuedAt.AddDate(0, 0, 14)
@@ -138,7 +138,7 @@ func TestS14_ASentInvoiceWhoseMoneyIsOnItsWayIsNotCalledUnpaid(t *testing.T) {
 	f.clean()
 }
 
-func TestS14_APayersOwnDebitPutsOffTheNextCharge(t *testing.T) {
+func TestAPayersOwnDebitPutsOffTheNextCharge(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)
@@ -150,7 +150,7 @@ func TestS14_APayersOwnDebitPutsOffTheNextCharge(t *testing.T) {
 	require.Equal(t, billing.StepNone, f.begin().Do)
 }
 
-func TestS13_APayerWhoNeverActsIsHandedToAPersonInTheEnd(t *testing.T) {
+func TestAPayerWhoNeverActsIsHandedToAPersonInTheEnd(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	state := f.charge(wantsAction)
@@ -167,7 +167,7 @@ func TestS13_APayerWhoNeverActsIsHandedToAPersonInTheEnd(t *testing.T) {
 	require.Equal(t, billing.StatusPaid, f.charge(succeeded).Status)
 }
 
-func TestS13_AnotherMethodNeedNotWaitForThePayer(t *testing.T) {
+func TestAnotherMethodNeedNotWaitForThePayer(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(wantsAction)
@@ -177,7 +177,7 @@ func TestS13_AnotherMethodNeedNotWaitForThePayer(t *testing.T) {
 	f.clean()
 }
 
-func TestS15_AMethodGoneAtTheProviderIsToldOnce(t *testing.T) {
+func TestAMethodGoneAtTheProviderIsToldOnce(t *testing.T) {
 	t.Parallel()
 	gone := billing.ChargeResult{Status: billing.PaymentFailed, FailureCode: billing.FailureNoMethod, PaymentIntentID: "pi_1"}
 	f := newPublished(t)
@@ -193,7 +193,7 @@ func TestS15_AMethodGoneAtTheProviderIsToldOnce(t *testing.T) {
 	f.clean()
 }
 
-func TestR76_AnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
+func TestAnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
 	t.Parallel()
 	low := func(o *billing.Organization) { o.CardCeiling, o.NetDays = decimal.NewFromInt(20), 10 }
 	f := newIssued(t, low)
@@ -226,7 +226,7 @@ func TestR76_AnInvoiceAboveTheCardCeilingIsSentInstead(t *testing.T) {
 	require.False(t, draft.CardRefused, "exempted")
 }
 
-func TestR76_AnInvoiceThatCannotBeSentWaitsForAnAddress(t *testing.T) {
+func TestAnInvoiceThatCannotBeSentWaitsForAnAddress(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t, func(o *billing.Organization) { o.CardCeiling, o.Email = decimal.NewFromInt(20), "" })
 	err := f.SwitchToSentInvoice(f.ctx, octoberInvoice, "too high for a card")
@@ -239,7 +239,7 @@ func TestR76_AnInvoiceThatCannotBeSentWaitsForAnAddress(t *testing.T) {
 	require.NoError(t, f.SwitchToSentInvoice(f.ctx, octoberInvoice, "too high for a card"))
 }
 
-func TestR76_ACardSetAfterwardsIsRefusedForGood(t *testing.T) {
+func TestACardSetAfterwardsIsRefusedForGood(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, func(o *billing.Organization) { o.CardCeiling = decimal.NewFromInt(20) })
 	step := f.begin()
@@ -250,7 +250,7 @@ func TestR76_ACardSetAfterwardsIsRefusedForGood(t *testing.T) {
 	f.clean()
 }
 
-func TestR79_ARestTooSmallToChargeIsLeftToAPerson(t *testing.T) {
+func TestARestTooSmallToChargeIsLeftToAPerson(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)

@@ -39,7 +39,7 @@ func (f *fixture) recounted(events int) {
 	require.Empty(f.t, differences)
 }
 
-func TestU01_ABatchWhoseLastEventIsKnownIsCountedOnce(t *testing.T) {
+func TestABatchWhoseLastEventIsKnownIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const n = 3000
@@ -53,7 +53,7 @@ func TestU01_ABatchWhoseLastEventIsKnownIsCountedOnce(t *testing.T) {
 	f.recounted(2 * n)
 }
 
-func TestU03_RepeatsAcrossALargeBatchAreAnsweredInOrder(t *testing.T) {
+func TestRepeatsAcrossALargeBatchAreAnsweredInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	items := many(0, 2000)
@@ -66,7 +66,7 @@ func TestU03_RepeatsAcrossALargeBatchAreAnsweredInOrder(t *testing.T) {
 	f.recounted(2000)
 }
 
-func TestU01_OverlappingLargeBatchesOfSeveralWritersCountEachEventOnce(t *testing.T) {
+func TestOverlappingLargeBatchesOfSeveralWritersCountEachEventOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "20")
@@ -109,7 +109,7 @@ func TestAUserWhoChangesTiersWithinABatchHasOneTotalAndTwoTiers(t *testing.T) {
 	f.recounted(2)
 }
 
-func TestP03_ASessionThatDiesInTheMiddleOfACopyLeavesNothing(t *testing.T) {
+func TestASessionThatDiesInTheMiddleOfACopyLeavesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const n = 3000

@@ -392,7 +392,7 @@ func (in *intake) reject(event *billing.Event, home int) string {
 }
 
 // seat notes the tier that the user held when the event occurred, and flags what
-// the seat does not cover: that is billed all the same (R4).
+// the seat does not cover: that is billed all the same.
 func (in *intake) seat(p *placedEvent) {
 	if p.event.CacheSplitAssumed {
 		p.flags |= flagCacheSplitAssumed

@@ -27,7 +27,7 @@ func (f *fixture) outcomes() map[string]string {
 	return outcomes
 }
 
-func TestW01_AnEventIsStoredOnceAndNudgesOnce(t *testing.T) {
+func TestAnEventIsStoredOnceAndNudgesOnce(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	event := postgres.StripeEvent{ID: "evt_1", Type: "invoice.paid", ObjectID: "in_1", CustomerID: "cus_1", StripeInvoiceID: "in_1", Created: october}
@@ -55,7 +55,7 @@ func TestW01_AnEventIsStoredOnceAndNudgesOnce(t *testing.T) {
 	require.Equal(t, "looked", f.outcomes()["evt_1"])
 }
 
-func TestW11_W14_OnlyEventsOfOurInvoicesNudge(t *testing.T) {
+func TestOnlyEventsOfOurInvoicesNudge(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	for _, event := range []postgres.StripeEvent{
@@ -79,7 +79,7 @@ func TestW11_W14_OnlyEventsOfOurInvoicesNudge(t *testing.T) {
 	require.Equal(t, billing.StepCharge, f.begin().Do, "and the provider is not asked because of them")
 }
 
-func TestW04_NewsOfBeforeTheInvoiceWasKnownIsTakenUp(t *testing.T) {
+func TestNewsOfBeforeTheInvoiceWasKnownIsTakenUp(t *testing.T) {
 	t.Parallel()
 	f := newIssued(t)
 	require.NoError(t, f.RecordCustomer(f.ctx, "acme", "cus_1", ""))
@@ -108,7 +108,7 @@ func TestNewsOfASettledInvoiceIsNoted(t *testing.T) {
 
 // An event that arrives at the very moment in which its invoice is settled finds
 // nobody who would read it: it waits, and is no news then.
-func TestW04_AnEventAtTheMomentOfPaymentIsNoted(t *testing.T) {
+func TestAnEventAtTheMomentOfPaymentIsNoted(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	step := f.begin()
@@ -133,7 +133,7 @@ func TestW04_AnEventAtTheMomentOfPaymentIsNoted(t *testing.T) {
 	require.Equal(t, map[string]string{"evt_1": "noted"}, f.outcomes())
 }
 
-func TestW04_NewsOfAnInvoiceThatIsBeingWithdrawnIsNoted(t *testing.T) {
+func TestNewsOfAnInvoiceThatIsBeingWithdrawnIsNoted(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.correct(voided())
@@ -144,8 +144,8 @@ func TestW04_NewsOfAnInvoiceThatIsBeingWithdrawnIsNoted(t *testing.T) {
 	require.Equal(t, map[string]string{"evt_1": "noted"}, f.outcomes())
 }
 
-// W02 and W03: events only make us look, so their order decides nothing.
-func TestW02_W03_EventsInAnyOrderEndTheSame(t *testing.T) {
+// Events only make us look, so their order decides nothing.
+func TestEventsInAnyOrderEndTheSame(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	types := []string{
@@ -165,7 +165,7 @@ func TestW02_W03_EventsInAnyOrderEndTheSame(t *testing.T) {
 	f.clean()
 }
 
-func TestW07_EventsAndCollectionAtOnceDoNotBlockEachOther(t *testing.T) {
+func TestEventsAndCollectionAtOnceDoNotBlockEachOther(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(insufficient)

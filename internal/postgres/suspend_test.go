@@ -57,7 +57,7 @@ func (f *fixture) expected() []string {
 
 var stillOpen = billing.ProviderInvoiceState{Status: "open"}
 
-func TestR78_AnInvoiceThatStaysPastDueSuspendsAndItsPaymentLiftsThatAtOnce(t *testing.T) {
+func TestAnInvoiceThatStaysPastDueSuspendsAndItsPaymentLiftsThatAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, suspendAfter(5))
 	state := f.charge(stolen)
@@ -100,7 +100,7 @@ func TestR78_AnInvoiceThatStaysPastDueSuspendsAndItsPaymentLiftsThatAtOnce(t *te
 	f.clean()
 }
 
-func TestR78_WhatEndsAnInvoiceOtherwiseEndsItsSuspension(t *testing.T) {
+func TestWhatEndsAnInvoiceOtherwiseEndsItsSuspension(t *testing.T) {
 	t.Parallel()
 	for _, status := range []string{"paid", "void", "uncollectible"} {
 		t.Run(status, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestR78_WhatEndsAnInvoiceOtherwiseEndsItsSuspension(t *testing.T) {
 	}
 }
 
-func TestR78_APaymentSeenBeforeItsTimeSuspendsNobody(t *testing.T) {
+func TestAPaymentSeenBeforeItsTimeSuspendsNobody(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t, suspendAfter(5))
 	f.charge(stolen)
@@ -128,7 +128,7 @@ func TestR78_APaymentSeenBeforeItsTimeSuspendsNobody(t *testing.T) {
 	f.clean()
 }
 
-func TestR78_WithoutTheTermNobodyIsSuspendedAndItActsWhenItIsSet(t *testing.T) {
+func TestWithoutTheTermNobodyIsSuspendedAndItActsWhenItIsSet(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	require.True(t, f.charge(stolen).Over())

@@ -23,7 +23,7 @@ func (f *fixture) requestLooks() int {
 	return asked
 }
 
-func TestW08_AnUnpaidInvoiceThatNobodyToldOfForADayIsLookedAt(t *testing.T) {
+func TestAnUnpaidInvoiceThatNobodyToldOfForADayIsLookedAt(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.charge(stolen)
@@ -46,7 +46,7 @@ func TestW08_AnUnpaidInvoiceThatNobodyToldOfForADayIsLookedAt(t *testing.T) {
 	require.Zero(t, f.requestLooks(), "nothing is left to ask")
 }
 
-func TestI22_AnInvoiceAtTheProviderThatIsRecordedNowhereIsNamed(t *testing.T) {
+func TestAnInvoiceAtTheProviderThatIsRecordedNowhereIsNamed(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	made := time.Now().Add(-3 * time.Hour).UTC().Truncate(time.Second)
@@ -125,7 +125,7 @@ func TestOrganizationsAreGoneThroughByID(t *testing.T) {
 	require.Empty(t, ids)
 }
 
-func TestJ15_RefusedWebhooksAreCountedByDayAndReason(t *testing.T) {
+func TestRefusedWebhooksAreCountedByDayAndReason(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.NoError(t, f.CountWebhookRefusals(f.ctx, map[string]int64{"signature": 3, "too_old": 1}))

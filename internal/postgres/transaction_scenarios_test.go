@@ -36,7 +36,7 @@ func (f *fixture) additions() (n int) {
 	return n
 }
 
-func TestP04_ASerializationFailureIsTriedAgainWholeAndNobodyIsTold(t *testing.T) {
+func TestASerializationFailureIsTriedAgainWholeAndNobodyIsTold(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1")
@@ -62,7 +62,7 @@ func TestP04_ASerializationFailureIsTriedAgainWholeAndNobodyIsTold(t *testing.T)
 	f.recounted(2 * writers * batches)
 }
 
-func TestP04_RetriesAreBounded(t *testing.T) {
+func TestRetriesAreBounded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.loseRaces(1)
@@ -78,7 +78,7 @@ func TestP04_RetriesAreBounded(t *testing.T) {
 // Usage is rated, and the thresholds that it crosses are evaluated, in the
 // transaction that stores it: there is no later step with a watermark of its own. So
 // to die while rating or evaluating is to die before that transaction commits.
-func TestK02_K03_ASessionThatDiesAtItsCommitLeavesNeitherRatedUsageNorCrossings(t *testing.T) {
+func TestASessionThatDiesAtItsCommitLeavesNeitherRatedUsageNorCrossings(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1")
@@ -113,7 +113,7 @@ CREATE CONSTRAINT TRIGGER wait_at_commit AFTER INSERT ON usage_totals
 
 // An organisation whose usage cannot be read is not billed as if it had none, and
 // holds up nobody.
-func TestP09_AnInvoiceWhoseUsageCannotBeReadIsParkedAndTheOthersAreIssued(t *testing.T) {
+func TestAnInvoiceWhoseUsageCannotBeReadIsParkedAndTheOthersAreIssued(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		breaks      []string
@@ -173,7 +173,7 @@ func TestP09_AnInvoiceWhoseUsageCannotBeReadIsParkedAndTheOthersAreIssued(t *tes
 	}
 }
 
-func TestW12_NewsThatTheDatabaseIsTooSlowToTakeIsNotHalfStoredAndTakenLater(t *testing.T) {
+func TestNewsThatTheDatabaseIsTooSlowToTakeIsNotHalfStoredAndTakenLater(t *testing.T) {
 	t.Parallel()
 	f := newPublished(t)
 	f.exec(`DELETE FROM outbox`)

@@ -15,7 +15,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
-func TestR13_AnyMemberMayUseTheWholePool(t *testing.T) {
+func TestAnyMemberMayUseTheWholePool(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -29,7 +29,7 @@ func TestR13_AnyMemberMayUseTheWholePool(t *testing.T) {
 	}
 }
 
-func TestR27_ADepartedMemberKeepsTheirNameAndCostOnTheBill(t *testing.T) {
+func TestADepartedMemberKeepsTheirNameAndCostOnTheBill(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -47,7 +47,7 @@ func TestR27_ADepartedMemberKeepsTheirNameAndCostOnTheBill(t *testing.T) {
 	f.clean()
 }
 
-func TestR60_EveryMemberHasASpendAndAStandingAsOfATime(t *testing.T) {
+func TestEveryMemberHasASpendAndAStandingAsOfATime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -73,7 +73,7 @@ func TestR60_EveryMemberHasASpendAndAStandingAsOfATime(t *testing.T) {
 
 // The same events give the same bill, forwards, backwards, interleaved, one by one
 // or all at once.
-func TestU08_TheOrderInWhichUsageArrivesChangesNoInvoice(t *testing.T) {
+func TestTheOrderInWhichUsageArrivesChangesNoInvoice(t *testing.T) {
 	t.Parallel()
 	var events []postgres.UsageItem
 	var want []string
@@ -119,7 +119,7 @@ func interleaved(f *fixture, items []postgres.UsageItem) {
 	wait.Wait()
 }
 
-func TestU15_SpendBelongsToTheTierHeldWhenItHappened(t *testing.T) {
+func TestSpendBelongsToTheTierHeldWhenItHappened(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
@@ -135,10 +135,10 @@ func TestU15_SpendBelongsToTheTierHeldWhenItHappened(t *testing.T) {
 	f.clean()
 }
 
-// U22, many times: a period of one day after the other closes while four writers
+// A period of one day after the other closes while four writers
 // store usage of it. Each event is billed once, by the closing period or by the
 // running one.
-func TestU22_ManyPeriodsCloseWhileUsageArrives(t *testing.T) {
+func TestManyPeriodsCloseWhileUsageArrives(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.exec(`UPDATE organizations SET draft_window = interval '0'`)
@@ -184,7 +184,7 @@ SELECT sum(l.quantity) FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_
 
 // 2^63 nano-dollars are 9.2 billion: totals, spend and bill stay exact beyond, and
 // what no payment can carry is parked.
-func TestU24_ATotalBeyond64BitsIsExactAndParked(t *testing.T) {
+func TestATotalBeyond64BitsIsExactAndParked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.limit(billing.ScopeOrganization, "", "1000000000.00")

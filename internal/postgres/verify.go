@@ -244,7 +244,7 @@ func databaseChecks() []check {
 }
 
 // Numbers are drawn in the transaction that writes the invoice: every one that
-// was drawn is there, and no other (R73). After the database went back, what is at
+// was drawn is there, and no other. After the database went back, what is at
 // the provider alone bears numbers, too.
 const invoiceNumbersHaveNoGap = `
 WITH borne AS (
@@ -282,7 +282,7 @@ SELECT coalesce(used.number, 'number ' || drawn.n),
 
 // What was issued, the ledger and the audit trail are kept from changing by
 // triggers, the ledger from losing its balance, and invoices from going back; one
-// that is off or gone protects nothing (I15, I25, I31, J12).
+// that is off or gone protects nothing.
 const finalRowsAreGuarded = `
 SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' THEN 'off' ELSE 'gone' END
   FROM (VALUES ('invoices_are_final'), ('invoice_lines_are_final'),
@@ -295,14 +295,14 @@ SELECT guard.trigger_name, 'on', CASE t.tgenabled WHEN 'D' THEN 'off' WHEN 'R' T
  WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
  ORDER BY 1`
 
-// P14: what the provider had done when the database went back is known again.
+// What the provider had done when the database went back is known again.
 const databaseIsLevel = `
 SELECT 'the database', 'level with the provider',
        'its server started anew or was replaced, and what the provider has since was not read yet: a worker does so within seconds'
   FROM database_incarnation
  WHERE ` + recoveryPending
 
-// I22: what carries our mark at the provider is one of our invoices, as far as
+// What carries our mark at the provider is one of our invoices, as far as
 // the last sweep saw.
 const nothingIsAtTheProviderAlone = `
 SELECT o.stripe_invoice_id, 'recorded as the provider''s invoice of ' || o.invoice_id, 'recorded nowhere, ' || o.status || ' there'

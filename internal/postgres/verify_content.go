@@ -9,9 +9,9 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// checkContents recomputes the content hash of every issued invoice from its rows
-// (I15): one that was changed behind the triggers' backs is found, even where all
-// its sums still agree. It holds one line with its parts at a time.
+// checkContents recomputes the content hash of every issued invoice from its rows:
+// one that was changed behind the triggers' backs is found, even where all its sums
+// still agree. It holds one line with its parts at a time.
 func (v *verification) checkContents(ctx context.Context) error {
 	const statement = `
 SELECT` + invoiceColumns + `

@@ -1,6 +1,6 @@
 package postgres
 
-// R19: the bills of a month leave free, together, the month's allowance of code
+// The bills of a month leave free, together, the month's allowance of code
 // execution, or all that they charge if that is less. Where one of them was
 // withdrawn they may for a while leave less.
 const freeUseIsTheMonths = `

@@ -16,7 +16,7 @@ func invoiceChecks() []check {
 	}
 }
 
-// I12: an invoice's total is the sum of its lines, its subtotal that of what is
+// An invoice's total is the sum of its lines, its subtotal that of what is
 // charged at list price, and its discount that of the discounts.
 const totalsAreTheirLines = `
 WITH sums AS (
@@ -34,7 +34,7 @@ SELECT id, concat_ws(' of ', concat_ws(' and ', trim_scale(charges), trim_scale(
  WHERE total <> lines OR subtotal <> charges OR discount <> discounts
  ORDER BY id`
 
-// R75: the negotiated discount is taken off the sum of the charges of each
+// The negotiated discount is taken off the sum of the charges of each
 // percentage, rounded once, half away from zero: a charge has that by which its
 // own period was billed.
 const discountsAreTheirCharges = `
@@ -64,7 +64,7 @@ SELECT id || ' ' || key,
  WHERE (e.percent, e.base, e.amount) IS DISTINCT FROM (k.percent, k.base, k.amount)
  ORDER BY 1`
 
-// I32: an invoice is of one period of its own organisation, from its start to its
+// An invoice is of one period of its own organisation, from its start to its
 // end, and its id says so.
 const invoicesAreOfTheirPeriod = `
 WITH named AS (
@@ -94,7 +94,7 @@ SELECT id,
        <> CASE WHEN status IN ('settled', 'carried') THEN status ELSE 'collected' END
  ORDER BY id`
 
-// I16, M12: what is collected, and each of the provider's items, is in steps that
+// What is collected, and each of the provider's items, is in steps that
 // the provider takes.
 const totalsCanBeCollected = `
 SELECT i.id, trim_scale(round(i.total, @charge_digits::int))::text, trim_scale(i.total)::text
@@ -108,7 +108,7 @@ SELECT i.id || ' item ' || p.n, trim_scale(round(p.amount, @charge_digits::int))
  WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period) AND p.amount <> round(p.amount, @charge_digits::int)
  ORDER BY 1`
 
-// I33 and S17: what is more than the provider charges at once is paid by transfer,
+// What is more than the provider charges at once is paid by transfer,
 // or in parts.
 const nothingIsChargedBeyondTheLargest = `
 WITH asked AS (
@@ -123,7 +123,7 @@ SELECT id, 'at most ' || trim_scale(@largest_charge::numeric) || ', or send_invo
    AND collection <> 'send_invoice'
  ORDER BY id`
 
-// S17: an invoice in parts has one item for each, and what was paid for the parts
+// An invoice in parts has one item for each, and what was paid for the parts
 // before the one in hand is what they ask for.
 const partsArePaidInTurn = `
 WITH part AS (
@@ -178,7 +178,7 @@ SELECT f.invoice_id, coalesce(f.source, 'an invoice') || ' carried into it', 'ca
    AND c.carried_into IS DISTINCT FROM f.invoice_id
  ORDER BY 1`
 
-// I22, our side: what the provider is told adds up to the invoice, and it is told
+// What the provider is told adds up to the invoice, and it is told
 // of no invoice that is none of its business.
 const itemsAddUpToTheTotal = `
 WITH items AS (

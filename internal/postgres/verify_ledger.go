@@ -16,7 +16,7 @@ func ledgerChecks() []check {
 	}
 }
 
-// I25: every transaction has two entries or more, and sums to zero in each
+// Every transaction has two entries or more, and sums to zero in each
 // currency.
 const transactionsSumToZero = `
 WITH sums AS (
@@ -60,7 +60,7 @@ SELECT coalesce(nullif(id, ''), 'no invoice'), trim_scale(coalesce(x.amount, 0))
    AND (@period = '' OR i.period_id = @period)
  ORDER BY 1`
 
-// I24: cash is what payments of ours brought in, less what went back of it, and
+// Cash is what payments of ours brought in, less what went back of it, and
 // settlements are what was paid otherwise.
 const cashIsWhatCameIn = booked + `, expected AS (
     SELECT i.id, i.amount_settled + coalesce(sum(p.amount), 0) AS amount
@@ -71,7 +71,7 @@ const cashIsWhatCameIn = booked + `, expected AS (
     SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('cash', 'settlements', 'refunds', 'disputes', 'returned') GROUP BY id
 )` + differingSums
 
-// I24: what went back of payments is what refunds took and have not returned, and
+// What went back of payments is what refunds took and have not returned, and
 // what disputes hold that are not won.
 const returnsAreWhatWentBack = booked + `, refunded AS (
     SELECT DISTINCT ON (r.stripe_refund_id) r.invoice_id, r.amount, r.status
@@ -92,7 +92,7 @@ const returnsAreWhatWentBack = booked + `, refunded AS (
     SELECT id, sum(amount) AS amount FROM booked WHERE account IN ('refunds', 'disputes', 'returned') GROUP BY id
 )` + differingSums
 
-// I26: what is receivable is what remains of the open invoices, and what is
+// What is receivable is what remains of the open invoices, and what is
 // carried and on no other invoice yet.
 const receivableIsWhatIsOwed = booked + `, expected AS (
     SELECT i.id, CASE WHEN i.status IN ('open', 'past_due')             THEN i.total - i.amount_paid - i.amount_credited
@@ -117,7 +117,7 @@ const revenueIsWhatWasCharged = booked + `, expected AS (
     SELECT id, amount FROM booked WHERE account = 'revenue'
 )` + differingSums
 
-// M08: what is owed to the organisation is its credit notes on paid invoices, less
+// What is owed to the organisation is its credit notes on paid invoices, less
 // what live invoices have used of them.
 const creditsAreWhatIsLeftOfThem = booked + `, used AS (
     SELECT i.id, l.key, l.amount
@@ -136,7 +136,7 @@ const creditsAreWhatIsLeftOfThem = booked + `, used AS (
     SELECT id, amount FROM booked WHERE account = 'credits'
 )` + differingSums
 
-// M08: no more of a credit note is used, on live invoices, than it was of; and
+// No more of a credit note is used, on live invoices, than it was of; and
 // nothing else is.
 const notesAreUsedOnce = `
 WITH used AS (
@@ -152,7 +152,7 @@ SELECT coalesce(u.number, 'a line'), 'at most ' || trim_scale(coalesce(n.amount,
  WHERE u.amount > coalesce(n.amount, 0)
  ORDER BY 1`
 
-// M12: what was rounded stands on its invoice.
+// What was rounded stands on its invoice.
 const roundingIsOnTheInvoices = booked + `, expected AS (
     SELECT i.id, -sum(l.amount) AS amount
       FROM issued i

@@ -57,7 +57,7 @@ func exactQuotient(amount string) string {
                 ELSE ` + amount + ` * (1::numeric / per) END`
 }
 
-// I10, I13 and J07: the usage lines of an invoice are the raw events of its
+// The usage lines of an invoice are the raw events of its
 // period times their prices, exactly, and nothing is left out or made up.
 var usageLinesAreTheirEvents = used + `, expected AS (
     SELECT invoice_id, origin_id, product, model, token_class, unit_price, per,
@@ -170,7 +170,7 @@ SELECT i.id || ' ' || l.key,
            > CASE WHEN l.kind IN ('seat', 'surcharge') OR l.token_class = 'code_execution' THEN l.per * 0.0000000000000000005 ELSE 0 END
  ORDER BY i.id, l.n`
 
-// I11: a line's amount is its quantity times its unit price, divided and rounded
+// A line's amount is its quantity times its unit price, divided and rounded
 // once, half away from zero, to the currency's smallest unit. The exact amount is
 // not used, and nothing is divided but whole numbers, so nothing is rounded twice.
 const amountsAreRoundedOnce = `

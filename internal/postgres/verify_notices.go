@@ -8,7 +8,7 @@ func noticeChecks() []check {
 	}
 }
 
-// I28: every threshold of a limit that was reached while its present version
+// Every threshold of a limit that was reached while its present version
 // held is written down, sent or not. A member's tier limit is asked about where
 // all of the member's usage of the month was under that tier and the seat was
 // held to the end: who changed tiers stood under several limits. Under the rule
@@ -61,7 +61,7 @@ SELECT concat_ws(' ', r.scope, nullif(r.subject, ''), 'limit', r.id, 'version', 
  WHERE n.id IS NULL
  ORDER BY 1, r.threshold`
 
-// I28: no notice says what was never so: its spend reaches its threshold, and so
+// No notice says what was never so: its spend reaches its threshold, and so
 // does the counter, with what was retracted since, what a recorded correction of
 // prices took away after the notice, and what usage without a price counted until
 // it had one or was given up: spend falls by nothing else.

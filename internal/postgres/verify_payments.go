@@ -21,7 +21,7 @@ WITH collected AS (
      WHERE i.org_id = @org AND (@period = '' OR i.period_id = @period)
 )`
 
-// I17, S21: nothing came in that belongs to nothing and was not refunded.
+// Nothing came in that belongs to nothing and was not refunded.
 const nothingIsToBeRefunded = `
 SELECT i.id, 'nothing to refund', trim_scale(-sum(e.amount)) || ' ' || i.currency || ' to refund at the provider'
   FROM invoices i
@@ -31,14 +31,14 @@ SELECT i.id, 'nothing to refund', trim_scale(-sum(e.amount)) || ' ' || i.currenc
 HAVING sum(e.amount) <> 0
  ORDER BY i.id`
 
-// I17: no more came in than was asked for, less what was credited.
+// No more came in than was asked for, less what was credited.
 const paymentsStayWithinTheTotal = collected + `
 SELECT id, 'at most ' || trim_scale(greatest(total - amount_credited, 0)), trim_scale(payments + amount_settled)::text
   FROM collected
  WHERE payments + amount_settled > greatest(total - amount_credited, 0)
  ORDER BY id`
 
-// I19 and I20: an invoice is paid, and says when, if and only if what came in for
+// An invoice is paid, and says when, if and only if what came in for
 // it is its total, less what was credited; its amount paid is what came in. One
 // that was credited as a whole is settled. Nothing comes in for one that is
 // carried, settled or void.
@@ -56,7 +56,7 @@ SELECT id,
     OR (status = 'carried' AND amount_credited > 0)
  ORDER BY id`
 
-// I21: attempts are numbered from 1 without a gap, and each has the key that its
+// Attempts are numbered from 1 without a gap, and each has the key that its
 // invoice and number make. None is over more than its invoice's total.
 const attemptsAreNumbered = `
 WITH numbered AS (
@@ -74,7 +74,7 @@ SELECT invoice_id || ' attempt ' || attempt,
     OR amount > total
  ORDER BY invoice_id, attempt`
 
-// I18 and I20: one attempt at a time, and none under way for an invoice that is
+// One attempt at a time, and none under way for an invoice that is
 // not being collected.
 const nothingMovesOnceSettled = `
 SELECT i.id,
@@ -105,7 +105,7 @@ SELECT i.id, 'at most ' || trim_scale(i.amount_paid + x.surplus), trim_scale(sum
 HAVING sum(s.amount) > i.amount_paid + x.surplus
  ORDER BY i.id`
 
-// R78: an invoice suspends its organisation only while it is to be paid.
+// An invoice suspends its organisation only while it is to be paid.
 const onlyTheOverdueSuspend = `
 SELECT i.id, 'no suspension by an invoice that is ' || i.status, 'since ' || s.at
   FROM suspensions s

@@ -18,7 +18,7 @@ func periodChecks() []check {
 	}
 }
 
-// I04: the first period begins with the contract, and each other where the one
+// The first period begins with the contract, and each other where the one
 // before it ends.
 const periodsTileTime = `
 SELECT p.id, 'starts at ' || p.expected, 'starts at ' || p.starts_at
@@ -30,7 +30,7 @@ SELECT p.id, 'starts at ' || p.expected, 'starts at ' || p.starts_at
  WHERE p.starts_at <> p.expected
  ORDER BY p.starts_at`
 
-// I14: a closed period has one live invoice, unless that was withdrawn and the
+// A closed period has one live invoice, unless that was withdrawn and the
 // next revision is awaited; no other period has any.
 const closedPeriodsAreInvoiced = `
 SELECT p.id,
@@ -44,7 +44,7 @@ HAVING count(i.id) FILTER (WHERE i.status <> 'void') <> CASE WHEN p.closed_at IS
    AND NOT (count(i.id) FILTER (WHERE i.status <> 'void') = 0 AND coalesce(max(i.revision), 0) = p.revision - 1 AND p.revision > 1)
  ORDER BY 1`
 
-// I16: the contract, its prices and all its invoices are in one currency.
+// The contract, its prices and all its invoices are in one currency.
 const oneCurrencyThroughout = `
 SELECT 'price book ' || b.name, @currency::text, b.currency
   FROM price_books b

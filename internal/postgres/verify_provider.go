@@ -108,8 +108,7 @@ SELECT i.id, CASE WHEN i.parts > 1 THEN ' part ' || coalesce(v.part, i.part) ELS
 	return invoices, wrap("list the published invoices", err)
 }
 
-// compareWithProvider says where an invoice differs from the provider's (I22,
-// I24, I30).
+// compareWithProvider says where an invoice differs from the provider's.
 func compareWithProvider(ctx context.Context, ours publishedInvoice, fetch func(context.Context, string) (billing.ProviderInvoiceState, error)) ([]Difference, error) {
 	differ := func(name, expected, actual string) Difference {
 		return Difference{Check: name, Organization: ours.Org, Subject: ours.ID + ours.Part, Expected: expected, Actual: actual}

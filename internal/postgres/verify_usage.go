@@ -14,7 +14,7 @@ func usageChecks() []check {
 	}
 }
 
-// I05: each accepted event counts once, in full, in the total of its period,
+// Each accepted event counts once, in full, in the total of its period,
 // user, product, model and rate; parked ones count nowhere.
 const totalsAreTheirEvents = `
 WITH counted AS (
@@ -82,7 +82,7 @@ HAVING min(part) <> 0 OR count(*) <> max(part) + 1 OR count(rate_id) NOT IN (0, 
                        coalesce(retracts, ''), void)) <> 1
  ORDER BY 1`
 
-// I06: each event's rate has the prices that were in force when it occurred, as
+// Each event's rate has the prices that were in force when it occurred, as
 // they stood when its period was billed: of the last version before it, in the
 // highest band that its prompt exceeds, times its modifiers; a tool's price
 // counts where the tool was used, and code that ran counts for its minimum at
@@ -162,7 +162,7 @@ SELECT ` + samplingOf("e") + `,
              OR e.code_execution < e.code_minimum))
  ORDER BY 1`
 
-// I08: an event lies in the period in which it occurred; or, marked with that
+// An event lies in the period in which it occurred; or, marked with that
 // one, in another, if that one was closed; it may have been opened again.
 var eventsLieInTheirPeriod = `
 SELECT ` + samplingOf("e") + `,
@@ -192,7 +192,7 @@ const listPrice = `
                            * 0.000000000000000001
                   ELSE 0 END`
 
-// I28 stands on this: each spend counter is the list price of the events of its
+// The notices stand on this: each spend counter is the list price of the events of its
 // month, whichever period bills them: all of the organisation's, each user's,
 // and each seat tier's.
 const spendIsItsEvents = `
@@ -257,7 +257,7 @@ SELECT 'correction ' || c.change_id, trim_scale(coalesce(sum(s.difference), 0)):
 HAVING coalesce(sum(s.difference), 0) <> c.difference
  ORDER BY 1`
 
-// U23: a retraction is its event with everything that is counted below zero, of
+// A retraction is its event with everything that is counted below zero, of
 // the same user, at the same rate and in the same month; it cancels no other
 // retraction, and what it cancels while parked waits for nothing.
 var retractionsCancelTheirEvent = `

@@ -26,7 +26,7 @@ type PriceRow struct {
 	Terms             map[string]string `json:"terms"` // amounts and multipliers, exactly
 }
 
-// WithdrawPrices removes future prices before they start (R17: an announced
+// WithdrawPrices removes future prices before they start (an announced
 // increase that was cancelled). What is, or may be, in force is refused. Where
 // there is nothing to withdraw, nothing changes.
 func (s *Store) WithdrawPrices(ctx context.Context, book string, which billing.PriceSelection, by billing.Actor) (done PriceWithdrawal, err error) {

@@ -35,7 +35,7 @@ func increased(from time.Time) *billing.PriceBook {
 	return book
 }
 
-func TestR17_AFuturePriceIsWithdrawnBeforeItStarts(t *testing.T) {
+func TestAFuturePriceIsWithdrawnBeforeItStarts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	// Ahead of the wall clock too: whatever is later than either may be in force.
@@ -69,7 +69,7 @@ func TestR17_AFuturePriceIsWithdrawnBeforeItStarts(t *testing.T) {
 	f.clean()
 }
 
-func TestR17_AWithdrawnPriceIsAddedAgainByLoadingItAgain(t *testing.T) {
+func TestAWithdrawnPriceIsAddedAgainByLoadingItAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	announced := time.Now().AddDate(2, 0, 0).UTC().Truncate(24 * time.Hour)
@@ -86,7 +86,7 @@ func TestR17_AWithdrawnPriceIsAddedAgainByLoadingItAgain(t *testing.T) {
 	f.clean()
 }
 
-func TestR17_APriceThatMayBeInForceIsNotWithdrawn(t *testing.T) {
+func TestAPriceThatMayBeInForceIsNotWithdrawn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	announced := time.Now().AddDate(2, 0, 0).UTC().Truncate(24 * time.Hour)

@@ -76,7 +76,7 @@ var usOnly = []string{
 	"claude-mythos-5-1",
 }
 
-func TestR16_ShippedBooksHoldTheirTables(t *testing.T) {
+func TestShippedBooksHoldTheirTables(t *testing.T) {
 	t.Parallel()
 	require.Len(t, pricebook.Shipped(), len(tables))
 	for _, file := range pricebook.Shipped() {
@@ -194,17 +194,17 @@ func TestE1ToE8_TheShippedBooksGiveTheGoldenAmounts(t *testing.T) {
 		quantities                        billing.Quantities
 		want                              string
 	}{
-		"E1":         {"anthropic-2026-01", january, "claude-sonnet-4-5", "", "", "", short, "0.13366875"},
-		"E2, banded": {"anthropic-2026-01", january, "claude-sonnet-4-5", "", "", "", long, "0.30975"},
-		"E2, flat":   {"anthropic-2026-10", october, "claude-sonnet-4-5", "", "", "", long, "0.16366875"},
-		"E3":         {"anthropic-2026-10", october, "claude-opus-4-6", billing.Batch, "", billing.GeoUS, billing.Quantities{1_000_000, 200_000}, "5.5"},
-		"E4, below":  {"anthropic-2026-10", october, "claude-haiku-5-5", "", "", "", billing.Quantities{100_000, 1_000}, "0.0105"},
-		"E4, above":  {"anthropic-2026-10", october, "claude-haiku-5-5", "", "", "", billing.Quantities{100_001, 1_000}, "0.0525005"},
-		"E5, before": {"anthropic-2026-10", "2026-10-06T23:59:59Z", "claude-sonnet-5-5", "", "", "", billing.Quantities{billing.CacheRead: 10_000_000}, "2"},
-		"E5, after":  {"anthropic-2026-10", "2026-10-07T00:00:00Z", "claude-sonnet-5-5", "", "", "", billing.Quantities{billing.CacheRead: 10_000_000}, "1"},
-		"E6":         {"anthropic-2026-10", october, "claude-opus-5-5", "", billing.Fast, billing.GeoUS, billing.Quantities{100_000, 10_000}, "1.32"},
-		"E7":         {"anthropic-2026-01", january, "claude-haiku-3", "", "", "", billing.Quantities{billing.CacheWrite5m: 1_000_000}, "0.3"},
-		"E8":         {"anthropic-2026-10", october, "claude-haiku-5-5", billing.Batch, "", billing.GeoUS, billing.Quantities{billing.CacheRead: 1}, "0.0000000055"},
+		"E1":     {"anthropic-2026-01", january, "claude-sonnet-4-5", "", "", "", short, "0.13366875"},
+		"banded": {"anthropic-2026-01", january, "claude-sonnet-4-5", "", "", "", long, "0.30975"},
+		"flat":   {"anthropic-2026-10", october, "claude-sonnet-4-5", "", "", "", long, "0.16366875"},
+		"E3":     {"anthropic-2026-10", october, "claude-opus-4-6", billing.Batch, "", billing.GeoUS, billing.Quantities{1_000_000, 200_000}, "5.5"},
+		"below":  {"anthropic-2026-10", october, "claude-haiku-5-5", "", "", "", billing.Quantities{100_000, 1_000}, "0.0105"},
+		"above":  {"anthropic-2026-10", october, "claude-haiku-5-5", "", "", "", billing.Quantities{100_001, 1_000}, "0.0525005"},
+		"before": {"anthropic-2026-10", "2026-10-06T23:59:59Z", "claude-sonnet-5-5", "", "", "", billing.Quantities{billing.CacheRead: 10_000_000}, "2"},
+		"after":  {"anthropic-2026-10", "2026-10-07T00:00:00Z", "claude-sonnet-5-5", "", "", "", billing.Quantities{billing.CacheRead: 10_000_000}, "1"},
+		"E6":     {"anthropic-2026-10", october, "claude-opus-5-5", "", billing.Fast, billing.GeoUS, billing.Quantities{100_000, 10_000}, "1.32"},
+		"E7":     {"anthropic-2026-01", january, "claude-haiku-3", "", "", "", billing.Quantities{billing.CacheWrite5m: 1_000_000}, "0.3"},
+		"E8":     {"anthropic-2026-10", october, "claude-haiku-5-5", billing.Batch, "", billing.GeoUS, billing.Quantities{billing.CacheRead: 1}, "0.0000000055"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -210,7 +210,7 @@ func readModels(list field) (prices []billing.ModelPrice, aliases []billing.Mode
 }
 
 // readModelPrices reads the rows of one model, which have the model's name and
-// multipliers in common. Fast requests cannot be batched (R18), so fast rows
+// multipliers in common. Fast requests cannot be batched, so fast rows
 // take no batch multiplier.
 func readModelPrices(list field, common billing.ModelPrice) []billing.ModelPrice {
 	items := list.list("a list of prices")

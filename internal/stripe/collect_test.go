@@ -86,9 +86,9 @@ func (l *ledger) outcomes() (all []string) {
 	return all
 }
 
-// TestK09_NoFaultChargesTwice lets each kind of fault strike the payment, young
+// TestNoFaultChargesTwice lets each kind of fault strike the payment, young
 // or so old that Stripe has forgotten the key, and collects until all is known.
-func TestK09_NoFaultChargesTwice(t *testing.T) {
+func TestNoFaultChargesTwice(t *testing.T) {
 	t.Parallel()
 	const pay = "/v1/invoices/*/pay"
 	for name, c := range map[string]struct {

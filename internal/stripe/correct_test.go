@@ -63,9 +63,9 @@ func (l *local) begin(t *testing.T, method string, correction billing.InvoiceCor
 	return store, activities.New(store, l.Gateway, nil, quiet())
 }
 
-// TestK12_NoFaultCorrectsTwice lets each kind of fault strike each correction, and
+// TestNoFaultCorrectsTwice lets each kind of fault strike each correction, and
 // tries until something came of it.
-func TestK12_NoFaultCorrectsTwice(t *testing.T) {
+func TestNoFaultCorrectsTwice(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
 		correction billing.InvoiceCorrection

@@ -23,7 +23,7 @@ func halfABody(w http.ResponseWriter, _ *http.Request, _ int) {
 	panic(http.ErrAbortHandler)
 }
 
-func TestT14_EachAnswerOfStripeHasItsKind(t *testing.T) {
+func TestEachAnswerOfStripeHasItsKind(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer     answer
@@ -33,27 +33,27 @@ func TestT14_EachAnswerOfStripeHasItsKind(t *testing.T) {
 		wantSpent  bool
 		wantRepeat bool // the key is used up, the next one is tried at once
 	}{
-		"S01 429 rate limit": {
+		"429 rate limit": {
 			answer:   reply(429, `{"error":{"type":"invalid_request_error","code":"rate_limit","message":"Slow down"}}`, "Retry-After", "7"),
 			wantText: "429 invalid_request_error rate_limit: Slow down (req_1)", wantLater: 7 * time.Second,
 		},
-		"S02 429 lock timeout":        {answer: reply(429, `{"error":{"type":"invalid_request_error","code":"lock_timeout"}}`), wantText: "lock_timeout"},
+		"429 lock timeout":            {answer: reply(429, `{"error":{"type":"invalid_request_error","code":"lock_timeout"}}`), wantText: "lock_timeout"},
 		"429 without a code":          {answer: reply(429, `{"error":{"type":"invalid_request_error"}}`, "Retry-After", "soon"), wantText: "429"},
 		"429 for very long":           {answer: reply(429, `{"error":{}}`, "Retry-After", "86400"), wantText: "429", wantLater: 10 * time.Minute},
 		"400 lock timeout":            {answer: reply(400, `{"error":{"type":"invalid_request_error","code":"lock_timeout"}}`), wantText: "lock_timeout"},
-		"S07 400 idempotency error":   {answer: reply(400, `{"error":{"type":"idempotency_error","message":"Keys for idempotent requests"}}`), want: billing.ErrConflict, wantText: "idempotency_error"},
-		"S08 409 key in use":          {answer: reply(409, `{"error":{"type":"invalid_request_error","code":"idempotency_key_in_use"}}`), wantText: "409"},
-		"S05 500":                     {answer: reply(500, `{"error":{"type":"api_error","message":"An unknown error occurred"}}`), wantText: "500 api_error: An unknown error occurred"},
-		"S05 500 stored":              {answer: reply(500, `{"error":{"type":"api_error"}}`, "Idempotent-Replayed", "true"), wantText: "500", wantSpent: true, wantRepeat: true},
+		"400 idempotency error":       {answer: reply(400, `{"error":{"type":"idempotency_error","message":"Keys for idempotent requests"}}`), want: billing.ErrConflict, wantText: "idempotency_error"},
+		"409 key in use":              {answer: reply(409, `{"error":{"type":"invalid_request_error","code":"idempotency_key_in_use"}}`), wantText: "409"},
+		"500":                         {answer: reply(500, `{"error":{"type":"api_error","message":"An unknown error occurred"}}`), wantText: "500 api_error: An unknown error occurred"},
+		"500 stored":                  {answer: reply(500, `{"error":{"type":"api_error"}}`, "Idempotent-Replayed", "true"), wantText: "500", wantSpent: true, wantRepeat: true},
 		"400 stored":                  {answer: reply(400, `{"error":{"type":"invalid_request_error","message":"Nope"}}`, "Idempotent-Replayed", "true"), want: billing.ErrInvalid, wantText: "Nope", wantRepeat: true},
 		"503 should retry":            {answer: reply(503, `{"error":{"type":"api_error"}}`, "Stripe-Should-Retry", "true"), wantText: "503"},
 		"502 with a page":             {answer: reply(502, `<html>`+strings.Repeat("x", 5000)+`</html>`), wantText: "no answer from Stripe"},
 		"502 that is no error":        {answer: reply(502, `{"ok":true}`), wantText: "no answer from Stripe"},
 		"200 with a page":             {answer: reply(200, `<html>`), wantText: "no answer from Stripe"},
-		"S09 half a body":             {answer: halfABody, wantText: "no answer from Stripe"},
-		"S03 connection dropped":      {answer: hangUp, wantText: "no answer from Stripe"},
-		"S10 401 revoked key":         {answer: reply(401, `{"error":{"type":"invalid_request_error","message":"Invalid API Key provided: sk_test_abc123XYZ"}}`), wantText: "Invalid API Key provided: [redacted]"},
-		"S10 403 right missing":       {answer: reply(403, `{"error":{"type":"invalid_request_error","message":"rk_test_abc lacks a right"}}`), wantText: "403"},
+		"half a body":                 {answer: halfABody, wantText: "no answer from Stripe"},
+		"connection dropped":          {answer: hangUp, wantText: "no answer from Stripe"},
+		"401 revoked key":             {answer: reply(401, `{"error":{"type":"invalid_request_error","message":"Invalid API Key provided: sk_test_abc123XYZ"}}`), wantText: "Invalid API Key provided: [redacted]"},
+		"403 right missing":           {answer: reply(403, `{"error":{"type":"invalid_request_error","message":"rk_test_abc lacks a right"}}`), wantText: "403"},
 		"404 no such invoice":         {answer: reply(404, `{"error":{"type":"invalid_request_error","code":"resource_missing","param":"invoice"}}`), want: billing.ErrNotFound, wantText: "resource_missing"},
 		"400 no such customer":        {answer: reply(400, `{"error":{"type":"invalid_request_error","code":"resource_missing","param":"customer"}}`), want: billing.ErrNotFound, wantText: "resource_missing"},
 		"400 wrong parameter":         {answer: reply(400, `{"error":{"type":"invalid_request_error","message":"Received unknown parameter: colour of bob@example.com"}}`), want: billing.ErrInvalid, wantText: "unknown parameter: colour of [redacted]"},
@@ -103,7 +103,7 @@ func TestACallWithoutAnswerTellsWhy(t *testing.T) {
 	requireFinal(t, nil, err)
 }
 
-func TestS05_AKeyUsedUpByAFailureIsFollowedByTheNext(t *testing.T) {
+func TestAKeyUsedUpByAFailureIsFollowedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := scripted(t, func(w http.ResponseWriter, r *http.Request, n int) {
 		if n <= 2 {
@@ -119,7 +119,7 @@ func TestS05_AKeyUsedUpByAFailureIsFollowedByTheNext(t *testing.T) {
 	require.Equal(t, []string{draft.IdempotencyKey, draft.IdempotencyKey + "/2", draft.IdempotencyKey + "/3"}, s.keys())
 }
 
-func TestS05_APaymentIsNeverMadeUnderAnotherKey(t *testing.T) {
+func TestAPaymentIsNeverMadeUnderAnotherKey(t *testing.T) {
 	t.Parallel()
 	s := scripted(t, reply(500, `{"error":{"type":"api_error"}}`, "Idempotent-Replayed", "true"))
 	_, err := s.Pay(context.Background(), billing.ChargeStep{IdempotencyKey: "pay/1", StripeInvoice: "in_1"})
@@ -164,7 +164,7 @@ func TestNew(t *testing.T) {
 		"a restricted live key":               {options: stripe.Options{Key: "rk_live_1"}, wantLive: true},
 		"a live key and Stripe's own base":    {options: stripe.Options{Key: "sk_live_1", APIBase: "https://api.stripe.com/"}, wantLive: true},
 		"a test key and another base":         {options: stripe.Options{Key: "sk_test_1", APIBase: "http://127.0.0.1:1"}},
-		"S28: a live key and another base":    {options: stripe.Options{Key: "sk_live_1", APIBase: "http://127.0.0.1:1"}, wantErr: "test mode only"},
+		"a live key and another base":         {options: stripe.Options{Key: "sk_live_1", APIBase: "http://127.0.0.1:1"}, wantErr: "test mode only"},
 		"a publishable key":                   {options: stripe.Options{Key: "pk_test_1"}, wantErr: "sk_test_"},
 		"a prefix and no more":                {options: stripe.Options{Key: "sk_test_"}, wantErr: "sk_test_"},
 		"no key":                              {wantErr: "sk_test_"},

@@ -135,15 +135,15 @@ func requireBilledOnce(t *testing.T, l *local, d *desk) {
 }
 
 // Every write of an invoice meets every fault, and again at the next.
-func TestS01_S02_S03_S05_S09_EveryWriteOutlivesEveryFault(t *testing.T) {
+func TestEveryWriteOutlivesEveryFault(t *testing.T) {
 	t.Parallel()
 	for row, fault := range map[string]fakestripe.Fault{
-		"S01 rate limit for 60 requests": fakestripe.Fault{Kind: fakestripe.FaultRateLimit}.Repeat(60),
-		"S02 lock timeout":               fakestripe.Fault{Kind: fakestripe.FaultLockTimeout}.Repeat(20),
-		"S03 answer dropped":             fakestripe.Fault{Kind: fakestripe.FaultDrop}.Repeat(2),
-		"S05 stored 500":                 {Kind: fakestripe.FaultError500},
-		"S09 half an answer":             {Kind: fakestripe.FaultHalf},
-		"S09 reset in the answer":        {Kind: fakestripe.FaultReset},
+		"rate limit for 60 requests": fakestripe.Fault{Kind: fakestripe.FaultRateLimit}.Repeat(60),
+		"lock timeout":               fakestripe.Fault{Kind: fakestripe.FaultLockTimeout}.Repeat(20),
+		"answer dropped":             fakestripe.Fault{Kind: fakestripe.FaultDrop}.Repeat(2),
+		"stored 500":                 {Kind: fakestripe.FaultError500},
+		"half an answer":             {Kind: fakestripe.FaultHalf},
+		"reset in the answer":        {Kind: fakestripe.FaultReset},
 	} {
 		t.Run(row, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +164,7 @@ func TestS01_S02_S03_S05_S09_EveryWriteOutlivesEveryFault(t *testing.T) {
 	}
 }
 
-func TestS27_AnOutageMakesBillsLateAndNothingElse(t *testing.T) {
+func TestAnOutageMakesBillsLateAndNothingElse(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	d := newDesk(l.customer(t, "pm_card_visa"))
@@ -174,7 +174,7 @@ func TestS27_AnOutageMakesBillsLateAndNothingElse(t *testing.T) {
 	requireBilledOnce(t, l, d)
 }
 
-func TestX01_ScatteredFaultsBillOnce(t *testing.T) {
+func TestScatteredFaultsBillOnce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestX01_ScatteredFaultsBillOnce(t *testing.T) {
 
 // The worker was down for 25 hours, and Stripe has forgotten every key: what is
 // there is found, and not made again.
-func TestS06_AKeyThatStripeHasForgottenIsNotReliedOn(t *testing.T) {
+func TestAKeyThatStripeHasForgottenIsNotReliedOn(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/v1/invoices", "/v1/invoiceitems", "/v1/invoices/*/finalize"} {
 		t.Run(path, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestS06_AKeyThatStripeHasForgottenIsNotReliedOn(t *testing.T) {
 }
 
 // Two workers make the same call; the second waits and reads.
-func TestS08_TwoWorkersOneEffect(t *testing.T) {
+func TestTwoWorkersOneEffect(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	d := newDesk(l.customer(t, "pm_card_visa"))
@@ -226,7 +226,7 @@ func TestS08_TwoWorkersOneEffect(t *testing.T) {
 
 // A key that Stripe refuses stops every call for a while; a good one goes on where
 // the bad one stopped, and no attempt is counted.
-func TestS10_ARefusedKeyStopsAllCallsAndCountsNoAttempt(t *testing.T) {
+func TestARefusedKeyStopsAllCallsAndCountsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestS10_ARefusedKeyStopsAllCallsAndCountsNoAttempt(t *testing.T) {
 	}
 }
 
-func TestS10_NoTLSAndNoNameAreNoAnswers(t *testing.T) {
+func TestNoTLSAndNoNameAreNoAnswers(t *testing.T) {
 	t.Parallel()
 	for name, base := range map[string]string{
 		"no such name":   "http://stripe.invalid",

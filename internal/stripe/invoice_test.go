@@ -102,7 +102,7 @@ func TestASentInvoiceIsDueDaysAfterItWasMade(t *testing.T) {
 	require.Equal(t, at.Add(30*24*time.Hour).Unix(), final.DueDate, "days of 24 hours; ours is a local date, and decides")
 }
 
-func TestS25_OnlyOurItemsAreOnOurInvoice(t *testing.T) {
+func TestOnlyOurItemsAreOnOurInvoice(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	customer := l.customer(t, "")
@@ -134,7 +134,7 @@ func TestCurrenciesWithoutOrWithThreeDecimalPlaces(t *testing.T) {
 	}
 }
 
-func TestK07_WhatAnEarlierCallMadeIsFound(t *testing.T) {
+func TestWhatAnEarlierCallMadeIsFound(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	customer := l.customer(t, "")
@@ -175,7 +175,7 @@ func TestK07_WhatAnEarlierCallMadeIsFound(t *testing.T) {
 }
 
 // TestS03 drops the answer of each write, and makes the call again.
-func TestS03_ACallRepeatedUnderItsKeyIsDoneOnce(t *testing.T) {
+func TestACallRepeatedUnderItsKeyIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	customer := l.customer(t, "pm_card_visa")
@@ -225,7 +225,7 @@ func twice(t *testing.T, l *local, path string, call func() error) {
 	require.NoError(t, call())
 }
 
-func TestK08_WhatIsFinalAlreadyIsASuccess(t *testing.T) {
+func TestWhatIsFinalAlreadyIsASuccess(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	inv := l.open(t, l.customer(t, "pm_card_visa"))
@@ -262,7 +262,7 @@ func TestARefusalThatLostItsReasonIsNotRepeated(t *testing.T) {
 	require.Equal(t, []string{draft.IdempotencyKey + "/finalize", draft.IdempotencyKey + "/finalize/2"}, s.keys())
 }
 
-func TestS07_AKeyForAnotherAmountIsFinal(t *testing.T) {
+func TestAKeyForAnotherAmountIsFinal(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	draft := draftOf(l.customer(t, ""), "acme/2026-10-01")

@@ -107,7 +107,7 @@ func TestPay_TheInvoiceTellsHowOftenItWasCharged(t *testing.T) {
 	}
 }
 
-func TestS14_ADebitThatComesBackIsAFailure(t *testing.T) {
+func TestADebitThatComesBackIsAFailure(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	inv := l.open(t, l.customer(t, "pm_usBankAccount_accountClosed"))
@@ -124,7 +124,7 @@ func TestS14_ADebitThatComesBackIsAFailure(t *testing.T) {
 	require.Equal(t, "account_closed", state.FailureCode)
 }
 
-func TestS21_PaidMeanwhileByAChargeIsASuccess(t *testing.T) {
+func TestPaidMeanwhileByAChargeIsASuccess(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	customer := l.customer(t, "pm_card_visa")
@@ -138,7 +138,7 @@ func TestS21_PaidMeanwhileByAChargeIsASuccess(t *testing.T) {
 	require.Len(t, l.charges(t, customer), 1)
 }
 
-func TestS20_SettledOtherwiseIsAConflict(t *testing.T) {
+func TestSettledOtherwiseIsAConflict(t *testing.T) {
 	t.Parallel()
 	for name, settle := range map[string]func(l *local, id string) error{
 		"paid by hand": func(l *local, id string) error {
@@ -163,7 +163,7 @@ func TestS20_SettledOtherwiseIsAConflict(t *testing.T) {
 	}
 }
 
-func TestS15_NothingToChargeIsAFailureOfItsOwn(t *testing.T) {
+func TestNothingToChargeIsAFailureOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(l *local, customer string) error{
 		"the customer was deleted": func(l *local, customer string) error {
@@ -192,7 +192,7 @@ func TestS15_NothingToChargeIsAFailureOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestS04_AnAnswerThatComesTooLateIsAskedForAgain(t *testing.T) {
+func TestAnAnswerThatComesTooLateIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	hasty, err := stripe.New(stripe.Options{Key: testKey, APIBase: l.url, Timeout: 300 * time.Millisecond, Log: quiet()})
@@ -205,7 +205,7 @@ func TestS04_AnAnswerThatComesTooLateIsAskedForAgain(t *testing.T) {
 	requireFinal(t, nil, err)
 
 	_, err = l.Pay(ctx, attempt(inv, 1, 0))
-	require.ErrorContains(t, err, "idempotency_key_in_use", "S08: the first call is still going on")
+	require.ErrorContains(t, err, "idempotency_key_in_use", "the first call is still going on")
 	requireFinal(t, nil, err)
 	require.Eventually(t, func() bool {
 		result, err := l.Pay(ctx, attempt(inv, 1, 0))
@@ -214,7 +214,7 @@ func TestS04_AnAnswerThatComesTooLateIsAskedForAgain(t *testing.T) {
 	require.Len(t, l.charges(t, customer), 1)
 }
 
-func TestS05_AStoredFailureIsToldFromAFreshOne(t *testing.T) {
+func TestAStoredFailureIsToldFromAFreshOne(t *testing.T) {
 	t.Parallel()
 	l, ctx := start(t), context.Background()
 	customer := l.customer(t, "pm_card_visa")

@@ -14,7 +14,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/stripe"
 )
 
-func TestS01_ACommandWaitsWhereItsCallsAreTooMany(t *testing.T) {
+func TestACommandWaitsWhereItsCallsAreTooMany(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	var bodies []string

@@ -30,7 +30,7 @@ func answering(bodies map[string]string) answer {
 	}
 }
 
-func TestW08_EventsAreListedPageByPage(t *testing.T) {
+func TestEventsAreListedPageByPage(t *testing.T) {
 	t.Parallel()
 	event := `{"id":%q,"object":"event","type":"charge.refunded","created":1790812800,"livemode":false,
 		"data":{"object":{"id":"ch_1","object":"charge","customer":"cus_1","invoice":"in_1","payment_intent":"pi_1"}}}`
@@ -58,7 +58,7 @@ func TestW08_EventsAreListedPageByPage(t *testing.T) {
 	require.Equal(t, "evt_1", s.requests[1].URL.Query().Get("starting_after"))
 }
 
-func TestI22_OnlyInvoicesWithOurMarkAreFound(t *testing.T) {
+func TestOnlyInvoicesWithOurMarkAreFound(t *testing.T) {
 	t.Parallel()
 	s := scripted(t, answering(map[string]string{"/v1/invoices": `{"object":"list","has_more":false,"data":[
 		{"id":"in_3","object":"invoice","status":"open","created":1790812800,"currency":"usd","total":4000,"description":"Invoice INV-000042, part 2 of 3",
@@ -75,7 +75,7 @@ func TestI22_OnlyInvoicesWithOurMarkAreFound(t *testing.T) {
 	require.True(t, page.Done)
 }
 
-func TestS23_RefundsAndDisputesOfAPayment(t *testing.T) {
+func TestRefundsAndDisputesOfAPayment(t *testing.T) {
 	t.Parallel()
 	s := scripted(t, answering(map[string]string{
 		"/v1/refunds": `{"object":"list","has_more":false,"data":[
@@ -103,7 +103,7 @@ func TestS23_RefundsAndDisputesOfAPayment(t *testing.T) {
 	require.ErrorContains(t, err, "list the refunds of pi_1")
 }
 
-func TestR76_WhatACustomerIsChargedBy(t *testing.T) {
+func TestWhatACustomerIsChargedBy(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	for method, kind := range map[string]string{"pm_card_visa": "card", "pm_usBankAccount_success": "us_bank_account", "": ""} {
@@ -120,7 +120,7 @@ func TestR76_WhatACustomerIsChargedBy(t *testing.T) {
 	}
 }
 
-func TestW08_TheLocalStripeListsWhatHappened(t *testing.T) {
+func TestTheLocalStripeListsWhatHappened(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	page := billing.SweepPage{Since: time.Now().Add(-time.Hour), Until: time.Now().Add(time.Hour)}

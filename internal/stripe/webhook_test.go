@@ -73,7 +73,7 @@ func TestWebhook_SaysWhatTheEventIsAbout(t *testing.T) {
 	}
 }
 
-func TestJ15_WebhooksThatAreRefused(t *testing.T) {
+func TestWebhooksThatAreRefused(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1790000000, 0)
 	body := eventOf(`{"id":"in_1","object":"invoice"}`)
@@ -85,22 +85,22 @@ func TestJ15_WebhooksThatAreRefused(t *testing.T) {
 		secrets []string
 		want    string
 	}{
-		"W05 no header":                {header: "", want: "no Stripe-Signature header"},
-		"W05 no sense":                 {header: "t=x", want: "invalid Stripe-Signature header"},
-		"W05 wrong secret":             {header: sign(body, "whsec_other", now), want: "no valid signature"},
-		"W05 v0 only":                  {header: strings.ReplaceAll(good, "v1=", "v0="), want: "no valid signature"},
-		"W05 altered byte":             {body: []byte(strings.Replace(string(body), "in_1", "in_2", 1)), header: good, want: "no valid signature"},
-		"W05 written anew":             {body: append([]byte(" "), body...), header: good, want: "no valid signature"},
-		"W06 301 s old":                {header: sign(body, secret, now.Add(-301*time.Second)), want: "more than 5m0s ago"},
-		"W06 an hour ahead":            {header: sign(body, secret, now.Add(time.Hour)), want: "more than 5m0s ahead"},
-		"W06 a second time of its own": {header: good + ",t=" + fmt.Sprint(now.Unix()+1), want: "no valid signature"},
-		"W13 test event, live key":     {key: "sk_live_1", header: good, want: "the event is of test mode, the Stripe key of live mode"},
-		"a secret that has expired":    {header: sign(body, oldSecret, now), want: "no valid signature"},
-		"no secret at all":             {header: good, secrets: []string{}, want: "no signing secret"},
-		"an empty secret is none":      {header: sign(body, "", now), secrets: []string{""}, want: "no signing secret"},
-		"signed nonsense":              {body: []byte("{"), header: sign([]byte("{"), secret, now), want: "webhook"},
-		"signed, and not an event":     {body: []byte("{}"), header: sign([]byte("{}"), secret, now), want: "no id, type or object"},
-		"signed, and a wrong object":   {body: eventOf(`{"id":5}`), header: sign(eventOf(`{"id":5}`), secret, now), want: "the object of event evt_1"},
+		"no header":                  {header: "", want: "no Stripe-Signature header"},
+		"no sense":                   {header: "t=x", want: "invalid Stripe-Signature header"},
+		"wrong secret":               {header: sign(body, "whsec_other", now), want: "no valid signature"},
+		"v0 only":                    {header: strings.ReplaceAll(good, "v1=", "v0="), want: "no valid signature"},
+		"altered byte":               {body: []byte(strings.Replace(string(body), "in_1", "in_2", 1)), header: good, want: "no valid signature"},
+		"written anew":               {body: append([]byte(" "), body...), header: good, want: "no valid signature"},
+		"301 s old":                  {header: sign(body, secret, now.Add(-301*time.Second)), want: "more than 5m0s ago"},
+		"an hour ahead":              {header: sign(body, secret, now.Add(time.Hour)), want: "more than 5m0s ahead"},
+		"a second time of its own":   {header: good + ",t=" + fmt.Sprint(now.Unix()+1), want: "no valid signature"},
+		"test event, live key":       {key: "sk_live_1", header: good, want: "the event is of test mode, the Stripe key of live mode"},
+		"a secret that has expired":  {header: sign(body, oldSecret, now), want: "no valid signature"},
+		"no secret at all":           {header: good, secrets: []string{}, want: "no signing secret"},
+		"an empty secret is none":    {header: sign(body, "", now), secrets: []string{""}, want: "no signing secret"},
+		"signed nonsense":            {body: []byte("{"), header: sign([]byte("{"), secret, now), want: "webhook"},
+		"signed, and not an event":   {body: []byte("{}"), header: sign([]byte("{}"), secret, now), want: "no id, type or object"},
+		"signed, and a wrong object": {body: eventOf(`{"id":5}`), header: sign(eventOf(`{"id":5}`), secret, now), want: "the object of event evt_1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,7 +140,7 @@ func reasonOf(says string) string {
 	}
 }
 
-func TestW09_BothSecretsCountWhileOneIsReplaced(t *testing.T) {
+func TestBothSecretsCountWhileOneIsReplaced(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1790000000, 0)
 	body := eventOf(`{"id":"in_1","object":"invoice"}`)
@@ -155,7 +155,7 @@ func TestW09_BothSecretsCountWhileOneIsReplaced(t *testing.T) {
 	}
 }
 
-func TestS26_AnotherAPIVersionIsReadAllTheSame(t *testing.T) {
+func TestAnotherAPIVersionIsReadAllTheSame(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1790000000, 0)
 	body := []byte(strings.Replace(string(eventOf(`{"id":"in_1","object":"invoice"}`)), sdk.APIVersion, "2030-01-01", 1))
@@ -171,7 +171,7 @@ func TestS26_AnotherAPIVersionIsReadAllTheSame(t *testing.T) {
 
 // Every call names the version that this program was written for, whatever the
 // account's default is.
-func TestS26_EveryCallPinsTheAPIVersion(t *testing.T) {
+func TestEveryCallPinsTheAPIVersion(t *testing.T) {
 	t.Parallel()
 	s := scripted(t, reply(200, `{"id":"in_1"}`))
 	_, err := s.CreateInvoice(context.Background(), draftOf("cus_1", "acme/2026-10-01"))

@@ -108,7 +108,7 @@ func TestScanMayBeLeft(t *testing.T) {
 }
 
 // A body of bounded size must not grow behind the bound.
-func TestU09_ScanUnzipsNothing(t *testing.T) {
+func TestScanUnzipsNothing(t *testing.T) {
 	t.Parallel()
 	bomb := zipped(t, strings.Repeat("x\n", 1<<20))
 	lines := 0

@@ -38,7 +38,7 @@ func (l *local) cash(t *testing.T, customer string) int64 {
 	return have.Available["usd"]
 }
 
-func TestS22_BankTransfersPayInvoicesInPartAndInFull(t *testing.T) {
+func TestBankTransfersPayInvoicesInPartAndInFull(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	c := l.customer(t, "")
@@ -73,7 +73,7 @@ func TestS22_BankTransfersPayInvoicesInPartAndInFull(t *testing.T) {
 	require.Equal(t, []int64{-1000, -6000, 7000, -4000, 4000}, moves)
 }
 
-func TestS22_ATransferFindsItsInvoice(t *testing.T) {
+func TestATransferFindsItsInvoice(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	c := l.customer(t, "pm_card_visa")
@@ -88,7 +88,7 @@ func TestS22_ATransferFindsItsInvoice(t *testing.T) {
 	require.EqualValues(t, 700, l.invoice(t, charged.ID).AmountRemaining, "what is charged waits for no transfer")
 }
 
-func TestS22_TheRestOfATransferIsCreditedOrPaidElsewhere(t *testing.T) {
+func TestTheRestOfATransferIsCreditedOrPaidElsewhere(t *testing.T) {
 	t.Parallel()
 	l := start(t)
 	c := l.customer(t, "")
@@ -105,7 +105,7 @@ func TestS22_TheRestOfATransferIsCreditedOrPaidElsewhere(t *testing.T) {
 	require.EqualValues(t, 2400, l.available(t), "only what came through Stripe")
 }
 
-func TestS22_CashSurvivesARestart(t *testing.T) {
+func TestCashSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "stripe.journal")
 	first, stop := run(t, file)

@@ -34,7 +34,7 @@ func (l *local) disputeOf(t *testing.T, charge *stripe.Charge) *stripe.Dispute {
 	return it.Dispute()
 }
 
-func TestS23_ADisputeTakesTheMoneyUntilItIsWon(t *testing.T) {
+func TestADisputeTakesTheMoneyUntilItIsWon(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		method, evidence, opened, ended string
@@ -111,7 +111,7 @@ func TestADisputeSurvivesARestart(t *testing.T) {
 	require.Equal(t, stripe.DisputeStatusNeedsResponse, l.disputeOf(t, charge).Status)
 }
 
-func TestS24_ARefundMayPendOrFailLater(t *testing.T) {
+func TestARefundMayPendOrFailLater(t *testing.T) {
 	t.Parallel()
 	for method, want := range map[string][2]stripe.RefundStatus{
 		"pm_card_visa":          {"succeeded", "succeeded"},

@@ -76,7 +76,7 @@ func (l *local) happened(t *testing.T) (ids []string) {
 	return ids
 }
 
-func TestW01_ADeliveryIsDuplicatedOnOrder(t *testing.T) {
+func TestADeliveryIsDuplicatedOnOrder(t *testing.T) {
 	t.Parallel()
 	l, m := startWithMailbox(t)
 	l.server.InjectWebhooks(fakestripe.WebhookFault{Kind: fakestripe.WebhookDuplicate, Copies: 5})
@@ -84,7 +84,7 @@ func TestW01_ADeliveryIsDuplicatedOnOrder(t *testing.T) {
 	require.Equal(t, slices.Repeat(l.happened(t), 5), m.wait(t, 5))
 }
 
-func TestW02_DeliveriesAreShuffledByTheirSeed(t *testing.T) {
+func TestDeliveriesAreShuffledByTheirSeed(t *testing.T) {
 	t.Parallel()
 	orders := map[uint64][]int{}
 	for _, seed := range []uint64{1, 1, 2} {
@@ -107,7 +107,7 @@ func TestW02_DeliveriesAreShuffledByTheirSeed(t *testing.T) {
 	require.NotEqual(t, orders[1], orders[2])
 }
 
-func TestW02_AShuffleThatIsNeverFullGoesOutInTime(t *testing.T) {
+func TestAShuffleThatIsNeverFullGoesOutInTime(t *testing.T) {
 	t.Parallel()
 	l, m := startWithMailbox(t)
 	l.server.InjectWebhooks(fakestripe.WebhookFault{Kind: fakestripe.WebhookShuffle, Times: 100, MS: 50})
@@ -119,7 +119,7 @@ func TestW02_AShuffleThatIsNeverFullGoesOutInTime(t *testing.T) {
 	m.wait(t, 2)
 }
 
-func TestW04_ADelayedDeliveryIsOvertaken(t *testing.T) {
+func TestADelayedDeliveryIsOvertaken(t *testing.T) {
 	t.Parallel()
 	l, m := startWithMailbox(t)
 	l.server.InjectWebhooks(fakestripe.WebhookFault{Kind: fakestripe.WebhookDelay, MS: 300})
@@ -129,7 +129,7 @@ func TestW04_ADelayedDeliveryIsOvertaken(t *testing.T) {
 	require.Equal(t, []string{happened[1], happened[0]}, m.wait(t, 2))
 }
 
-func TestW05_W06_W13_ForgeriesGoOutBesideTheTrueOne(t *testing.T) {
+func TestForgeriesGoOutBesideTheTrueOne(t *testing.T) {
 	t.Parallel()
 	l, m := startWithMailbox(t)
 	for _, kind := range fakestripe.Forgeries() {
@@ -159,7 +159,7 @@ func TestW05_W06_W13_ForgeriesGoOutBesideTheTrueOne(t *testing.T) {
 	require.Equal(t, 1, m.live)
 }
 
-func TestW08_WhatWasDroppedIsPendingUntilItIsRedelivered(t *testing.T) {
+func TestWhatWasDroppedIsPendingUntilItIsRedelivered(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "stripe.journal")
 	m := newMailbox(t, "whsec_box")
@@ -247,7 +247,7 @@ func TestEventsReachBack30Days(t *testing.T) {
 	require.Len(t, l.happened(t), 1)
 }
 
-func TestW10_W11_W14_WhatIsRightlySignedMayStillBeNoNews(t *testing.T) {
+func TestWhatIsRightlySignedMayStillBeNoNews(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []string
