@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,9 +29,11 @@ func newDemoCmd(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "Run the main job, start to finish, on the embedded stack",
 		Long: `Run the main job on a month of usage, on an embedded stack of its own: two
-organisations with members, prices and limits; thresholds crossed; the month
-closed and invoiced; one invoice collected at once, the other after a declined
-card and a new one. Every step is a command that is shown before it runs.
+organisations with members, prices and limits; thresholds crossed; spend per
+member, and a request that is blocked until its limit is raised; the month closed
+and invoiced, with one member's part of the invoice; one invoice collected at once,
+the other after a declined card and a new one. Every step is a command that is
+shown before it runs.
 
 The stack stays up until Ctrl-C, to be looked at; with --exit it stops when done.`,
 		Example: "  starter demo --exit",
@@ -49,8 +52,10 @@ func (m demoMember) codes() bool { return m.tier == "chat_claude_code" }
 const (
 	demoSeed      = 20261001
 	demoSecond    = "2026-10-16T00:00:00Z" // the second half of the month
+	demoBlocked   = "2026-10-28T00:00:00Z" // a member has reached a limit
 	demoAfter     = "2026-11-02T00:05:00Z" // the draft window is over, the first charges are made
 	unpricedModel = "claude-unreleased-1"
+	blockedUser   = "user_00003"
 )
 
 // demoStart is when the demo's contracts and usage begin.
@@ -108,6 +113,7 @@ func runDemo(ctx context.Context, o *demoOptions) (err error) {
 type demo struct {
 	app    *app
 	folder string
+	env    map[string]string // of the stack
 }
 
 func newDemo(a *app, folder string, env map[string]string) *demo {
@@ -117,7 +123,7 @@ func newDemo(a *app, folder string, env map[string]string) *demo {
 	for name, value := range env {
 		own.environ = append(own.environ, name+"="+value)
 	}
-	return &demo{&own, folder}
+	return &demo{&own, folder, env}
 }
 
 func (d *demo) close() { d.app.close() }
@@ -129,20 +135,31 @@ func (d *demo) chapter(title string) {
 
 // run shows a command line and executes it.
 func (d *demo) run(ctx context.Context, args ...string) error {
-	words := make([]string, len(args))
-	for i, arg := range args {
-		words[i] = arg
-		if strings.Contains(arg, " ") {
-			words[i] = `"` + arg + `"`
-		}
-	}
-	d.app.say("$ starter %s", strings.Join(words, " "))
-	one := *d.app // flags are the command's own, connections are shared
-	root := newRootCmd(&one)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	d.app.say("$ %s", commandLine(args))
+	err := d.execute(ctx, d.app.stdout, args)
 	d.app.say("")
 	return err
+}
+
+// commandLine is how people type a command.
+func commandLine(args []string) string {
+	words := []string{"starter"}
+	for _, arg := range args {
+		if strings.Contains(arg, " ") {
+			arg = `"` + arg + `"`
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
+}
+
+// execute runs a command and writes what it prints to stdout.
+func (d *demo) execute(ctx context.Context, stdout io.Writer, args []string) error {
+	one := *d.app // flags are the command's own, connections are shared
+	one.stdout = stdout
+	root := newRootCmd(&one)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
 }
 
 // runAll runs command lines until one fails.
@@ -163,7 +180,7 @@ func (d *demo) file(name string, content []byte) (string, error) {
 
 func (d *demo) play(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
-		d.contracts, d.firstHalf, d.unknownModel, d.secondHalf, d.declinedCard, d.results,
+		d.contracts, d.firstHalf, d.unknownModel, d.blocked, d.monthEnd, d.declinedCard, d.results,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -192,7 +209,7 @@ func (d *demo) contracts(ctx context.Context) error {
 		[]string{"seats", "import", "globex", globex},
 		[]string{"limits", "set", "acme", "--org", "--amount", "360.00", "--thresholds", "50,80,100"},
 		[]string{"limits", "set", "acme", "--tier", "chat", "--amount", "8.00"},
-		[]string{"limits", "set", "acme", "--user", "user_00003", "--amount", "20.00"},
+		[]string{"limits", "set", "acme", "--user", blockedUser, "--amount", "16.00"},
 		[]string{"limits", "set", "globex", "--org", "--amount", "75.00"},
 		[]string{"cycle", "start", "--all"},
 	)
@@ -207,9 +224,17 @@ func membersCSV(members []demoMember) []byte {
 	return text.Bytes()
 }
 
-// usageOf makes the usage of both organisations between two times. A model that
-// no price book knows yet is among it, early in the month.
-func (d *demo) usageOf(name string, from, to time.Time) (string, error) {
+// usageBetween makes the usage of both organisations between two times. A model
+// that no price book knows yet is among it, early in the month.
+func (d *demo) usageBetween(name, begin, end string) (string, error) {
+	from, err := time.Parse(time.RFC3339, begin)
+	if err != nil {
+		return "", err
+	}
+	to, err := time.Parse(time.RFC3339, end)
+	if err != nil {
+		return "", err
+	}
 	events := demoMonth(demoSeed, "acme", demoMembers(40), demoStart(), 31)
 	for i := 60; i < 63; i++ {
 		events[i].Model = unpricedModel
@@ -225,17 +250,13 @@ func (d *demo) usageOf(name string, from, to time.Time) (string, error) {
 
 func (d *demo) firstHalf(ctx context.Context) error {
 	d.chapter("The first half of October, each event just after it happened")
-	second, err := time.Parse(time.RFC3339, demoSecond)
-	if err != nil {
-		return err
-	}
-	usage, err := d.usageOf("october-1.ndjson", demoStart(), second)
+	usage, err := d.usageBetween("october-1.ndjson", demoStart().Format(time.RFC3339), demoSecond)
 	if err != nil {
 		return err
 	}
 	return d.runAll(ctx,
 		[]string{"clock", "advance", "--all", "--to", demoSecond, "--usage", usage},
-		[]string{"limits", "explain", "acme", "--user", "user_00003"},
+		[]string{"limits", "explain", "acme", "--user", blockedUser},
 		[]string{"seats", "assign", "acme", "user_00025", "--tier", "chat_claude_code", "--as", "team-lead", "--reason", "joins the developers"},
 	)
 }
@@ -262,13 +283,33 @@ func (d *demo) unknownModel(ctx context.Context) error {
 	)
 }
 
-func (d *demo) secondHalf(ctx context.Context) error {
-	d.chapter("The rest of October; the month closes and is invoiced and charged")
-	second, err := time.Parse(time.RFC3339, demoSecond)
+// blocked asks for a member who has reached a limit, before and after the limit
+// is raised.
+func (d *demo) blocked(ctx context.Context) error {
+	d.chapter("A member reaches a limit; the next request is blocked")
+	usage, err := d.usageBetween("october-2.ndjson", demoSecond, demoBlocked)
 	if err != nil {
 		return err
 	}
-	usage, err := d.usageOf("october-2.ndjson", second, demoStart().AddDate(0, 1, 0))
+	if err := d.run(ctx, "clock", "advance", "--all", "--to", demoBlocked, "--usage", usage); err != nil {
+		return err
+	}
+	if err := d.runHead(ctx, 12, "usage", "summary", "acme", "--by", "user"); err != nil {
+		return err
+	}
+	if err := d.check(ctx, blockedUser, "blocked"); err != nil {
+		return err
+	}
+	err = d.run(ctx, "limits", "set", "acme", "--user", blockedUser, "--amount", "25.00", "--as", "team-lead", "--reason", "release week")
+	if err != nil {
+		return err
+	}
+	return d.check(ctx, blockedUser, "allowed")
+}
+
+func (d *demo) monthEnd(ctx context.Context) error {
+	d.chapter("The rest of October; the month closes and is invoiced and charged")
+	usage, err := d.usageBetween("october-3.ndjson", demoBlocked, demoStart().AddDate(0, 1, 0).Format(time.RFC3339))
 	if err != nil {
 		return err
 	}
@@ -288,8 +329,13 @@ func (d *demo) declinedCard(ctx context.Context) error {
 // which everything agrees.
 func (d *demo) results(ctx context.Context) error {
 	d.chapter("What came of it")
+	if err := d.run(ctx, "invoices", "show", "acme/2026-10-01"); err != nil {
+		return err
+	}
+	if err := d.memberPart(ctx, "acme/2026-10-01", blockedUser); err != nil {
+		return err
+	}
 	err := d.runAll(ctx,
-		[]string{"invoices", "show", "acme/2026-10-01"},
 		[]string{"invoices", "list", "globex"},
 		[]string{"notices", "list", "acme"},
 		[]string{"notices", "list", "globex"},

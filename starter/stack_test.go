@@ -256,6 +256,8 @@ func TestDemo(t *testing.T) {
 	for _, says := range []string{
 		"Everything agrees.", "acme/2026-10-01: ", "globex/2026-10-01: ", "generic_decline", "Temporal UI  http", "Gateway      http",
 		"organization reached 50 % of 360.00 USD", "Released 3 events",
+		"MONTH TO DATE", `"decision": "blocked"`, `"reason": "limit_reached"`, `"decision": "allowed"`,
+		"user_00003's part of acme/2026-10-01: 58.53 USD.",
 	} {
 		require.Contains(t, stdout.String(), says)
 	}
