@@ -62,7 +62,7 @@ fuzz: ## look for input that breaks the readers or the rating (FUZZTIME=10000x e
 	done
 
 .PHONY: check
-check: fmt-check vet lint imports workflowcheck ## format, vet, lint, import rules, workflow determinism
+check: fmt-check vet lint imports guarantees workflowcheck ## format, vet, lint, import rules, tests of the guarantees, workflow determinism
 
 .PHONY: fmt-check
 fmt-check: $(LINT)
@@ -83,6 +83,10 @@ lint: $(LINT) # not the Temporal server's module: its dependencies take minutes
 .PHONY: imports
 imports:
 	tools/imports
+
+.PHONY: guarantees
+guarantees:
+	tools/guarantees
 
 .PHONY: workflowcheck
 workflowcheck: $(WORKFLOWLINT)
