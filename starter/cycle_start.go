@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/orchestration"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/workflows"
 )
@@ -122,12 +121,13 @@ func startCycle(ctx context.Context, store *postgres.Store, temporal client.Clie
 	if err := store.StartCycle(ctx, org, by); err != nil {
 		return view, err
 	}
+	runs := orchestration.NewRuns(store, temporal)
 	expected, err := store.ExpectedWorkflows(ctx, org)
 	if err != nil {
 		return view, err
 	}
 	for _, e := range expected {
-		started, err := startMissing(ctx, store, temporal, e)
+		started, err := startMissing(ctx, store, runs, e)
 		switch {
 		case err != nil:
 			return view, err
@@ -145,9 +145,9 @@ func startCycle(ctx context.Context, store *postgres.Store, temporal client.Clie
 }
 
 // startMissing starts one workflow unless it runs.
-func startMissing(ctx context.Context, store *postgres.Store, temporal client.Client, e postgres.ExpectedWorkflow) (started bool, err error) {
-	run, err := findExecution(ctx, temporal, e.ID)
-	if err != nil || run.id != "" {
+func startMissing(ctx context.Context, store *postgres.Store, runs *orchestration.Runs, e billing.ExpectedWorkflow) (started bool, err error) {
+	running, err := runs.Running(ctx, e.ID)
+	if err != nil || running {
 		return false, err
 	}
 	// On a test clock, whoever waits for the workflow must not take the wait of the
@@ -155,33 +155,5 @@ func startMissing(ctx context.Context, store *postgres.Store, temporal client.Cl
 	if err := store.ForgetWait(ctx, e.ID); err != nil {
 		return false, err
 	}
-	err = start(ctx, temporal, e)
-	var running *serviceerror.WorkflowExecutionAlreadyStarted
-	switch {
-	case errors.As(err, &running):
-		return false, nil // somebody else was faster
-	case err != nil:
-		return false, fmt.Errorf("start %s: %w", e.ID, err)
-	}
-	return true, nil
-}
-
-func start(ctx context.Context, temporal client.Client, e postgres.ExpectedWorkflow) (err error) {
-	switch e.Kind {
-	case postgres.WorkflowCycle:
-		in := workflows.CycleInput{Organization: e.Organization, Period: e.Period, TestClock: e.TestClock}
-		_, err = temporal.ExecuteWorkflow(ctx, workflows.AllowRestart(workflows.CycleStartOptions(in)), workflows.BillingCycle, in)
-	case postgres.WorkflowInvoice:
-		in := workflows.InvoiceInput{
-			InvoiceRef: workflows.InvoiceRef{Organization: e.Organization, Period: e.Period, Revision: e.Revision},
-			DraftUntil: e.DraftUntil, TestClock: e.TestClock,
-		}
-		_, err = temporal.ExecuteWorkflow(ctx, workflows.AllowRestart(workflows.InvoiceStartOptions(in)), workflows.InvoicePeriod, in)
-	case postgres.WorkflowCollect:
-		in := workflows.CollectInput{Organization: e.Organization, Period: e.Period, Invoice: e.Invoice, TestClock: e.TestClock}
-		_, err = temporal.ExecuteWorkflow(ctx, workflows.CollectStartOptions(in), workflows.CollectPayment, in)
-	default:
-		err = fmt.Errorf("workflow kind %q is not known", e.Kind)
-	}
-	return err
+	return runs.Start(ctx, e)
 }

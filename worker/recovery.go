@@ -12,8 +12,12 @@ import (
 	"github.com/arrears-dev/arrears/workflows"
 )
 
-// recoveryEvery is how often a worker looks whether the database may have gone back.
-const recoveryEvery = 3 * time.Second
+const (
+	// recoveryEvery is how often a worker looks whether the database may have gone back.
+	recoveryEvery = 3 * time.Second
+	// triggerTimeout bounds the starting of a sweep.
+	triggerTimeout = 10 * time.Second
+)
 
 // recovery has the provider swept at once when the database may have gone back in
 // time: until that is done, billing waits.
@@ -28,7 +32,7 @@ type recovery struct {
 // triggerSweep starts a sweep now, unless one is under way.
 func triggerSweep(schedules client.ScheduleClient) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, signalTimeout)
+		ctx, cancel := context.WithTimeout(ctx, triggerTimeout)
 		defer cancel()
 		return schedules.GetHandle(ctx, workflows.SweepProviderID).
 			Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP})

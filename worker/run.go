@@ -15,6 +15,7 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/faultpoint"
+	"github.com/arrears-dev/arrears/internal/orchestration"
 	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/stripe"
 	"github.com/arrears-dev/arrears/workflows"
@@ -26,7 +27,7 @@ var (
 	_ activities.Store     = (*postgres.Store)(nil)
 	_ activities.Provider  = (*stripe.Gateway)(nil)
 	_ activities.Notifier  = (*notifier)(nil)
-	_ activities.Runner    = (*runner)(nil)
+	_ activities.Runner    = (*orchestration.Runs)(nil)
 )
 
 // run works until ctx ends or a part fails, and then lets what is under way
@@ -69,7 +70,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	workers := newWorkers(temporal, activities.New(store, provider, people, log, activities.WithRunner(&runner{store, temporal})), cfg.StripeCallsPerSecond, cancel)
+	workers := newWorkers(temporal, activities.New(store, provider, people, log, activities.WithRunner(orchestration.NewRuns(store, temporal))), cfg.StripeCallsPerSecond, cancel)
 	if err := workers.start(); err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	}
 	log.Info("worker started", "temporal", cfg.TemporalAddress, "namespace", cfg.TemporalNamespace)
 	var relaying sync.WaitGroup
-	relaying.Go(func() { newRelay(store, temporal, log).run(ctx) })
+	relaying.Go(func() { orchestration.NewRelay(store, temporal, log).Run(ctx) })
 	relaying.Go(func() {
 		(&recovery{behind: store.RecoveryPending, trigger: triggerSweep(temporal.ScheduleClient()), log: log}).run(ctx)
 	})

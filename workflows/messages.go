@@ -93,9 +93,6 @@ type CycleInput struct {
 	TestClock    bool   `json:",omitempty"`
 }
 
-// CycleID names the only execution that may run an organisation's cycle.
-func CycleID(organization string) string { return "billing-cycle/" + organization }
-
 // InvoiceRef names the invoice of a period; revisions count from 1.
 type InvoiceRef struct {
 	Organization string
@@ -116,9 +113,6 @@ type ReleaseRequest struct {
 	AuditEntry int64
 }
 
-// InvoicePeriodID names the only execution that may bill a period.
-func InvoicePeriodID(ref InvoiceRef) string { return "invoice/" + ref.ID() }
-
 // ID is the invoice's id: ORG/PERIOD, and /REVISION from the second on.
 func (r InvoiceRef) ID() string {
 	return billing.InvoiceID(r.Organization, r.Period, r.Revision)
@@ -131,9 +125,6 @@ type CollectInput struct {
 	Invoice      string
 	TestClock    bool `json:",omitempty"`
 }
-
-// CollectPaymentID names the only execution that may collect an invoice.
-func CollectPaymentID(invoice string) string { return "collect/" + invoice }
 
 // SweepProviderID names the schedule by which the provider is swept, and its
 // runs' common prefix.

@@ -9,26 +9,6 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// The kinds of workflows.
-const (
-	WorkflowCycle   = "cycle"
-	WorkflowInvoice = "invoice"
-	WorkflowCollect = "collect"
-)
-
-// ExpectedWorkflow is a workflow that must be running by the database's facts,
-// and what it is started with.
-type ExpectedWorkflow struct {
-	ID           string
-	Kind         string
-	Organization string
-	Period       string
-	Revision     int
-	Invoice      string
-	DraftUntil   time.Time
-	TestClock    bool
-}
-
 // StartCycle notes that an organisation's cycle is to run. Doing it again
 // changes nothing.
 func (s *Store) StartCycle(ctx context.Context, orgID string, by billing.Actor) error {
@@ -50,7 +30,7 @@ func (s *Store) StartCycle(ctx context.Context, orgID string, by billing.Actor) 
 // the invoicing of every period that is over and not yet published, and the
 // collection of every invoice that is open, of which there is news, or that is to
 // be corrected or followed up. Repair starts what of it is missing.
-func (s *Store) ExpectedWorkflows(ctx context.Context, orgID string) (expected []ExpectedWorkflow, err error) {
+func (s *Store) ExpectedWorkflows(ctx context.Context, orgID string) (expected []billing.ExpectedWorkflow, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
 		if err != nil {
@@ -89,12 +69,12 @@ SELECT 'collect/' || i.id, 'collect', i.org_id, i.period_id, i.revision, i.id, N
                     WHERE e.invoice_id = i.id AND e.processed_at IS NULL
                       AND (i.status IN ('past_due', 'written_off') OR e.type ~ '` + returnTypes + `')))`
 
-func expectedWorkflows(ctx context.Context, tx pgx.Tx, org billing.Organization) ([]ExpectedWorkflow, error) {
+func expectedWorkflows(ctx context.Context, tx pgx.Tx, org billing.Organization) ([]billing.ExpectedWorkflow, error) {
 	rows, err := tx.Query(ctx, expectedOf, pgx.NamedArgs{"org": org.ID})
 	if err != nil {
 		return nil, wrap("list the expected workflows of "+org.ID, err)
 	}
-	expected, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w ExpectedWorkflow, err error) {
+	expected, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w billing.ExpectedWorkflow, err error) {
 		var draft *time.Time
 		err = row.Scan(&w.ID, &w.Kind, &w.Organization, &w.Period, &w.Revision, &w.Invoice, &draft)
 		w.TestClock, w.DraftUntil = org.TestClock, instant(draft)

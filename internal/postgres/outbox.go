@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,59 +42,59 @@ func (s *Store) Nudge(ctx context.Context, org, workflowID string) error {
 	return nudge(ctx, s.pool, org, workflowID)
 }
 
-// retryNudge is when a nudge that could not be delivered is tried again.
-const retryNudge = 5 * time.Second
+const (
+	// nudgeClaim is how long nudges belong to the relay that took them. One that dies
+	// meanwhile delays them by as much; one that is slower has them signalled twice,
+	// which costs a reading.
+	nudgeClaim = 10 * time.Second
+	// settleNudges bounds the removal of what was delivered.
+	settleNudges = 5 * time.Second
+	// retryNudge is when a nudge that could not be delivered is tried again.
+	retryNudge = 5 * time.Second
+)
 
 // RelayNudges takes nudges that are due, has each workflow signalled once by
 // deliver, and removes those delivered; the others stay for a later try. Several
-// relays may run at once. It returns how many it took.
+// relays may run at once. No transaction is open while deliver runs. It returns how
+// many it took.
 func (s *Store) RelayNudges(ctx context.Context, limit int, deliver func(ctx context.Context, workflowID string) error) (int, error) {
-	const due = `
-SELECT id, workflow_id
-  FROM outbox
- WHERE due_at <= now()
- ORDER BY id
- LIMIT $1
-   FOR UPDATE SKIP LOCKED`
-	const postpone = `UPDATE outbox SET due_at = now() + $2, attempts = attempts + 1 WHERE id = ANY($1)`
-	const remove = `DELETE FROM outbox WHERE id = ANY($1)`
-	type row struct {
-		ID         int64
-		WorkflowID string
+	const claim = `
+UPDATE outbox
+   SET due_at = now() + @claim
+ WHERE id IN (SELECT id FROM outbox WHERE due_at <= now() ORDER BY id LIMIT @limit FOR UPDATE SKIP LOCKED)
+RETURNING id, workflow_id`
+	const settle = `
+WITH delivered AS (
+    DELETE FROM outbox WHERE id = ANY(@delivered)
+)
+UPDATE outbox SET due_at = now() + @retry, attempts = attempts + 1 WHERE id = ANY(@failed)`
+	found, err := s.pool.Query(ctx, claim, pgx.NamedArgs{"claim": nudgeClaim, "limit": limit})
+	if err != nil {
+		return 0, wrap("take nudges", err)
 	}
+	nudges := map[string][]int64{} // by workflow
 	taken := 0
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		found, err := tx.Query(ctx, due, limit)
-		if err != nil {
-			return err
+	var id int64
+	var workflowID string
+	if _, err = pgx.ForEachRow(found, []any{&id, &workflowID}, func() error {
+		taken++
+		nudges[workflowID] = append(nudges[workflowID], id)
+		return nil
+	}); err != nil || taken == 0 {
+		return taken, wrap("take nudges", err)
+	}
+	delivered, failed := []int64{}, []int64{}
+	for _, workflowID := range slices.Sorted(maps.Keys(nudges)) {
+		if deliver(ctx, workflowID) == nil {
+			delivered = append(delivered, nudges[workflowID]...)
+		} else {
+			failed = append(failed, nudges[workflowID]...)
 		}
-		rows, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
-		if err != nil {
-			return err
-		}
-		taken = len(rows)
-		var delivered, failed []int64
-		outcome := map[string]error{}
-		for _, r := range rows {
-			if _, done := outcome[r.WorkflowID]; !done {
-				outcome[r.WorkflowID] = deliver(ctx, r.WorkflowID)
-			}
-			if outcome[r.WorkflowID] == nil {
-				delivered = append(delivered, r.ID)
-			} else {
-				failed = append(failed, r.ID)
-			}
-		}
-		if _, err := tx.Exec(ctx, remove, delivered); err != nil {
-			return err
-		}
-		if len(failed) == 0 {
-			return nil
-		}
-		_, err = tx.Exec(ctx, postpone, failed, retryNudge)
-		return err
-	})
-	return taken, wrap("relay nudges", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleNudges) // what was signalled is, whoever stops
+	defer cancel()
+	_, err = s.pool.Exec(ctx, settle, pgx.NamedArgs{"delivered": delivered, "failed": failed, "retry": retryNudge})
+	return taken, wrap("settle nudges", err)
 }
 
 // Listen waits for news in the outbox, at most as long as ctx lasts.

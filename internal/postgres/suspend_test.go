@@ -48,7 +48,7 @@ func (f *fixture) expected() []string {
 	require.NoError(f.t, err)
 	list := []string{}
 	for _, e := range all {
-		if e.Kind != postgres.WorkflowCycle {
+		if e.Kind != billing.WorkflowCycle {
 			list = append(list, e.ID)
 		}
 	}

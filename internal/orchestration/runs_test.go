@@ -1,4 +1,4 @@
-package main
+package orchestration
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 type fakeServer struct {
@@ -38,19 +38,19 @@ func (f *fakeServer) ExecuteWorkflow(_ context.Context, options client.StartWork
 	return nil, f.broken
 }
 
-type fakeExpected []postgres.ExpectedWorkflow
+type fakeExpected []billing.ExpectedWorkflow
 
-func (f fakeExpected) ExpectedWorkflows(context.Context, string) ([]postgres.ExpectedWorkflow, error) {
+func (f fakeExpected) ExpectedWorkflows(context.Context, string) ([]billing.ExpectedWorkflow, error) {
 	return f, nil
 }
 
 func TestWhatShouldRunAndDoesNotIsStarted(t *testing.T) {
 	t.Parallel()
 	facts := fakeExpected{
-		{ID: "billing-cycle/acme", Kind: postgres.WorkflowCycle, Organization: "acme"},
-		{ID: "invoice/acme/2026-10-01", Kind: postgres.WorkflowInvoice, Organization: "acme", Period: "2026-10-01", Revision: 1},
-		{ID: "invoice/acme/2026-09-01", Kind: postgres.WorkflowInvoice, Organization: "acme", Period: "2026-09-01", Revision: 1},
-		{ID: "collect/acme/2026-08-01", Kind: postgres.WorkflowCollect, Organization: "acme", Period: "2026-08-01", Invoice: "acme/2026-08-01"},
+		{ID: "billing-cycle/acme", Kind: billing.WorkflowCycle, Organization: "acme"},
+		{ID: "invoice/acme/2026-10-01", Kind: billing.WorkflowInvoice, Organization: "acme", Period: "2026-10-01", Revision: 1},
+		{ID: "invoice/acme/2026-09-01", Kind: billing.WorkflowInvoice, Organization: "acme", Period: "2026-09-01", Revision: 1},
+		{ID: "collect/acme/2026-08-01", Kind: billing.WorkflowCollect, Organization: "acme", Period: "2026-08-01", Invoice: "acme/2026-08-01"},
 	}
 	server := &fakeServer{
 		runs: map[string]enumspb.WorkflowExecutionStatus{
@@ -60,7 +60,7 @@ func TestWhatShouldRunAndDoesNotIsStarted(t *testing.T) {
 		},
 		done: map[string]bool{"invoice/acme/2026-09-01": true},
 	}
-	r := &runner{facts, server}
+	r := &Runs{facts, server}
 	started, err := r.StartMissing(t.Context(), "acme")
 	require.NoError(t, err)
 	require.Equal(t, []string{"invoice/acme/2026-10-01", "collect/acme/2026-08-01"}, started)
@@ -69,6 +69,6 @@ func TestWhatShouldRunAndDoesNotIsStarted(t *testing.T) {
 	server.broken = errors.New("no server")
 	_, err = r.StartMissing(t.Context(), "acme")
 	require.ErrorContains(t, err, "start invoice/acme/2026-10-01: no server")
-	_, err = (&runner{fakeExpected{{ID: "x", Kind: "another"}}, server}).StartMissing(t.Context(), "acme")
+	_, err = (&Runs{fakeExpected{{ID: "x", Kind: "another"}}, server}).StartMissing(t.Context(), "acme")
 	require.ErrorContains(t, err, "is not known")
 }

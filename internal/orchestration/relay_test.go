@@ -1,4 +1,4 @@
-package main
+package orchestration
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
-	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/workflows"
 )
 
@@ -22,7 +22,7 @@ import (
 type fakeOutbox struct {
 	mu       sync.Mutex
 	nudges   []string
-	expected []postgres.ExpectedWorkflow
+	expected []billing.ExpectedWorkflow
 	heard    func()
 	listens  int
 	drained  int
@@ -57,7 +57,7 @@ func (f *fakeOutbox) Listen(ctx context.Context, heard func()) error {
 	return ctx.Err()
 }
 
-func (f *fakeOutbox) ExpectedWorkflows(context.Context, string) ([]postgres.ExpectedWorkflow, error) {
+func (f *fakeOutbox) ExpectedWorkflows(context.Context, string) ([]billing.ExpectedWorkflow, error) {
 	return f.expected, nil
 }
 
@@ -107,12 +107,12 @@ func TestNudges(t *testing.T) {
 	t.Parallel()
 	const cycle, invoice, collect = "billing-cycle/acme", "invoice/acme/2026-10-01", "collect/acme/2026-10-01"
 	const anew = "invoice/acme/2026-10-01/2"
-	expected := []postgres.ExpectedWorkflow{{ID: collect, Kind: postgres.WorkflowCollect, Organization: "acme", Period: "2026-10-01", Invoice: "acme/2026-10-01"}}
+	expected := []billing.ExpectedWorkflow{{ID: collect, Kind: billing.WorkflowCollect, Organization: "acme", Period: "2026-10-01", Invoice: "acme/2026-10-01"}}
 	for name, c := range map[string]struct {
 		id       string
 		running  bool
 		down     bool
-		expected []postgres.ExpectedWorkflow
+		expected []billing.ExpectedWorkflow
 		did      []string
 		retried  bool
 	}{
@@ -124,8 +124,8 @@ func TestNudges(t *testing.T) {
 		"a collection that is over is left alone":      {id: collect},
 		"what could not be delivered is tried again":   {id: cycle, running: true, down: true, retried: true},
 		"a lost collection's outage is tried again as": {id: collect, down: true, retried: true},
-		"a period that is billed anew is started": {id: anew, did: []string{"signal or start " + anew}, expected: []postgres.ExpectedWorkflow{
-			{ID: anew, Kind: postgres.WorkflowInvoice, Organization: "acme", Period: "2026-10-01", Revision: 2},
+		"a period that is billed anew is started": {id: anew, did: []string{"signal or start " + anew}, expected: []billing.ExpectedWorkflow{
+			{ID: anew, Kind: billing.WorkflowInvoice, Organization: "acme", Period: "2026-10-01", Revision: 2},
 		}},
 		"one that was billed anew is left alone": {id: anew},
 	} {
@@ -133,7 +133,7 @@ func TestNudges(t *testing.T) {
 			t.Parallel()
 			outbox := &fakeOutbox{nudges: []string{c.id}, expected: c.expected}
 			temporal := &fakeTemporal{running: map[string]bool{c.id: c.running}, down: c.down}
-			newRelay(outbox, temporal, slog.New(slog.DiscardHandler)).batch(t.Context())
+			NewRelay(outbox, temporal, slog.New(slog.DiscardHandler)).batch(t.Context())
 			require.Equal(t, c.did, temporal.did)
 			require.Equal(t, c.retried, len(outbox.nudges) == 1)
 		})
@@ -148,7 +148,7 @@ func TestRelayHearsSweepsAndSurvivesALostConnection(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		relayed := make(chan struct{})
 		go func() {
-			newRelay(outbox, temporal, slog.New(slog.DiscardHandler)).run(ctx)
+			NewRelay(outbox, temporal, slog.New(slog.DiscardHandler)).Run(ctx)
 			close(relayed)
 		}()
 		synctest.Wait()
@@ -176,6 +176,6 @@ func TestManyNudgesAreDrainedTogether(t *testing.T) {
 	for range 10 * relayBatch {
 		outbox.add("billing-cycle/acme")
 	}
-	newRelay(outbox, temporal, slog.New(slog.DiscardHandler)).drain(t.Context())
+	NewRelay(outbox, temporal, slog.New(slog.DiscardHandler)).drain(t.Context())
 	require.Empty(t, outbox.nudges)
 }
