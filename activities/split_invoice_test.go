@@ -77,7 +77,7 @@ func bill(t *testing.T, millions int64, way billing.ReleaseWay, change ...func(*
 		ServiceTier: billing.Standard, Speed: billing.Standard, InferenceGeo: billing.GeoGlobal,
 	}
 	event.Quantities[billing.Output] = millions * 1_000_000
-	_, err = b.StoreUsage(b.ctx, "acme", []postgres.UsageItem{{Event: event, Raw: []byte(`{"id":"e1"}`)}})
+	_, err = b.StoreUsage(b.ctx, "acme", []billing.UsageItem{{Event: event, Raw: []byte(`{"id":"e1"}`)}})
 	require.NoError(t, err)
 	b.clock(october.AddDate(0, 1, 0))
 	_, err = b.Activities.Accrue(b.ctx, workflows.CycleInput{Organization: "acme", Period: "2026-10-01"})

@@ -44,7 +44,7 @@ type testClock struct {
 
 type playedEvent struct {
 	line int64
-	item postgres.UsageItem
+	item billing.UsageItem
 }
 
 func newPlayer(o *clockAdvanceOptions, store *postgres.Store, clocks []*testClock) *player {
@@ -115,7 +115,7 @@ func (p *player) deal(clocks map[string]*testClock, item *usage.Item) {
 			Field: "organization", Reason: fmt.Sprintf("%q is not among those whose clocks are moved", item.Event.Organization),
 		})
 	default:
-		c.events = append(c.events, playedEvent{item.Line, postgres.UsageItem{Event: item.Event, Raw: slices.Clone(item.Raw), Source: billing.SourceImport}})
+		c.events = append(c.events, playedEvent{item.Line, billing.UsageItem{Event: item.Event, Raw: slices.Clone(item.Raw), Source: billing.SourceImport}})
 	}
 }
 
@@ -226,7 +226,7 @@ func (p *player) playBatch(ctx context.Context, c *testClock, events []playedEve
 		c.org.Now = last
 	}
 	lines := make([]int64, len(events))
-	items := make([]postgres.UsageItem, len(events))
+	items := make([]billing.UsageItem, len(events))
 	for i, e := range events {
 		lines[i], items[i] = e.line, e.item
 	}

@@ -26,7 +26,7 @@ const (
 
 // usageStore is where usage goes.
 type usageStore interface {
-	StoreUsageInOrder(ctx context.Context, organization string, items []postgres.UsageItem, ticket *postgres.Ticket) ([]postgres.UsageAnswer, error)
+	StoreUsageInOrder(ctx context.Context, organization string, items []billing.UsageItem, ticket *postgres.Ticket) ([]billing.UsageAnswer, error)
 }
 
 // importPipeline stores decoded lines: each organisation's in their order, in batches of
@@ -61,7 +61,7 @@ type lane struct {
 
 // batch is one transaction's events.
 type batch struct {
-	items []postgres.UsageItem
+	items []billing.UsageItem
 	lines []int64
 	raw   []byte
 }
@@ -90,7 +90,7 @@ func (l *importPipeline) add(ctx context.Context, items []usage.Item) error {
 		b := at.batch
 		start := len(b.raw)
 		b.raw = append(b.raw, item.Raw...)
-		b.items = append(b.items, postgres.UsageItem{Event: item.Event, Raw: b.raw[start:len(b.raw):len(b.raw)], Source: billing.SourceImport})
+		b.items = append(b.items, billing.UsageItem{Event: item.Event, Raw: b.raw[start:len(b.raw):len(b.raw)], Source: billing.SourceImport})
 		b.lines = append(b.lines, item.Line)
 		l.events++
 		l.bytes += len(item.Raw)

@@ -25,11 +25,11 @@ type recordingStore struct {
 	batches  int
 	atOnce   int
 	most     int
-	fail     func(organization string, items []postgres.UsageItem) error
+	fail     func(organization string, items []billing.UsageItem) error
 	onStored func()
 }
 
-func (r *recordingStore) StoreUsageInOrder(ctx context.Context, organization string, items []postgres.UsageItem, ticket *postgres.Ticket) ([]postgres.UsageAnswer, error) {
+func (r *recordingStore) StoreUsageInOrder(ctx context.Context, organization string, items []billing.UsageItem, ticket *postgres.Ticket) ([]billing.UsageAnswer, error) {
 	defer ticket.End()
 	if err := ticket.Begin(ctx, true); err != nil {
 		return nil, err
@@ -54,9 +54,9 @@ func (r *recordingStore) StoreUsageInOrder(ctx context.Context, organization str
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.batches++
-	answers := make([]postgres.UsageAnswer, len(items))
+	answers := make([]billing.UsageAnswer, len(items))
 	for i, item := range items {
-		answers[i].Status = postgres.UsageAccepted
+		answers[i].Status = billing.UsageAccepted
 		if !strings.Contains(string(item.Raw), item.Event.ID) {
 			return nil, errors.New("the raw line is another event's")
 		}
@@ -106,7 +106,7 @@ func TestImportOfManyOrganizationsIsBounded(t *testing.T) {
 
 func TestImportRefusesWhatIsOfNoOrganization(t *testing.T) {
 	t.Parallel()
-	store := &recordingStore{stored: map[string][]string{}, fail: func(organization string, _ []postgres.UsageItem) error {
+	store := &recordingStore{stored: map[string][]string{}, fail: func(organization string, _ []billing.UsageItem) error {
 		if organization == "nobody" {
 			return fmt.Errorf("store usage of nobody: %w", billing.NotFound("organization %q does not exist", organization))
 		}
@@ -118,7 +118,7 @@ func TestImportRefusesWhatIsOfNoOrganization(t *testing.T) {
 	totals := answers.totals()
 	require.Equal(t, [2]int64{50, 50}, [2]int64{totals.Accepted, totals.Rejected})
 	require.Len(t, totals.Reasons, shownReasons)
-	require.Equal(t, reason{2, "evt_0000001", postgres.UsageRejected, "organization", `"nobody" does not exist`}, totals.Reasons[0])
+	require.Equal(t, reason{2, "evt_0000001", billing.UsageRejected, "organization", `"nobody" does not exist`}, totals.Reasons[0])
 	require.EqualValues(t, 20, totals.Reasons[9].Line, "the first ones, whatever the order of the batches")
 }
 
@@ -127,8 +127,8 @@ func TestImportSaysHowFarItCame(t *testing.T) {
 	lost := errors.New("connection lost")
 	id := func(line int) string { return fmt.Sprintf("evt_%07d", line-1) }
 	store := &recordingStore{stored: map[string][]string{}}
-	store.fail = func(_ string, items []postgres.UsageItem) error {
-		if slices.ContainsFunc(items, func(i postgres.UsageItem) bool { return i.Event.ID == id(2*batchEvents+100) }) {
+	store.fail = func(_ string, items []billing.UsageItem) error {
+		if slices.ContainsFunc(items, func(i billing.UsageItem) bool { return i.Event.ID == id(2*batchEvents+100) }) {
 			return lost
 		}
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/api"
-	"github.com/arrears-dev/arrears/internal/postgres"
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 func newKeysCmd(a *app) *cobra.Command {
@@ -35,7 +35,7 @@ type keyView struct {
 	RevokedAt    *time.Time `json:"revoked_at"`
 }
 
-func viewKey(k postgres.APIKey) keyView {
+func viewKey(k billing.APIKey) keyView {
 	word := func(s string) *string {
 		if s == "" {
 			return nil
@@ -145,7 +145,7 @@ func runKeysCreate(ctx context.Context, o *keysCreateOptions) error {
 		return err
 	}
 	secret, id, prefix := api.NewKey()
-	created, err := store.CreateAPIKey(ctx, postgres.APIKey{
+	created, err := store.CreateAPIKey(ctx, billing.APIKey{
 		ID: id, Prefix: prefix, Organization: o.org, Member: o.member, Scopes: o.scopes, Role: o.role,
 	}, api.HashKey(secret), o.by())
 	if err != nil {

@@ -160,7 +160,7 @@ func runLimitsSet(ctx context.Context, o *limitsSetOptions, scope billing.Scope,
 	if err != nil {
 		return err
 	}
-	result, err := store.SetLimit(ctx, o.org, postgres.LimitChange{
+	result, err := store.SetLimit(ctx, o.org, billing.LimitChange{
 		Scope: scope, Subject: subject, Amount: o.amount.NullDecimal, Mode: o.mode, Thresholds: o.thresholds,
 	}, o.by())
 	if err != nil {

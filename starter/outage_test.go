@@ -25,7 +25,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arrears-dev/arrears/internal/api"
 	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/devstack"
 	"github.com/arrears-dev/arrears/internal/devstack/fakestripe"
@@ -500,7 +499,7 @@ func TestWhatUsageWaitedForInVainIsNamedInTheLog(t *testing.T) {
 	gateway := gatewayUsage{store, slog.New(slog.NewTextHandler(&log, nil))}
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
-	_, err = gateway.StoreUsage(ctx, "acme", []api.UsageEvent{{Event: billing.Event{ID: "1", OccurredAt: time.Now()}}})
+	_, err = gateway.StoreUsage(ctx, "acme", []billing.UsageItem{{Event: billing.Event{ID: "1", OccurredAt: time.Now()}}})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Contains(t, log.String(), "application=forgotten-psql")
 	require.Contains(t, log.String(), fmt.Sprintf("pid=%d", holder.PgConn().PID()))

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arrears-dev/arrears/internal/api"
+	"github.com/arrears-dev/arrears/internal/billing"
 	"github.com/arrears-dev/arrears/internal/config"
 	"github.com/arrears-dev/arrears/internal/faultpoint"
 	"github.com/arrears-dev/arrears/internal/postgres"
@@ -88,7 +89,7 @@ const collectRoom = 4
 
 func newGatewayHandler(store *postgres.Store, gateway *stripe.Gateway, refused *refusals, cfg config.Config, log *slog.Logger) http.Handler {
 	return api.New(api.Options{
-		Usage: gatewayUsage{store, log}, Checks: gatewayChecks{store}, Inbox: gatewayInbox{gateway, store, refused}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: gatewayExports{store}, Documents: documents{store, sellerOf(cfg)},
+		Usage: gatewayUsage{store, log}, Checks: store, Inbox: gatewayInbox{gateway, store, refused}, Reads: gatewayReads{store}, Limits: gatewayLimits{store}, Exports: store, Documents: documents{store, sellerOf(cfg)},
 		Ping: store.Ping, Behind: store.RecoveryPending, Keys: gatewayKeys{store}, Key: string(cfg.APIKey), Rate: cfg.RateLimit, MaxBody: cfg.MaxBody, Log: log,
 		Writers: store.Writers(), Proxies: cfg.Proxies,
 		FailClosed: cfg.LimitFail == "closed", ActionURL: cmp.Or(cfg.ActionURL, cfg.GatewayURL+"/v1/organizations/{organization}/limits"),
@@ -110,23 +111,12 @@ type gatewayUsage struct {
 }
 
 // StoreUsage implements api.Usage.
-func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, events []api.UsageEvent) ([]api.Answer, error) {
-	items := make([]postgres.UsageItem, len(events))
-	for i, e := range events {
-		items[i] = postgres.UsageItem{Event: e.Event, Raw: e.Raw, Source: e.Source}
-	}
-	stored, err := g.store.StoreUsage(ctx, organization, items)
+func (g gatewayUsage) StoreUsage(ctx context.Context, organization string, events []billing.UsageItem) ([]billing.UsageAnswer, error) {
+	answers, err := g.store.StoreUsage(ctx, organization, events)
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.nameHolders(ctx, organization)
 	}
-	if err != nil {
-		return nil, err
-	}
-	answers := make([]api.Answer, len(stored))
-	for i, s := range stored {
-		answers[i] = api.Answer{Status: string(s.Status), Field: s.Field, Reason: s.Reason}
-	}
-	return answers, nil
+	return answers, err
 }
 
 // idleLong is from where on a session that stands still in a transaction is worth
@@ -148,18 +138,6 @@ func (g gatewayUsage) nameHolders(ctx context.Context, organization string) {
 		g.log.Warn("a session stands still in a transaction", "organization", organization, "pid", h.PID, "application", h.Application,
 			"user", h.User, "address", h.Address, "since", h.Since, "waiters", h.Waiters)
 	}
-}
-
-// gatewayChecks decides whether requests may run.
-type gatewayChecks struct{ store *postgres.Store }
-
-// CheckLimit implements api.Checks.
-func (g gatewayChecks) CheckLimit(ctx context.Context, organization, user string) (api.Check, error) {
-	found, err := g.store.CheckLimit(ctx, organization, user)
-	return api.Check{
-		Allowed: found.Allowed(), Currency: found.Currency, Binding: found.Binding, AsOf: found.AsOf, ResetsAt: found.Window.End,
-		Stop: string(found.Stop), StopAt: found.StopAt,
-	}, err
 }
 
 // gatewayKeys knows the keys that open the gateway.

@@ -134,27 +134,12 @@ func (g gatewayLimits) SetLimit(ctx context.Context, organization string, c api.
 	if err != nil {
 		return nil, err
 	}
-	result, err := g.store.SetLimit(ctx, organization, postgres.LimitChange{
-		Scope: c.Scope, Subject: c.Subject, Amount: c.Amount, Mode: c.Mode, Thresholds: c.Thresholds,
-	}, billing.Actor{Name: c.Actor, Reason: c.Reason})
+	result, err := g.store.SetLimit(ctx, organization, c.LimitChange, c.By)
 	return setLimitView{organization, viewLimit(result.Limit, org.Currency), result.Changed}, err
 }
 
 // RemoveLimit implements api.Limits.
 func (g gatewayLimits) RemoveLimit(ctx context.Context, organization string, c api.LimitChange) (any, error) {
-	removed, err := g.store.RemoveLimit(ctx, organization, c.Scope, c.Subject, billing.Actor{Name: c.Actor, Reason: c.Reason})
+	removed, err := g.store.RemoveLimit(ctx, organization, c.Scope, c.Subject, c.By)
 	return removedLimit{organization, c.Scope, c.Subject, removed}, err
-}
-
-// gatewayExports breaks spend down for spreadsheets.
-type gatewayExports struct{ store *postgres.Store }
-
-// ExportSpend implements api.Exports.
-func (g gatewayExports) ExportSpend(ctx context.Context, organization string, span api.SpendSpan) ([]api.SpendRow, error) {
-	rows, err := g.store.ExportSpend(ctx, organization, postgres.SpendSpan(span))
-	exported := make([]api.SpendRow, len(rows))
-	for i, row := range rows {
-		exported[i] = api.SpendRow(row)
-	}
-	return exported, err
 }

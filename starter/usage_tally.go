@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/usage"
 )
 
@@ -30,7 +29,7 @@ const maxReasons = 1000
 
 // reasonKey is why lines were refused or parked.
 type reasonKey struct {
-	status        postgres.UsageStatus
+	status        billing.UsageStatus
 	field, reason string
 }
 
@@ -52,32 +51,32 @@ type importTotals struct {
 
 // reasonCount is how many lines were refused or parked for one reason.
 type reasonCount struct {
-	Status postgres.UsageStatus `json:"status"`
-	Field  string               `json:"field"`
-	Reason string               `json:"reason"`
-	Events int64                `json:"events"`
+	Status billing.UsageStatus `json:"status"`
+	Field  string              `json:"field"`
+	Reason string              `json:"reason"`
+	Events int64               `json:"events"`
 }
 
 // reason says why a line was refused.
 type reason struct {
-	Line   int64                `json:"line"`
-	ID     string               `json:"id"`
-	Status postgres.UsageStatus `json:"status"`
-	Field  string               `json:"field"`
-	Reason string               `json:"reason"`
+	Line   int64               `json:"line"`
+	ID     string              `json:"id"`
+	Status billing.UsageStatus `json:"status"`
+	Field  string              `json:"field"`
+	Reason string              `json:"reason"`
 }
 
 // reject counts a line that never reached the database.
 func (t *tally) reject(item *usage.Item, rejection *usage.Rejection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	answer := postgres.UsageAnswer{Status: postgres.UsageRejected, Field: rejection.Field, Reason: rejection.Reason}
+	answer := billing.UsageAnswer{Status: billing.UsageRejected, Field: rejection.Field, Reason: rejection.Reason}
 	t.count(item.Line, item.Event.ID, item.Raw, answer)
 }
 
 // stored counts the answers to a batch; or, where its organisation does not
 // exist, refuses each event of it. Any other error is returned.
-func (t *tally) stored(lines []int64, items []postgres.UsageItem, answers []postgres.UsageAnswer, err error) error {
+func (t *tally) stored(lines []int64, items []billing.UsageItem, answers []billing.UsageAnswer, err error) error {
 	unknown := errors.Is(err, billing.ErrNotFound)
 	if err != nil && !unknown {
 		return err
@@ -85,7 +84,7 @@ func (t *tally) stored(lines []int64, items []postgres.UsageItem, answers []post
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, line := range lines {
-		answer := postgres.UsageAnswer{Status: postgres.UsageRejected, Field: "organization"}
+		answer := billing.UsageAnswer{Status: billing.UsageRejected, Field: "organization"}
 		if unknown {
 			answer.Reason = fmt.Sprintf("%q does not exist", items[i].Event.Organization)
 		} else {
@@ -96,20 +95,20 @@ func (t *tally) stored(lines []int64, items []postgres.UsageItem, answers []post
 	return nil
 }
 
-func (t *tally) count(line int64, id string, raw []byte, answer postgres.UsageAnswer) {
+func (t *tally) count(line int64, id string, raw []byte, answer billing.UsageAnswer) {
 	t.total.Lines++
 	t.countReason(answer)
 	switch answer.Status {
-	case postgres.UsageAccepted:
+	case billing.UsageAccepted:
 		t.total.Accepted++
 		return
-	case postgres.UsageDuplicate:
+	case billing.UsageDuplicate:
 		t.total.Duplicates++
 		return
-	case postgres.UsageParked:
+	case billing.UsageParked:
 		t.total.Parked++
 		return
-	case postgres.UsageConflict:
+	case billing.UsageConflict:
 		t.total.Conflicts++
 	default:
 		t.total.Rejected++
@@ -119,8 +118,8 @@ func (t *tally) count(line int64, id string, raw []byte, answer postgres.UsageAn
 	t.rejects.write(why, raw)
 }
 
-func (t *tally) countReason(answer postgres.UsageAnswer) {
-	if answer.Status == postgres.UsageAccepted || answer.Status == postgres.UsageDuplicate {
+func (t *tally) countReason(answer billing.UsageAnswer) {
+	if answer.Status == billing.UsageAccepted || answer.Status == billing.UsageDuplicate {
 		return
 	}
 	if t.byReason == nil {

@@ -97,7 +97,7 @@ func TestManyCrossingsGoOutInRounds(t *testing.T) {
 	}}, by)
 	require.NoError(t, err)
 	var seats []postgres.SeatChange
-	var items []postgres.UsageItem
+	var items []billing.UsageItem
 	for i := range members {
 		user := fmt.Sprintf("user_%05d", i)
 		seats = append(seats, postgres.SeatChange{User: user, Tier: "chat", From: now.AddDate(0, 0, -9)})
@@ -106,11 +106,11 @@ func TestManyCrossingsGoOutInRounds(t *testing.T) {
 			ServiceTier: billing.Standard, Speed: billing.Standard, InferenceGeo: billing.GeoGlobal,
 		}
 		event.Quantities[billing.Output] = 400_000
-		items = append(items, postgres.UsageItem{Event: event})
+		items = append(items, billing.UsageItem{Event: event})
 	}
 	_, err = store.AssignSeats(t.Context(), "acme", seats, by)
 	require.NoError(t, err)
-	limit := postgres.LimitChange{Scope: billing.ScopeSeatTier, Subject: "chat"}
+	limit := billing.LimitChange{Scope: billing.ScopeSeatTier, Subject: "chat"}
 	require.NoError(t, limit.Amount.Scan("2.00"))
 	_, err = store.SetLimit(t.Context(), "acme", limit, by)
 	require.NoError(t, err)

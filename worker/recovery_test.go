@@ -143,10 +143,10 @@ func (w *world) use(org, id string) {
 		ServiceTier: billing.Standard, Speed: billing.Standard, InferenceGeo: billing.GeoGlobal,
 	}
 	event.Quantities[billing.Input] = 3_000_000
-	item := postgres.UsageItem{Event: event}
-	answers, err := w.store.StoreUsage(w.t.Context(), org, []postgres.UsageItem{item})
+	item := billing.UsageItem{Event: event}
+	answers, err := w.store.StoreUsage(w.t.Context(), org, []billing.UsageItem{item})
 	require.NoError(w.t, err)
-	require.Equal(w.t, postgres.UsageAccepted, answers[0].Status, answers[0].Reason)
+	require.Equal(w.t, billing.UsageAccepted, answers[0].Status, answers[0].Reason)
 }
 
 func (w *world) ref(org string) workflows.InvoiceRef {

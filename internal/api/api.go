@@ -37,26 +37,11 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// UsageEvent is an event on its way into the database, and its bytes as they
-// were received.
-type UsageEvent struct {
-	Event  billing.Event
-	Raw    []byte
-	Source billing.UsageSource // the path by which it came
-}
-
-// Answer says what became of one event.
-type Answer struct {
-	Status string // accepted, duplicate, conflict, rejected or parked
-	Field  string // at fault, where one is
-	Reason string
-}
-
 // Usage stores events.
 type Usage interface {
 	// StoreUsage stores events of one organisation in one transaction and answers
 	// each, in order. billing.ErrNotFound is an organisation that does not exist.
-	StoreUsage(ctx context.Context, organization string, events []UsageEvent) ([]Answer, error)
+	StoreUsage(ctx context.Context, organization string, events []billing.UsageItem) ([]billing.UsageAnswer, error)
 }
 
 // Inbox takes what the payment provider sends.

@@ -30,14 +30,14 @@ type fakeStore struct {
 	mu     sync.Mutex
 	known  map[string]bool
 	calls  []string // organisation and number of events
-	stored []UsageEvent
+	stored []billing.UsageItem
 	asked  []string // for whose limits
 	keys   map[[32]byte]Key
 	broken error
 	behind string
 }
 
-func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []UsageEvent) ([]Answer, error) {
+func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []billing.UsageItem) ([]billing.UsageAnswer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken != nil {
@@ -48,18 +48,18 @@ func (f *fakeStore) StoreUsage(_ context.Context, organization string, events []
 	}
 	f.calls = append(f.calls, fmt.Sprintf("%s %d", organization, len(events)))
 	f.stored = append(f.stored, events...)
-	answers := make([]Answer, len(events))
+	answers := make([]billing.UsageAnswer, len(events))
 	for i, e := range events {
-		answers[i] = Answer{Status: "accepted"}
+		answers[i] = billing.UsageAnswer{Status: "accepted"}
 		if f.known[e.Event.ID] {
-			answers[i] = Answer{Status: "duplicate"}
+			answers[i] = billing.UsageAnswer{Status: "duplicate"}
 		}
 		f.known[e.Event.ID] = true
 		if e.Event.ID == "conflict" {
-			answers[i] = Answer{"conflict", "id", "another event with this id is stored"}
+			answers[i] = billing.UsageAnswer{Status: "conflict", Field: "id", Reason: "another event with this id is stored"}
 		}
 		if e.Event.Model == "unpriced" {
-			answers[i] = Answer{Status: "parked", Reason: "model unpriced is not in price book p"}
+			answers[i] = billing.UsageAnswer{Status: "parked", Reason: "model unpriced is not in price book p"}
 		}
 	}
 	return answers, nil

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 const (
@@ -40,9 +42,9 @@ type batcher struct {
 // post is what one caller wants stored.
 type post struct {
 	ctx     context.Context
-	events  []UsageEvent  // nil = the caller has left the line
-	begun   chan struct{} // closed when its transaction begins
-	answers []Answer
+	events  []billing.UsageItem // nil = the caller has left the line
+	begun   chan struct{}       // closed when its transaction begins
+	answers []billing.UsageAnswer
 	err     error
 	done    chan struct{} // closed when answers or err are set
 }
@@ -55,7 +57,7 @@ func newBatcher(usage Usage, writers int, log *slog.Logger) *batcher {
 }
 
 // StoreUsage implements Usage. Who goes away costs only their own answer.
-func (b *batcher) StoreUsage(ctx context.Context, organization string, events []UsageEvent) ([]Answer, error) {
+func (b *batcher) StoreUsage(ctx context.Context, organization string, events []billing.UsageItem) ([]billing.UsageAnswer, error) {
 	if len(events) >= loneEvents {
 		return b.storeLone(ctx, organization, events)
 	}
@@ -82,7 +84,7 @@ func (b *batcher) StoreUsage(ctx context.Context, organization string, events []
 }
 
 // storeLone stores a large post in a transaction of its own.
-func (b *batcher) storeLone(ctx context.Context, organization string, events []UsageEvent) ([]Answer, error) {
+func (b *batcher) storeLone(ctx context.Context, organization string, events []billing.UsageItem) ([]billing.UsageAnswer, error) {
 	late := time.NewTimer(queueTimeout)
 	defer late.Stop()
 	select {
@@ -187,7 +189,7 @@ func (b *batcher) store(organization string, posts []*post) {
 func (b *batcher) storeTogether(organization string, posts []*post) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	var events []UsageEvent
+	var events []billing.UsageItem
 	for _, p := range posts {
 		events = append(events, p.events...)
 	}
@@ -204,7 +206,7 @@ func (b *batcher) storeTogether(organization string, posts []*post) error {
 
 // try stores events, and makes an error of a panic, which would end the process
 // here, where no request's handler is above it.
-func (b *batcher) try(ctx context.Context, organization string, events []UsageEvent) (answers []Answer, err error) {
+func (b *batcher) try(ctx context.Context, organization string, events []billing.UsageItem) (answers []billing.UsageAnswer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("storing panicked: %v", p)

@@ -27,7 +27,7 @@ type slowStore struct {
 
 func newSlowStore() *slowStore { return &slowStore{fakeStore: fakeStore{known: map[string]bool{}}} }
 
-func (s *slowStore) StoreUsage(ctx context.Context, organization string, events []UsageEvent) ([]Answer, error) {
+func (s *slowStore) StoreUsage(ctx context.Context, organization string, events []billing.UsageItem) ([]billing.UsageAnswer, error) {
 	s.enter(1)
 	defer s.enter(-1)
 	select {
@@ -53,22 +53,22 @@ func (s *slowStore) enter(n int) {
 	s.most = max(s.most, s.running)
 }
 
-func posted(ids ...string) (events []UsageEvent) {
+func posted(ids ...string) (events []billing.UsageItem) {
 	for _, id := range ids {
-		events = append(events, UsageEvent{Event: billing.Event{ID: id}})
+		events = append(events, billing.UsageItem{Event: billing.Event{ID: id}})
 	}
 	return events
 }
 
 // outcome is what one post was told.
 type outcome struct {
-	answers []Answer
+	answers []billing.UsageAnswer
 	err     error
 	took    time.Duration
 }
 
 // postAll posts ids to acme at once, in their order, and returns each one's answer.
-func postAll(g *batcher, posts ...[]UsageEvent) []outcome {
+func postAll(g *batcher, posts ...[]billing.UsageItem) []outcome {
 	outcomes := make([]outcome, len(posts))
 	var wait sync.WaitGroup
 	start := time.Now()
@@ -88,7 +88,7 @@ func statuses(outcomes []outcome) string {
 	for _, o := range outcomes {
 		var one []string
 		for _, a := range o.answers {
-			one = append(one, a.Status)
+			one = append(one, string(a.Status))
 		}
 		if o.err != nil {
 			one = append(one, o.err.Error())
@@ -121,9 +121,9 @@ func TestAFailingPostSinksNoOther(t *testing.T) {
 			store.panics = panics
 			g := newBatcher(store, 2, slog.New(slog.DiscardHandler))
 			got := postAll(g, posted("1"), posted("2"), posted("poison", "3"), posted("4"))
-			require.Equal(t, "accepted", got[1].answers[0].Status)
+			require.Equal(t, billing.UsageAccepted, got[1].answers[0].Status)
 			require.Error(t, got[2].err)
-			require.Equal(t, "accepted", got[3].answers[0].Status)
+			require.Equal(t, billing.UsageAccepted, got[3].answers[0].Status)
 			require.Equal(t, []string{"acme 1", "acme 1", "acme 1"}, store.calls, "each by itself, and nothing of the poisoned one")
 		})
 	}
@@ -150,7 +150,7 @@ func TestACallerThatGoesAwayCostsOnlyTheirOwnAnswer(t *testing.T) {
 		wait.Wait()
 		require.ErrorIs(t, inLine.err, context.DeadlineExceeded)
 		require.ErrorIs(t, under.err, context.DeadlineExceeded, "left while their shared transaction ran")
-		require.Equal(t, "accepted", stays.answers[0].Status)
+		require.Equal(t, billing.UsageAccepted, stays.answers[0].Status)
 		require.False(t, store.known["2"], "nobody waits for it")
 		require.True(t, store.known["3"])
 	})
@@ -196,7 +196,7 @@ func TestSharedTransactionsAndLargePostsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSlowStore()
 		g := newBatcher(store, 4, slog.New(slog.DiscardHandler))
-		posts := [][]UsageEvent{posted("first")}
+		posts := [][]billing.UsageItem{posted("first")}
 		for range 11 {
 			posts = append(posts, posted(make([]string, 400)...))
 		}

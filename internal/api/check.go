@@ -30,18 +30,7 @@ const (
 type Checks interface {
 	// CheckLimit says how a user stands; user "" is a service.
 	// billing.ErrNotFound is an organisation that does not exist.
-	CheckLimit(ctx context.Context, organization, user string) (Check, error)
-}
-
-// Check is how a user stands under the limit with the least remaining.
-type Check struct {
-	Allowed  bool
-	Currency billing.Currency
-	Binding  *billing.Standing // nil = unlimited
-	AsOf     time.Time
-	ResetsAt time.Time
-	Stop     string    // why nothing runs, whatever the limits leave: contract_ended, payment_overdue or suspended; "" = nothing stops it
-	StopAt   time.Time // since when
+	CheckLimit(ctx context.Context, organization, user string) (billing.LimitCheck, error)
 }
 
 // checkRequest is what a caller is about to run. Limits count all products and
@@ -117,8 +106,8 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *server) decide(organization string, found *Check) decision {
-	d := decision{Decision: "allowed", AsOf: &found.AsOf, ResetsAt: &found.ResetsAt}
+func (s *server) decide(organization string, found *billing.LimitCheck) decision {
+	d := decision{Decision: "allowed", AsOf: &found.AsOf, ResetsAt: &found.Window.End}
 	if binding := found.Binding; binding != nil {
 		money := func(amount billing.Money) *billing.Money { return &amount }
 		remaining, _ := binding.Remaining()
@@ -132,12 +121,12 @@ func (s *server) decide(organization string, found *Check) decision {
 	switch {
 	case found.Stop != "":
 		d.stop(found, s.actionURL(organization))
-	case !found.Allowed:
+	case !found.Allowed():
 		d.Decision = "blocked"
 		d.block = &block{
 			Reason: limitReached,
 			Message: fmt.Sprintf("%s of the limit of %s is spent (%s)%s; it starts again at %s, or when the limit is raised",
-				d.Spent, whose(d), d.Limit, beside(d.Provisional), found.ResetsAt.Format(time.RFC3339)),
+				d.Spent, whose(d), d.Limit, beside(d.Provisional), found.Window.End.Format(time.RFC3339)),
 			WhoCanRaise: Roles(),
 			ActionURL:   s.actionURL(organization),
 		}
@@ -153,11 +142,10 @@ func beside(provisional *billing.Money) string {
 	return fmt.Sprintf(", and usage without a price counts %s", provisional)
 }
 
-// Why a request is blocked, beside billing.SuspendedOverdue and SuspendedByHand.
+// Why a request is blocked, beside what a billing.Stop says.
 const (
-	limitReached      = "limit_reached"
-	stopUnknown       = "unknown"
-	stopContractEnded = "contract_ended"
+	limitReached = "limit_reached"
+	stopUnknown  = "unknown"
 )
 
 func (s *server) actionURL(organization string) string {
@@ -167,10 +155,10 @@ func (s *server) actionURL(organization string) string {
 // stop blocks a request of an organisation of which nothing may run. What is left
 // of a limit has no part in that, so none is shown, and no limit that is raised
 // changes it.
-func (d *decision) stop(found *Check, actionURL string) {
-	b := &block{Reason: found.Stop, WhoCanRaise: []string{}}
+func (d *decision) stop(found *billing.LimitCheck, actionURL string) {
+	b := &block{Reason: string(found.Stop), WhoCanRaise: []string{}}
 	switch found.Stop {
-	case stopContractEnded:
+	case billing.StopContractEnded:
 		b.Message = "the organization's contract ended at " + found.StopAt.Format(time.RFC3339)
 	case billing.SuspendedOverdue:
 		b.Message = "the organization is suspended because a payment is overdue; requests run again as soon as it is paid"
@@ -178,7 +166,7 @@ func (d *decision) stop(found *Check, actionURL string) {
 		b.Message = "the organization is suspended; an operator can resume it"
 	}
 	var scope *billing.Scope
-	if found.Stop != stopContractEnded {
+	if found.Stop != billing.StopContractEnded {
 		organization := billing.ScopeOrganization
 		scope, b.WhoCanRaise, b.ActionURL = &organization, Roles(), actionURL
 	}

@@ -24,26 +24,25 @@ var (
 )
 
 // CheckLimit knows a spender under their tier's limit, a saver, and services.
-func (f *fakeStore) CheckLimit(_ context.Context, organization, user string) (Check, error) {
+func (f *fakeStore) CheckLimit(_ context.Context, organization, user string) (billing.LimitCheck, error) {
 	if f.broken != nil {
-		return Check{}, f.broken
+		return billing.LimitCheck{}, f.broken
 	}
 	f.mu.Lock()
 	f.asked = append(f.asked, user)
 	f.mu.Unlock()
 	if organization == "nobody" {
-		return Check{}, billing.NotFound("organization %q does not exist", organization)
+		return billing.LimitCheck{}, billing.NotFound("organization %q does not exist", organization)
 	}
-	check := Check{Allowed: true, Currency: "USD", AsOf: checkedAt, ResetsAt: resetsAt}
+	check := billing.LimitCheck{Currency: "USD", AsOf: checkedAt, Window: billing.Period{End: resetsAt}}
 	limit := billing.Limit{ID: 7, Scope: billing.ScopeSeatTier, Subject: "chat", Amount: decimal.NewNullDecimal(decimal.NewFromInt(40))}
 	switch user {
 	case "spender":
-		check.Allowed = false
 		check.Binding = &billing.Standing{Limit: limit, Spent: decimal.RequireFromString("40.125"), SpentBefore: decimal.RequireFromString("38.5")}
 	case "late":
-		check.Allowed, check.Stop, check.StopAt = false, "contract_ended", checkedAt
+		check.Stop, check.StopAt = billing.StopContractEnded, checkedAt
 	case "overdue", "blocked":
-		check.Allowed, check.Stop = false, billing.SuspendedOverdue
+		check.Stop = billing.SuspendedOverdue
 		if user == "blocked" {
 			check.Stop = billing.SuspendedByHand
 		}

@@ -14,28 +14,9 @@ import (
 // exportTimeout bounds an export, which may read every event of a quarter.
 const exportTimeout = 45 * time.Second
 
-// SpendSpan is what an export covers: a period, or the days from one to another.
-type SpendSpan struct {
-	Period      string
-	From, To    string
-	CostCenters bool
-}
-
-// SpendRow is what one member used of a model in a product.
-type SpendRow struct {
-	User       string
-	CostCenter string
-	Product    string
-	Model      string
-	Counts     billing.Totals
-	SentAs     []string // the other names under which the model's usage arrived
-	Exact      billing.Money
-	Amount     billing.Money
-}
-
 // Exports breaks spend down for spreadsheets.
 type Exports interface {
-	ExportSpend(ctx context.Context, organization string, span SpendSpan) ([]SpendRow, error)
+	ExportSpend(ctx context.Context, organization string, span billing.SpendSpan) ([]billing.SpendRow, error)
 }
 
 // spendCSV writes spend by member, product and model.
@@ -67,12 +48,12 @@ func (s *server) spendCSV(w http.ResponseWriter, r *http.Request) {
 	out.Flush()
 }
 
-func readSpan(r *http.Request) (span SpendSpan, err error) {
+func readSpan(r *http.Request) (span billing.SpendSpan, err error) {
 	query := r.URL.Query()
 	if by := query.Get("by"); by != "" && by != "cost_center" {
 		return span, billing.Invalid("by: %q; accepted: cost_center", by)
 	}
-	return SpendSpan{query.Get("period"), query.Get("from"), query.Get("to"), query.Get("by") != ""}, nil
+	return billing.SpendSpan{Period: query.Get("period"), From: query.Get("from"), To: query.Get("to"), CostCenters: query.Get("by") != ""}, nil
 }
 
 func spendHeader(costCenters bool) []string {
@@ -86,7 +67,7 @@ func spendHeader(costCenters bool) []string {
 	return append(header, "exact_amount", "amount", "currency", "sent_as")
 }
 
-func spendRecord(row *SpendRow, costCenters bool) []string {
+func spendRecord(row *billing.SpendRow, costCenters bool) []string {
 	record := []string{document.Harmless(row.User), document.Harmless(row.Product), document.Harmless(row.Model)}
 	if costCenters {
 		record = append(record, document.Harmless(row.CostCenter))

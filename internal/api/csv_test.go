@@ -12,8 +12,8 @@ import (
 )
 
 // ExportSpend has one member, whose names are meant to harm.
-func (f *fakeStore) ExportSpend(_ context.Context, _ string, span SpendSpan) ([]SpendRow, error) {
-	row := SpendRow{
+func (f *fakeStore) ExportSpend(_ context.Context, _ string, span billing.SpendSpan) ([]billing.SpendRow, error) {
+	row := billing.SpendRow{
 		User: `=HYPERLINK("http://evil","x")`, Product: "+chat", Model: "@m", Exact: billing.Money{Amount: decimal.RequireFromString("1.005"), Currency: "USD"},
 		Amount: billing.Money{Amount: decimal.RequireFromString("1.01"), Currency: "USD"},
 	}
@@ -21,7 +21,7 @@ func (f *fakeStore) ExportSpend(_ context.Context, _ string, span SpendSpan) ([]
 	if span.CostCenters {
 		row.CostCenter = "-1"
 	}
-	return []SpendRow{row}, f.broken
+	return []billing.SpendRow{row}, f.broken
 }
 
 func TestAnExportRunsNoFormulas(t *testing.T) {

@@ -25,13 +25,8 @@ type Limits interface {
 
 // LimitChange sets or removes a limit.
 type LimitChange struct {
-	Scope      billing.Scope
-	Subject    string
-	Amount     decimal.NullDecimal // null = unlimited
-	Mode       string              // "" = as before, or the scope's usual one
-	Thresholds []int               // nil = as before, or the scope's defaults
-	Actor      string              // the id of the key
-	Reason     string
+	billing.LimitChange
+	By billing.Actor // by the id of the key
 }
 
 // limitRequest is the body of a PUT. The amount is required, since null means
@@ -72,7 +67,7 @@ func (s *server) changing(read func(w http.ResponseWriter, r *http.Request) (Lim
 			s.refuse(w, r, err)
 			return
 		}
-		asked.Actor = key.ID
+		asked.By.Name = key.ID
 		ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 		defer cancel()
 		changed, err := change(ctx, organization, asked)
@@ -104,7 +99,8 @@ func readLimitChange(w http.ResponseWriter, r *http.Request) (change LimitChange
 	if err := json.Unmarshal(body, &asked, json.RejectUnknownMembers(true)); err != nil {
 		return change, billing.Invalid(`accepted: one JSON object {"scope":"user","subject":"alice","amount":"500.00"}, and "mode", "thresholds", "reason"; each key once`)
 	}
-	change = LimitChange{Scope: asked.Scope, Subject: asked.Subject, Mode: asked.Mode, Thresholds: asked.Thresholds, Reason: asked.Reason}
+	change.LimitChange = billing.LimitChange{Scope: asked.Scope, Subject: asked.Subject, Mode: asked.Mode, Thresholds: asked.Thresholds}
+	change.By.Reason = asked.Reason
 	change.Amount, err = readAmount(asked.Amount)
 	return change, err
 }
@@ -127,7 +123,8 @@ func readAmount(value jsontext.Value) (decimal.NullDecimal, error) {
 
 func readLimitRemoval(_ http.ResponseWriter, r *http.Request) (LimitChange, error) {
 	query := r.URL.Query()
-	return LimitChange{Scope: billing.Scope(query.Get("scope")), Subject: query.Get("subject"), Reason: query.Get("reason")}, nil
+	change := billing.LimitChange{Scope: billing.Scope(query.Get("scope")), Subject: query.Get("subject")}
+	return LimitChange{change, billing.Actor{Reason: query.Get("reason")}}, nil
 }
 
 // checkSubject checks whose limit is asked for, and normalizes the id of who it is.
@@ -143,7 +140,7 @@ func checkSubject(c *LimitChange) (err error) {
 			return fmt.Errorf("subject: the user or the seat tier %w", err)
 		}
 	}
-	if c.Reason != "" && (len(c.Reason) > 500 || !isPlain(c.Reason)) {
+	if c.By.Reason != "" && (len(c.By.Reason) > 500 || !isPlain(c.By.Reason)) {
 		return billing.Invalid("reason: accepted: up to 500 bytes of text without control characters")
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // result is the answer to one event.
@@ -15,8 +17,8 @@ type result struct {
 	Reason *string `json:"reason"`
 }
 
-func (r *result) answer(a Answer) {
-	r.Status, r.Field, r.Reason = a.Status, nonEmpty(a.Field), nonEmpty(a.Reason)
+func (r *result) answer(a billing.UsageAnswer) {
+	r.Status, r.Field, r.Reason = string(a.Status), nonEmpty(a.Field), nonEmpty(a.Reason)
 }
 
 // resultBytes is about what a result takes as JSON.

@@ -215,7 +215,7 @@ func (s *server) store(ctx context.Context, source billing.UsageSource, events [
 			e.rejection = key.claim(&events[i].event)
 		}
 		if e.rejection != nil {
-			results[i].answer(Answer{"rejected", e.rejection.Field, e.rejection.Reason})
+			results[i].answer(billing.UsageAnswer{Status: billing.UsageRejected, Field: e.rejection.Field, Reason: e.rejection.Reason})
 			continue
 		}
 		if byOrganization[e.event.Organization] == nil {
@@ -225,11 +225,11 @@ func (s *server) store(ctx context.Context, source billing.UsageSource, events [
 	}
 	for _, organization := range organizations {
 		indexes := byOrganization[organization]
-		batch := make([]UsageEvent, len(indexes))
+		batch := make([]billing.UsageItem, len(indexes))
 		for n, i := range indexes {
-			batch[n] = UsageEvent{events[i].event, events[i].raw, source}
+			batch[n] = billing.UsageItem{Event: events[i].event, Raw: events[i].raw, Source: source}
 		}
-		var answers []Answer
+		var answers []billing.UsageAnswer
 		err := noOrganization(organization)
 		if key.opens(organization) {
 			answers, err = s.posts.StoreUsage(ctx, organization, batch)
@@ -240,7 +240,7 @@ func (s *server) store(ctx context.Context, source billing.UsageSource, events [
 		}
 		for n, i := range indexes {
 			if unknown {
-				results[i].answer(Answer{"rejected", "organization", fmt.Sprintf("%q does not exist", organization)})
+				results[i].answer(billing.UsageAnswer{Status: billing.UsageRejected, Field: "organization", Reason: fmt.Sprintf("%q does not exist", organization)})
 				continue
 			}
 			results[i].answer(answers[n])

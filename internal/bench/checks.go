@@ -108,7 +108,7 @@ func (r *rig) limited(ctx context.Context, org string) error {
 		return err
 	}
 	amount := decimal.NewNullDecimal(decimal.NewFromInt(1_000_000))
-	for _, change := range []postgres.LimitChange{
+	for _, change := range []billing.LimitChange{
 		{Scope: billing.ScopeOrganization, Amount: amount},
 		{Scope: billing.ScopeSeatTier, Subject: "chat", Amount: amount},
 	} {
@@ -117,12 +117,12 @@ func (r *rig) limited(ctx context.Context, org string) error {
 		}
 	}
 	for n := range checkMembers / 10 { // one in ten has its own, too
-		change := postgres.LimitChange{Scope: billing.ScopeUser, Subject: fmt.Sprintf("user_%06d", n*10), Amount: amount}
+		change := billing.LimitChange{Scope: billing.ScopeUser, Subject: fmt.Sprintf("user_%06d", n*10), Amount: amount}
 		if _, err := r.store.SetLimit(ctx, org, change, by); err != nil {
 			return err
 		}
 	}
-	items := make([]postgres.UsageItem, checkMembers)
+	items := make([]billing.UsageItem, checkMembers)
 	for n := range items {
 		items[n].Event = usageOf(org, fmt.Sprintf("user_%06d", n), fmt.Sprintf("evt_%09d", n), start, n)
 	}

@@ -150,7 +150,7 @@ func (r *rig) largeOrganization(ctx context.Context, org string, members int) er
 		return err
 	}
 	const batch = 10_000
-	items := make([]postgres.UsageItem, 0, batch)
+	items := make([]billing.UsageItem, 0, batch)
 	for i := range members * len(closeModels) {
 		event := billing.Event{
 			ID: fmt.Sprintf("evt_%09d", i), Organization: org, User: fmt.Sprintf("user_%06d", i/len(closeModels)),
@@ -160,7 +160,7 @@ func (r *rig) largeOrganization(ctx context.Context, org string, members int) er
 		event.Quantities[billing.Input] = int64(i*31%9000 + 1)
 		event.Quantities[billing.CacheRead] = int64(i*17%50_000 + 1)
 		event.Quantities[billing.Output] = int64(i*13%900 + 1)
-		items = append(items, postgres.UsageItem{Event: event})
+		items = append(items, billing.UsageItem{Event: event})
 		if len(items) < batch && i+1 < members*len(closeModels) {
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 const (
@@ -66,7 +65,7 @@ func (r *rig) storeRound(ctx context.Context, writers, orgs int) (float64, error
 
 // storeBatch stores events from a number on, decoded already.
 func (r *rig) storeBatch(ctx context.Context, org string, start time.Time, from, n int) error {
-	items := make([]postgres.UsageItem, n)
+	items := make([]billing.UsageItem, n)
 	for i := range items {
 		items[i].Event = usageOf(org, fmt.Sprintf("user_%06d", (from+i)*7919%r.members), fmt.Sprintf("evt_%09d", from+i), start, from+i)
 	}
@@ -75,7 +74,7 @@ func (r *rig) storeBatch(ctx context.Context, org string, start time.Time, from,
 		return err
 	}
 	for i, a := range answers {
-		if a.Status != postgres.UsageAccepted {
+		if a.Status != billing.UsageAccepted {
 			return fmt.Errorf("%s of %s: %s %s", items[i].Event.ID, org, a.Status, a.Reason)
 		}
 	}

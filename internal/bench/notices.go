@@ -14,7 +14,6 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/workflows"
 )
 
@@ -126,7 +125,7 @@ func (r *rig) noticedOrganizations(ctx context.Context) (orgs []string, start ti
 			return nil, start, err
 		}
 		for member := range noticesEach {
-			change := postgres.LimitChange{
+			change := billing.LimitChange{
 				Scope: billing.ScopeUser, Subject: fmt.Sprintf("user_%03d", member),
 				Amount: decimal.NewNullDecimal(decimal.RequireFromString("0.01")), Thresholds: []int{100},
 			}
@@ -163,7 +162,7 @@ func (r *rig) crossThresholds(ctx context.Context, orgs []string, start time.Tim
 			user := fmt.Sprintf("user_%03d", member)
 			event := usageOf(org, user, "evt_"+user, start, 0)
 			event.Quantities[billing.Output] = 1_000_000
-			if _, err := r.store.StoreUsage(ctx, org, []postgres.UsageItem{{Event: event}}); err != nil {
+			if _, err := r.store.StoreUsage(ctx, org, []billing.UsageItem{{Event: event}}); err != nil {
 				return nil, err
 			}
 			committed[org+"/"+user] = time.Now()

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 // TestPartsThatAreDealtOutLineByLineAreThoseComputedAtOnce compares what is
@@ -25,7 +24,7 @@ func TestPartsThatAreDealtOutLineByLineAreThoseComputedAtOnce(t *testing.T) {
 	november := october.AddDate(0, 1, 1)
 	f.seat("user-0001", "chat", true)
 	f.seat("user-0002", "chat", false)
-	var items []postgres.UsageItem
+	var items []billing.UsageItem
 	for n := range 3200 {
 		item := use(fmt.Sprintf("n%d", n), fmt.Sprintf("user-%04d", n*7919%3200), november, int64(n*31%997+1))
 		item.Event.Quantities[billing.Input] = int64(n*17%4001 + 1)
@@ -43,7 +42,7 @@ func TestPartsThatAreDealtOutLineByLineAreThoseComputedAtOnce(t *testing.T) {
 		items = append(items, item)
 	}
 	late := use("late", "zoe", october.AddDate(0, 0, 2), 5)
-	taken := postgres.UsageItem{Event: billing.Event{ID: "r1", Organization: "acme", OccurredAt: november, Retracts: "early"}}
+	taken := billing.UsageItem{Event: billing.Event{ID: "r1", Organization: "acme", OccurredAt: november, Retracts: "early"}}
 	f.store(append(items, late, taken)...)
 
 	preview, err := f.PreviewInvoice(f.ctx, "acme", true)

@@ -10,27 +10,12 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// APIKey is a key of the HTTP gateway, without the key itself: that is known to
-// its holder alone, and here by its hash.
-type APIKey struct {
-	ID           string
-	Prefix       string // of the key, so that people know it again
-	Organization string // "" = every organisation
-	Member       string // whose usage alone it reports; "" = anybody's
-	Scopes       []string
-	Role         string // as which it may change limits; "" = none
-	CreatedBy    string
-	CreatedAt    time.Time
-	LastUsedAt   time.Time // to the minute or so; zero = never
-	RevokedAt    time.Time // zero = it opens
-}
-
 const keyColumns = ` id, prefix, coalesce(org_id, ''), coalesce(member, ''), scopes, role, created_by, created_at, last_used_at, revoked_at`
 
-func scanAPIKey(row pgx.CollectableRow) (k APIKey, err error) { return scanAPIKeyBehind(row) }
+func scanAPIKey(row pgx.CollectableRow) (k billing.APIKey, err error) { return scanAPIKeyBehind(row) }
 
 // scanAPIKeyBehind scans a key that stands behind other columns.
-func scanAPIKeyBehind(row pgx.CollectableRow, others ...any) (k APIKey, err error) {
+func scanAPIKeyBehind(row pgx.CollectableRow, others ...any) (k billing.APIKey, err error) {
 	var used, revoked *time.Time
 	err = row.Scan(append(others, &k.ID, &k.Prefix, &k.Organization, &k.Member, &k.Scopes, &k.Role, &k.CreatedBy, &k.CreatedAt, &used, &revoked)...)
 	k.CreatedAt, k.LastUsedAt, k.RevokedAt = k.CreatedAt.UTC(), instant(used), instant(revoked)
@@ -39,7 +24,7 @@ func scanAPIKeyBehind(row pgx.CollectableRow, others ...any) (k APIKey, err erro
 
 // CreateAPIKey stores a new key by its hash. The audit trail has it under its
 // organisation; one that opens every organisation, under none.
-func (s *Store) CreateAPIKey(ctx context.Context, key APIKey, hash [32]byte, by billing.Actor) (created APIKey, err error) {
+func (s *Store) CreateAPIKey(ctx context.Context, key billing.APIKey, hash [32]byte, by billing.Actor) (created billing.APIKey, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if key.Organization != "" {
 			if _, err := readOrganization(ctx, tx, key.Organization); err != nil {
@@ -66,7 +51,7 @@ RETURNING` + keyColumns
 }
 
 // APIKeys lists the keys that open an organisation ("" = all keys), oldest first.
-func (s *Store) APIKeys(ctx context.Context, org string) ([]APIKey, error) {
+func (s *Store) APIKeys(ctx context.Context, org string) ([]billing.APIKey, error) {
 	const statement = `
 SELECT` + keyColumns + `
   FROM api_keys
@@ -114,13 +99,13 @@ const usedEvery = time.Minute
 // billing.ErrNotFound is one that does not exist or was revoked. It is asked on
 // every request, by a unique index, so that a revoked key opens nothing more;
 // requests that come at once share a statement.
-func (s *Store) UseAPIKey(ctx context.Context, hash [32]byte) (APIKey, error) {
+func (s *Store) UseAPIKey(ctx context.Context, hash [32]byte) (billing.APIKey, error) {
 	key, err := s.keys.get(ctx, hash)
 	switch {
 	case err != nil:
-		return APIKey{}, wrap("read a key", err)
+		return billing.APIKey{}, wrap("read a key", err)
 	case key == nil:
-		return APIKey{}, billing.NotFound("the key does not exist")
+		return billing.APIKey{}, billing.NotFound("the key does not exist")
 	case time.Since(key.LastUsedAt) < usedEvery:
 		return *key, nil
 	}
@@ -134,7 +119,7 @@ UPDATE api_keys
 
 // readKeys looks up several hashes at once; nil is a key that opens nothing. It is
 // planned once, as checkLimits is.
-func (s *Store) readKeys(ctx context.Context, hashes [][32]byte) ([]*APIKey, error) {
+func (s *Store) readKeys(ctx context.Context, hashes [][32]byte) ([]*billing.APIKey, error) {
 	const statement = `
 SELECT asked.n, k.*
   FROM unnest((SELECT $1::bytea[])) WITH ORDINALITY AS asked (hash, n)
@@ -144,7 +129,7 @@ SELECT asked.n, k.*
 		return nil, err
 	}
 	defer rows.Close()
-	found := make([]*APIKey, len(hashes))
+	found := make([]*billing.APIKey, len(hashes))
 	for rows.Next() {
 		var n int
 		key, err := scanAPIKeyBehind(rows, &n)

@@ -12,14 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 func TestAKeyIsStoredByItsHashAndRevokedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	hash := sha256.Sum256([]byte("a secret"))
-	made := postgres.APIKey{ID: "key_1", Prefix: "arr_1", Organization: "acme", Scopes: []string{"limits:write"}, Role: "owner"}
+	made := billing.APIKey{ID: "key_1", Prefix: "arr_1", Organization: "acme", Scopes: []string{"limits:write"}, Role: "owner"}
 	created, err := f.CreateAPIKey(f.ctx, made, hash, tester)
 	require.NoError(t, err)
 	require.Equal(t, "tester", created.CreatedBy)
@@ -55,10 +54,10 @@ func TestAKeyIsStoredByItsHashAndRevokedAtOnce(t *testing.T) {
 func TestAKeyOfNoOrganizationOrForNothingIsRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	_, err := f.CreateAPIKey(f.ctx, postgres.APIKey{ID: "key_1", Prefix: "p", Organization: "nobody", Scopes: []string{"admin"}}, [32]byte{1}, tester)
+	_, err := f.CreateAPIKey(f.ctx, billing.APIKey{ID: "key_1", Prefix: "p", Organization: "nobody", Scopes: []string{"admin"}}, [32]byte{1}, tester)
 	require.ErrorIs(t, err, billing.ErrNotFound)
 	for _, scopes := range [][]string{{}, {"everything"}} {
-		_, err = f.CreateAPIKey(f.ctx, postgres.APIKey{ID: "key_1", Prefix: "p", Scopes: scopes}, [32]byte{1}, tester)
+		_, err = f.CreateAPIKey(f.ctx, billing.APIKey{ID: "key_1", Prefix: "p", Scopes: scopes}, [32]byte{1}, tester)
 		require.Error(t, err)
 	}
 	require.Zero(t, f.count("api_keys"))
@@ -71,7 +70,7 @@ func TestKeysUsedAtOnceAreTheirOwnAndRevokedAtOnce(t *testing.T) {
 	f := newFixture(t)
 	const keys = 5
 	for n := range keys {
-		key := postgres.APIKey{ID: fmt.Sprint("key_", n), Prefix: fmt.Sprint("arr_", n), Scopes: []string{"limits:read"}}
+		key := billing.APIKey{ID: fmt.Sprint("key_", n), Prefix: fmt.Sprint("arr_", n), Scopes: []string{"limits:read"}}
 		_, err := f.CreateAPIKey(f.ctx, key, sha256.Sum256([]byte(key.ID)), tester)
 		require.NoError(t, err)
 	}

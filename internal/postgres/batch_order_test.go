@@ -13,12 +13,12 @@ import (
 
 // storing is a batch on its way.
 type storing struct {
-	answers []postgres.UsageAnswer
+	answers []billing.UsageAnswer
 	err     error
 }
 
 // storeInOrder stores a batch while others are under way.
-func (f *fixture) storeInOrder(ctx context.Context, ticket *postgres.Ticket, items ...postgres.UsageItem) <-chan storing {
+func (f *fixture) storeInOrder(ctx context.Context, ticket *postgres.Ticket, items ...billing.UsageItem) <-chan storing {
 	done := make(chan storing, 1)
 	go func() {
 		answers, err := f.StoreUsageInOrder(ctx, "acme", items, ticket)
@@ -28,7 +28,7 @@ func (f *fixture) storeInOrder(ctx context.Context, ticket *postgres.Ticket, ite
 }
 
 // statuses waits for a batch's answers.
-func (f *fixture) statuses(done <-chan storing) (statuses []postgres.UsageStatus) {
+func (f *fixture) statuses(done <-chan storing) (statuses []billing.UsageStatus) {
 	f.t.Helper()
 	select {
 	case s := <-done:
@@ -63,8 +63,8 @@ func TestABatchBeginsWhileTheOneBeforeItCountsAndOvertakesNothingOfIt(t *testing
 	second := f.storeInOrder(f.ctx, postgres.NextTicket(one), use("a", "u1", october, 1000), use("b", "u1", october, 7), use("c", "u1", october, 1000))
 	f.inLine(2) // at the first id that both have
 	release()
-	require.Equal(t, []postgres.UsageStatus{accepted, accepted}, f.statuses(first))
-	require.Equal(t, []postgres.UsageStatus{duplicate, conflict, accepted}, f.statuses(second))
+	require.Equal(t, []billing.UsageStatus{accepted, accepted}, f.statuses(first))
+	require.Equal(t, []billing.UsageStatus{duplicate, conflict, accepted}, f.statuses(second))
 	require.Equal(t, "0.015", f.spent(billing.ScopeOrganization, ""))
 	f.clean()
 }
@@ -83,8 +83,8 @@ func TestABatchThatRetractsWaitsForTheAnswersOfTheOneBeforeIt(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	release()
-	require.Equal(t, []postgres.UsageStatus{accepted, accepted}, f.statuses(first))
-	require.Equal(t, []postgres.UsageStatus{accepted}, f.statuses(second))
+	require.Equal(t, []billing.UsageStatus{accepted, accepted}, f.statuses(first))
+	require.Equal(t, []billing.UsageStatus{accepted}, f.statuses(second))
 	require.Equal(t, "0.005", f.spent(billing.ScopeOrganization, ""))
 	f.clean()
 }
@@ -103,8 +103,8 @@ func TestABatchThatFailsHoldsUpNobody(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, (<-first).err, context.Canceled)
 	release()
-	require.Equal(t, []postgres.UsageStatus{accepted}, f.statuses(second), "nothing of the first one is left")
-	require.Equal(t, []postgres.UsageStatus{accepted, accepted}, f.statuses(third))
+	require.Equal(t, []billing.UsageStatus{accepted}, f.statuses(second), "nothing of the first one is left")
+	require.Equal(t, []billing.UsageStatus{accepted, accepted}, f.statuses(third))
 	require.Equal(t, "0.005", f.spent(billing.ScopeOrganization, ""))
 	f.clean()
 }
@@ -121,9 +121,9 @@ func TestBatchesOfASourceFullOfRepeatsKeepTheirOrder(t *testing.T) {
 		batches = append(batches, f.storeInOrder(f.ctx, before,
 			use(string(rune('k'+n)), "u1", october, int64(n)), use(string(rune('k'+n+1)), "u1", october, 100+int64(n))))
 	}
-	require.Equal(t, []postgres.UsageStatus{accepted, accepted}, f.statuses(batches[0]))
+	require.Equal(t, []billing.UsageStatus{accepted, accepted}, f.statuses(batches[0]))
 	for _, batch := range batches[1:] {
-		require.Equal(t, []postgres.UsageStatus{conflict, accepted}, f.statuses(batch))
+		require.Equal(t, []billing.UsageStatus{conflict, accepted}, f.statuses(batch))
 	}
 	require.NoError(t, before.Answered(f.ctx))
 	require.True(t, before.Over())

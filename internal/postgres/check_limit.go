@@ -10,37 +10,6 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// LimitCheck says whether a request may run, by the limits that it stands under.
-type LimitCheck struct {
-	Currency billing.Currency
-	Window   billing.Period    // the billing month; spend starts again at its end
-	AsOf     time.Time         // the organisation's now
-	Binding  *billing.Standing // the limit with the least remaining; nil = unlimited
-	Stop     Stop              // why nothing runs, whatever the limits leave; "" = nothing stops it
-	StopAt   time.Time         // since when the contract has ended
-}
-
-// Stop is why nothing of an organisation may run, whatever its limits leave:
-// StopContractEnded, or billing.SuspendedOverdue or SuspendedByHand.
-type Stop string
-
-// StopContractEnded is the end of the contract: usage after it is refused.
-const StopContractEnded Stop = "contract_ended"
-
-// Allowed reports whether nothing stops the organisation, and every limit leaves
-// something to spend. What the request will cost is known only after it, so the
-// one that crosses a limit still runs and the next one does not.
-func (c *LimitCheck) Allowed() bool {
-	switch {
-	case c.Stop != "":
-		return false
-	case c.Binding == nil:
-		return true
-	}
-	remaining, limited := c.Binding.Remaining()
-	return !limited || remaining.IsPositive()
-}
-
 // monthOf is the billing month that an organisation was last seen in, and the
 // calendar that it follows from.
 type monthOf struct {
@@ -60,21 +29,21 @@ type monthOf struct {
 // checks that are asked at once share a statement.
 // The month is the one this process saw last; the statement says what time it is
 // for the organisation, and where its month has turned, it is asked once more.
-func (s *Store) CheckLimit(ctx context.Context, org, user string) (LimitCheck, error) {
+func (s *Store) CheckLimit(ctx context.Context, org, user string) (billing.LimitCheck, error) {
 	known, _ := s.months.Load(org)
 	seen, _ := known.(monthOf)
 	for {
 		found, err := s.checks.get(ctx, checkQuestion{org, user, seen.month.Start})
 		switch {
 		case err != nil:
-			return LimitCheck{}, wrap("check the limits of "+org, err)
+			return billing.LimitCheck{}, wrap("check the limits of "+org, err)
 		case found == nil:
-			return LimitCheck{}, billing.NotFound("organization %q does not exist", org)
+			return billing.LimitCheck{}, billing.NotFound("organization %q does not exist", org)
 		}
 		now, err := seen.at(found.timezone, found.anchorDay, found.now)
 		switch {
 		case err != nil:
-			return LimitCheck{}, err
+			return billing.LimitCheck{}, err
 		case now == seen:
 			return found.check(now.month)
 		}
@@ -192,7 +161,7 @@ type checkTerms struct {
 	limitRule string
 	now       time.Time
 	closedAt  *time.Time
-	suspended Stop
+	suspended billing.Stop
 }
 
 // checkedLimit is a limit that applies, and what is spent of it.
@@ -223,22 +192,22 @@ func (r *checkRow) targets() []any {
 }
 
 // check is the answer in a billing month.
-func (f *checkFacts) check(month billing.Period) (check LimitCheck, err error) {
+func (f *checkFacts) check(month billing.Period) (check billing.LimitCheck, err error) {
 	standings := make([]billing.Standing, len(f.limits))
 	for i := range f.limits {
 		if standings[i], err = f.limits[i].standing(); err != nil {
 			return check, err
 		}
 	}
-	check = LimitCheck{Currency: f.currency, Window: month, AsOf: f.now.UTC(), Binding: billing.Binding(f.limitRule, standings)}
+	check = billing.LimitCheck{Currency: f.currency, Window: month, AsOf: f.now.UTC(), Binding: billing.Binding(f.limitRule, standings)}
 	check.Stop, check.StopAt = f.stop()
 	return check, nil
 }
 
 // stop says what stops the organisation, and when its contract has ended.
-func (t *checkTerms) stop() (why Stop, since time.Time) {
+func (t *checkTerms) stop() (why billing.Stop, since time.Time) {
 	if t.closedAt != nil && !t.now.Before(*t.closedAt) {
-		return StopContractEnded, t.closedAt.UTC()
+		return billing.StopContractEnded, t.closedAt.UTC()
 	}
 	return t.suspended, time.Time{}
 }

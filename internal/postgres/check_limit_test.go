@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 // check says what is decided for a user's request and by which limit.
@@ -198,7 +197,7 @@ func TestNothingRunsAfterTheEndOfTheContract(t *testing.T) {
 	require.Equal(t, "blocked by organization : 100 left", f.check("u1"))
 	c, err := f.CheckLimit(f.ctx, "acme", "")
 	require.NoError(t, err)
-	require.Equal(t, postgres.StopContractEnded, c.Stop)
+	require.Equal(t, billing.StopContractEnded, c.Stop)
 	require.Equal(t, ends, c.StopAt)
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 func (f *fixture) close() bool {
@@ -31,8 +30,8 @@ func TestAContractThatEndsInMidPeriodIsBilledUntilThenAndNoFurther(t *testing.T)
 	require.NoError(t, err)
 	require.Equal(t, end, org.ClosedAt)
 
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageAccepted}, f.store(use("late", "u1", end.Add(-time.Hour), 1_000_000)))
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageRejected}, f.store(use("after", "u1", end, 1_000_000)))
+	require.Equal(t, []billing.UsageStatus{billing.UsageAccepted}, f.store(use("late", "u1", end.Add(-time.Hour), 1_000_000)))
+	require.Equal(t, []billing.UsageStatus{billing.UsageRejected}, f.store(use("after", "u1", end, 1_000_000)))
 	a, err := f.Accrue(f.ctx, "acme", "2026-10-01")
 	require.NoError(t, err)
 	require.NotNil(t, a.Ended)

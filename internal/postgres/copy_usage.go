@@ -46,7 +46,7 @@ var copyBlocks = sync.Pool{New: func() any { block := make([]byte, 0, copyBlock+
 // copyEvents copies events into the table, all or none, and returns what they
 // used: a savepoint keeps the transaction usable where one of them is stored
 // already. While PostgreSQL stores the first, the rest are rated and encoded.
-func (in *intake) copyEvents(ctx context.Context, tx pgx.Tx, placed []placedEvent, items []UsageItem) (usedUp, error) {
+func (in *intake) copyEvents(ctx context.Context, tx pgx.Tx, placed []placedEvent, items []billing.UsageItem) (usedUp, error) {
 	rows := &eventRows{intake: in, placed: placed, items: items, used: usedUp{}}
 	if len(placed) == 0 {
 		return rows.used, nil
@@ -67,7 +67,7 @@ type eventRows struct {
 	mu sync.Mutex // a connection that broke may still be reading
 	*intake
 	placed []placedEvent
-	items  []UsageItem
+	items  []billing.UsageItem
 	used   usedUp
 
 	next  int    // of placed

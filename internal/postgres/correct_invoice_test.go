@@ -274,7 +274,7 @@ func TestAVoidOpensThePeriodAgainAsTheNextRevision(t *testing.T) {
 	expected, err := f.ExpectedWorkflows(f.ctx, "acme")
 	require.NoError(t, err)
 	require.Empty(t, expected, "no cycle was started here")
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageAccepted}, f.store(use("late", "u1", october.AddDate(0, 0, 30), 100_000)))
+	require.Equal(t, []billing.UsageStatus{billing.UsageAccepted}, f.store(use("late", "u1", october.AddDate(0, 0, 30), 100_000)))
 	f.clock(issuedAt.Add(day))
 	issued := issue()
 	require.Equal(t, billing.StatusOpen, issued.Status)

@@ -23,7 +23,7 @@ func (f *fixture) sound(id string) billing.Invoice {
 	require.Zero(f.t, rebuilt.Unrated)
 	usage := billing.Add(invoice.Lines, billing.KindUsage)
 	for _, byCenter := range []bool{false, true} {
-		rows, err := f.ExportSpend(f.ctx, "acme", postgres.SpendSpan{Period: invoice.PeriodID, CostCenters: byCenter})
+		rows, err := f.ExportSpend(f.ctx, "acme", billing.SpendSpan{Period: invoice.PeriodID, CostCenters: byCenter})
 		require.NoError(f.t, err)
 		sum := decimal.Zero
 		for _, row := range rows {
@@ -52,7 +52,7 @@ func TestFreeHoursHoldThroughAMonthsWholeLife(t *testing.T) {
 	f := newFreeHours(t)
 	_, err := f.SetDiscount(f.ctx, "acme", decimal.NewFromInt(10), tester)
 	require.NoError(t, err)
-	center := func(item postgres.UsageItem, name string) postgres.UsageItem {
+	center := func(item billing.UsageItem, name string) billing.UsageItem {
 		return with(item, func(e *billing.Event) { e.Labels = map[string]string{"cost_center": name} })
 	}
 	f.clock(october.AddDate(0, 0, 9))
@@ -65,7 +65,7 @@ func TestFreeHoursHoldThroughAMonthsWholeLife(t *testing.T) {
 	f.clock(october.AddDate(0, 0, 20))
 	first := f.issueNow("2026-10-01")
 	f.sound(first.Invoice)
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageAccepted, postgres.UsageAccepted},
+	require.Equal(t, []billing.UsageStatus{billing.UsageAccepted, billing.UsageAccepted},
 		f.store(run("late", "u2", october.Add(5*time.Hour), 999), retract("undo", "a", f.now())))
 	f.endPeriod("2026-10-01.2", october.AddDate(0, 1, 0))
 	f.clock(october.AddDate(0, 1, 1))
@@ -79,7 +79,7 @@ func TestFreeHoursHoldThroughAMonthsWholeLife(t *testing.T) {
 	require.NoError(t, err)
 	f.clean()
 	f.sound(second.Invoice)
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageAccepted, postgres.UsageAccepted},
+	require.Equal(t, []billing.UsageStatus{billing.UsageAccepted, billing.UsageAccepted},
 		f.store(run("later", "u2", october.Add(6*time.Hour), 1001), retract("undo b", "b", f.now())))
 	f.clock(october.AddDate(0, 1, 3))
 	again, err := f.IssueInvoice(f.ctx, "acme", "2026-10-01", 2)

@@ -12,7 +12,7 @@ import (
 )
 
 // strange returns an event of a model without a price.
-func strange(id string, at time.Time) postgres.UsageItem {
+func strange(id string, at time.Time) billing.UsageItem {
 	return with(use(id, "u1", at, 5), func(e *billing.Event) { e.Model = "claude-never" })
 }
 
@@ -27,7 +27,7 @@ func TestUsageThatWillNeverHaveAPriceIsDiscardedAndHoldsNoMonth(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(use("counted", "u1", october, 1_000_000))
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageParked, postgres.UsageParked, postgres.UsageParked},
+	require.Equal(t, []billing.UsageStatus{billing.UsageParked, billing.UsageParked, billing.UsageParked},
 		f.store(strange("a", october), strange("b", october), strange("c", october)))
 	f.endOctober()
 	require.Equal(t, billing.StatusParked, f.issueOctober().Status)
@@ -49,7 +49,7 @@ func TestUsageThatWillNeverHaveAPriceIsDiscardedAndHoldsNoMonth(t *testing.T) {
 	released, err := f.ReleaseUsage(f.ctx, "acme", "", tester)
 	require.NoError(t, err)
 	require.Equal(t, postgres.ReleaseResult{}, released, "a price that comes later changes nothing")
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageDuplicate}, f.store(strange("c", october)), "nor does sending it again")
+	require.Equal(t, []billing.UsageStatus{billing.UsageDuplicate}, f.store(strange("c", october)), "nor does sending it again")
 	waiting, err := f.ParkedUsage(f.ctx, "acme", false)
 	require.NoError(t, err)
 	require.Empty(t, waiting)
@@ -112,11 +112,11 @@ func TestReleasingAndDiscardingAtOnce(t *testing.T) {
 	f := newFixture(t)
 	for round := range 10 {
 		model := fmt.Sprint("claude-never-", round)
-		var items []postgres.UsageItem
+		var items []billing.UsageItem
 		for i := range 40 {
 			items = append(items, with(strange(fmt.Sprint(round, " ", i), october), func(e *billing.Event) { e.Model = model }))
 		}
-		require.NotContains(t, f.store(items...), postgres.UsageAccepted)
+		require.NotContains(t, f.store(items...), billing.UsageAccepted)
 		_, err := f.LoadPriceBook(f.ctx, f.bookWith(model), tester)
 		require.NoError(t, err)
 		done := make(chan error, 1)

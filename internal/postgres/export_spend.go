@@ -13,26 +13,6 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// SpendSpan is what an export covers: a period as it is billed, late usage
-// included, or the usage that occurred in any span of up to 90 local days.
-type SpendSpan struct {
-	Period      string // "" = From and To; both "" = the running one
-	From, To    string // an instant, or a date for its first instant in the organisation's zone
-	CostCenters bool   // break it down by the label cost_center, too
-}
-
-// SpendRow is what one member used of a model in a product.
-type SpendRow struct {
-	User       string // "" = no member
-	CostCenter string // "" = none, or not asked for
-	Product    string
-	Model      string
-	Counts     billing.Totals
-	SentAs     []string      // the other names under which the model's usage arrived
-	Exact      billing.Money // at list price
-	Amount     billing.Money // cents, which add up to the invoice's
-}
-
 // maxSpanDays is how many days an export by dates may cover.
 const maxSpanDays = 90
 
@@ -45,7 +25,7 @@ const costCenter = "cost_center"
 // that the amounts of a period add up to the usage on its invoice. A span that
 // is exactly a period is that period. By period it reads the running totals; by
 // dates or cost centre, the events themselves.
-func (s *Store) ExportSpend(ctx context.Context, orgID string, span SpendSpan) (rows []SpendRow, err error) {
+func (s *Store) ExportSpend(ctx context.Context, orgID string, span billing.SpendSpan) (rows []billing.SpendRow, err error) {
 	err = s.readOnly(ctx, func(tx pgx.Tx) error {
 		org, err := readOrganization(ctx, tx, orgID)
 		if err != nil {
@@ -74,7 +54,7 @@ func (s *Store) ExportSpend(ctx context.Context, orgID string, span SpendSpan) (
 }
 
 // findSpan finds what is asked for; isPeriod reports whether it is a period.
-func findSpan(ctx context.Context, tx pgx.Tx, org billing.Organization, span SpendSpan) (p period, isPeriod bool, err error) {
+func findSpan(ctx context.Context, tx pgx.Tx, org billing.Organization, span billing.SpendSpan) (p period, isPeriod bool, err error) {
 	if span.From == "" && span.To == "" {
 		p, err = periodOrCurrent(ctx, tx, org, span.Period)
 		return p, true, err
@@ -179,10 +159,10 @@ SELECT CASE WHEN @billed THEN coalesce(origin_id, '') ELSE '' END,
 }
 
 // spendRows adds up the members' parts of the lines.
-func spendRows(lines []billing.Line) []SpendRow {
+func spendRows(lines []billing.Line) []billing.SpendRow {
 	type key struct{ user, product, model string }
 	index := map[key]int{}
-	var rows []SpendRow
+	var rows []billing.SpendRow
 	for _, line := range lines {
 		class := slices.IndexFunc(billing.Classes(), func(c billing.Class) bool { return c.String() == line.TokenClass })
 		if line.Kind != billing.KindUsage || class < 0 {
@@ -196,7 +176,7 @@ func spendRows(lines []billing.Line) []SpendRow {
 				at = len(rows)
 				index[k] = at
 				zero := billing.Money{Currency: line.Amount.Currency}
-				rows = append(rows, SpendRow{User: user, CostCenter: center, Product: line.Product, Model: line.Model, Exact: zero, Amount: zero})
+				rows = append(rows, billing.SpendRow{User: user, CostCenter: center, Product: line.Product, Model: line.Model, Exact: zero, Amount: zero})
 			}
 			row := &rows[at]
 			if !line.IsFreeUse() { // counts are what was used, amounts what it costs
@@ -207,7 +187,7 @@ func spendRows(lines []billing.Line) []SpendRow {
 			row.Amount.Amount = row.Amount.Amount.Add(part.Amount.Amount)
 		}
 	}
-	slices.SortFunc(rows, func(a, z SpendRow) int {
+	slices.SortFunc(rows, func(a, z billing.SpendRow) int {
 		return cmp.Or(strings.Compare(a.User, z.User), strings.Compare(a.Product, z.Product),
 			strings.Compare(a.Model, z.Model), strings.Compare(a.CostCenter, z.CostCenter))
 	})

@@ -16,7 +16,7 @@ import (
 )
 
 // run returns an event whose code ran for so many seconds.
-func run(id, user string, at time.Time, seconds int64) postgres.UsageItem {
+func run(id, user string, at time.Time, seconds int64) billing.UsageItem {
 	return with(use(id, user, at, 0), func(e *billing.Event) { e.Quantities[billing.CodeExecution] = seconds })
 }
 
@@ -71,7 +71,7 @@ func TestCodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *testing.T
 	at := october.Add(time.Hour)
 	f.clock(at)
 	f.use(run("short", "u1", at, 1), run("long", "u1", at, 29_700), run("other", "u2", at, 10_000))
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageDuplicate, postgres.UsageConflict},
+	require.Equal(t, []billing.UsageStatus{billing.UsageDuplicate, billing.UsageConflict},
 		f.store(run("short", "u1", at, 1), run("short", "u1", at, 300)), "what was sent decides, not what is billed")
 	require.Equal(t, "4", f.spent(billing.ScopeOrganization, ""), "300 + 29,700 + 10,000 seconds, before anything is free")
 	check, err := f.CheckLimit(f.ctx, "acme", "u1")
@@ -79,15 +79,15 @@ func TestCodeIsMeteredCountedAgainstLimitsAndPartlyFreeOnTheInvoice(t *testing.T
 	require.False(t, check.Allowed(), "it blocks at list price")
 
 	require.Equal(t, "0.40 USD", f.preview().Total.String(), "4,000 seconds are above the free hours")
-	rows, total := f.export(postgres.SpendSpan{})
+	rows, total := f.export(billing.SpendSpan{})
 	require.Equal(t, "0.40", total)
 	require.Equal(t, "30000", rows[0].Counts[billing.CodeExecution].String(), "an export counts what was used")
-	_, byCenter := f.export(postgres.SpendSpan{CostCenters: true})
+	_, byCenter := f.export(billing.SpendSpan{CostCenters: true})
 	require.Equal(t, "0.40", byCenter)
 	f.endOctober()
 	f.issueOctober()
 	require.Equal(t, "40000 from 2026-10-01: 4.00 USD (u1 30000, u2 10000); -36000 from 2026-10-01: -3.60 USD (u1 -27000, u2 -9000)", f.free(octoberInvoice))
-	_, total = f.export(postgres.SpendSpan{Period: "2026-10-01"})
+	_, total = f.export(billing.SpendSpan{Period: "2026-10-01"})
 	require.Equal(t, "0.40", total)
 	f.clean()
 }
@@ -116,7 +116,7 @@ func TestLateUseAndRetractionsDrawOnTheMonthTheyHappenedIn(t *testing.T) {
 	f.clock(october.AddDate(0, 3, 1))
 	f.issueNow("2026-12-01")
 	require.Equal(t, "-30000 from 2026-10-01: -3.00 USD (u1 -30000); 26000 from 2026-10-01: 2.60 USD (u1 26000)", f.free("acme/2026-12-01"))
-	_, total := f.export(postgres.SpendSpan{Period: "2026-10-01"})
+	_, total := f.export(billing.SpendSpan{Period: "2026-10-01"})
 	require.Equal(t, "0.00", total, "a closed period stays as it was billed")
 	f.clean()
 }
@@ -161,7 +161,7 @@ func TestParkedCodeIsMeteredOnceItHasAPrice(t *testing.T) {
 	at := october.Add(time.Hour)
 	f.clock(at)
 	f.use(with(use("search", "u1", at, 0), func(e *billing.Event) { e.Quantities[billing.WebSearch] = 100 }))
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageParked}, f.store(run("a", "u1", at, 7)))
+	require.Equal(t, []billing.UsageStatus{billing.UsageParked}, f.store(run("a", "u1", at, 7)))
 	require.Equal(t, "1", f.spent(billing.ScopeOrganization, ""))
 	_, err := f.LoadPriceBook(f.ctx, freeHours("0.36"), tester) // beside the search's price, which rates have already
 	require.NoError(t, err)

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 // BenchmarkStoreUsage stores batches of events and, beside it, copies the same
@@ -26,7 +25,7 @@ func benchmarkStore(b *testing.B, members int) {
 	const batch = 10_000
 	models := []string{"claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-1"}
 	stored, n := time.Duration(0), 0
-	items := make([]postgres.UsageItem, batch)
+	items := make([]billing.UsageItem, batch)
 	for b.Loop() {
 		for i := range items {
 			event := billing.Event{
@@ -35,14 +34,14 @@ func benchmarkStore(b *testing.B, members int) {
 				Model: models[n%3], ServiceTier: "standard", Speed: "standard", InferenceGeo: "global",
 			}
 			event.Quantities[billing.Input], event.Quantities[billing.Output] = int64(n%9000), int64(n%500)
-			items[i] = postgres.UsageItem{Event: event}
+			items[i] = billing.UsageItem{Event: event}
 			n++
 		}
 		start := time.Now()
 		answers, err := f.StoreUsage(f.ctx, "acme", items)
 		stored += time.Since(start)
 		require.NoError(b, err)
-		require.Equal(b, postgres.UsageAccepted, answers[0].Status)
+		require.Equal(b, billing.UsageAccepted, answers[0].Status)
 	}
 	copied := f.copyAgain(b, n)
 	b.ReportMetric(float64(n)/stored.Seconds(), "stored/s")

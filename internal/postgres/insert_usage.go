@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/arrears-dev/arrears/internal/billing"
 )
 
 // maxCopyTries bounds how often a batch meets ids that another writer stores at
@@ -26,7 +28,7 @@ func sortByID(placed []placedEvent) {
 // are new, and looks for known ids first only where the last batch of the
 // organisation had some or the copy met one. placed is in order of id, and so go the rows, so
 // that writers of the same ids wait for each other instead of deadlocking.
-func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []UsageItem, answers []UsageAnswer) ([]placedEvent, usedUp, error) {
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []billing.UsageItem, answers []billing.UsageAnswer) ([]placedEvent, usedUp, error) {
 	fresh := answerRepeated(placed, answers)
 	_, look := s.repeats.Load(in.org.ID)
 	repeated := len(fresh) < len(placed)
@@ -60,11 +62,11 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed 
 		p := &rows[i]
 		switch {
 		case p.rate == nil && !p.free:
-			answers[p.index] = UsageAnswer{UsageParked, "", p.parked}
+			answers[p.index] = billing.UsageAnswer{Status: billing.UsageParked, Field: "", Reason: p.parked}
 		case p.event.Remark != "":
-			answers[p.index] = UsageAnswer{UsageAccepted, "labels", p.event.Remark}
+			answers[p.index] = billing.UsageAnswer{Status: billing.UsageAccepted, Field: "labels", Reason: p.event.Remark}
 		default:
-			answers[p.index] = UsageAnswer{Status: UsageAccepted}
+			answers[p.index] = billing.UsageAnswer{Status: billing.UsageAccepted}
 		}
 	}
 	return rows, sums, nil
@@ -98,7 +100,7 @@ func expand(events []placedEvent) []placedEvent {
 
 // answerRepeated answers events whose id occurs earlier in the same batch, and
 // returns the others. placed is in order of id.
-func answerRepeated(placed []placedEvent, answers []UsageAnswer) []placedEvent {
+func answerRepeated(placed []placedEvent, answers []billing.UsageAnswer) []placedEvent {
 	fresh := placed[:0]
 	for i := range placed {
 		p := &placed[i]
@@ -112,7 +114,7 @@ func answerRepeated(placed []placedEvent, answers []UsageAnswer) []placedEvent {
 }
 
 // answerKnown answers events whose id is stored already, and returns the others.
-func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, answers []UsageAnswer) ([]placedEvent, error) {
+func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, answers []billing.UsageAnswer) ([]placedEvent, error) {
 	// One look-up by the primary key for each id, whatever the planner thinks of
 	// how many there are: it would rather read the whole table.
 	const statement = `
@@ -148,9 +150,9 @@ SELECT e.event_id, e.fingerprint
 	return fresh, nil
 }
 
-func repeatAnswer(stored []byte, p *placedEvent) UsageAnswer {
+func repeatAnswer(stored []byte, p *placedEvent) billing.UsageAnswer {
 	if bytes.Equal(stored, p.print()) {
-		return UsageAnswer{Status: UsageDuplicate}
+		return billing.UsageAnswer{Status: billing.UsageDuplicate}
 	}
-	return UsageAnswer{UsageConflict, "id", "another event with this id and other content is stored; the first one stays"}
+	return billing.UsageAnswer{Status: billing.UsageConflict, Field: "id", Reason: "another event with this id and other content is stored; the first one stays"}
 }

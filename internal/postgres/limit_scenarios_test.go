@@ -91,7 +91,7 @@ func TestALimitRaisedAtTheMomentOfCrossingIsNoticedUnderOneVersion(t *testing.T)
 			}
 		})
 		wait.Go(func() {
-			if _, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use(user+" cross", user, october, 600_000)}); err != nil { // 10 USD
+			if _, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use(user+" cross", user, october, 600_000)}); err != nil { // 10 USD
 				t.Error(err)
 			}
 		})
@@ -130,7 +130,7 @@ func TestTheOvershootIsOneRequestOfEachStreamAtMost(t *testing.T) {
 					}
 					return
 				}
-				if _, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use(fmt.Sprint(stream, " ", i), "u1", october, 80_000)}); err != nil {
+				if _, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use(fmt.Sprint(stream, " ", i), "u1", october, 80_000)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -179,7 +179,7 @@ func TestANoticeIsRecordedOnceWhateverIsRepeated(t *testing.T) {
 		var wait sync.WaitGroup
 		for n := range 4 {
 			wait.Go(func() {
-				if _, err := restarted.StoreUsage(f.ctx, "acme", []postgres.UsageItem{item, use(fmt.Sprint("more ", n), "u1", october, 1)}); err != nil {
+				if _, err := restarted.StoreUsage(f.ctx, "acme", []billing.UsageItem{item, use(fmt.Sprint("more ", n), "u1", october, 1)}); err != nil {
 					t.Error(err)
 				}
 			})

@@ -14,15 +14,6 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// LimitChange sets a spend limit.
-type LimitChange struct {
-	Scope      billing.Scope
-	Subject    string              // the tier or user; "" for the organisation
-	Amount     decimal.NullDecimal // null = none: unlimited; 0 = blocked
-	Mode       string              // "" = as before, or the scope's usual mode
-	Thresholds []int               // nil = as before, or the scope's defaults
-}
-
 // LimitResult is a limit after a change, and whether it changed.
 type LimitResult struct {
 	billing.Limit
@@ -67,7 +58,7 @@ func (s *Store) Limits(ctx context.Context, org string) ([]billing.Limit, error)
 // reused. What the new amount already exceeds is recorded: silently where the
 // limit was raised, so that only what lies above can speak again; with one
 // notice of the highest threshold where it is new or was cut.
-func (s *Store) SetLimit(ctx context.Context, orgID string, change LimitChange, by billing.Actor) (result LimitResult, err error) {
+func (s *Store) SetLimit(ctx context.Context, orgID string, change billing.LimitChange, by billing.Actor) (result LimitResult, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		org, chart, err := s.openSeats(ctx, tx, orgID)
 		if err != nil {
@@ -159,7 +150,7 @@ SELECT` + limitColumns + `, removed_at IS NOT NULL
 }
 
 // completeLimit checks a change and fills in what it leaves open.
-func completeLimit(ctx context.Context, tx pgx.Tx, org billing.Organization, change LimitChange, before storedLimit, had bool) (billing.Limit, error) {
+func completeLimit(ctx context.Context, tx pgx.Tx, org billing.Organization, change billing.LimitChange, before storedLimit, had bool) (billing.Limit, error) {
 	after := billing.Limit{Scope: change.Scope, Subject: change.Subject, Amount: change.Amount, Mode: change.Mode, Thresholds: change.Thresholds}
 	keep := had && !before.removed
 	if after.Thresholds == nil {

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 func TestSeveralThresholdsAtOnceAreRecordedAndTheHighestIsSent(t *testing.T) {
@@ -118,7 +117,7 @@ func TestBadLimitsAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	amount := decimal.NewNullDecimal(decimal.NewFromInt(1))
-	for want, change := range map[string]postgres.LimitChange{
+	for want, change := range map[string]billing.LimitChange{
 		"tier: \"gold\" is not in price book": {Scope: billing.ScopeSeatTier, Subject: "gold", Amount: amount},
 		"amount: -1":                          {Scope: billing.ScopeOrganization, Amount: decimal.NewNullDecimal(decimal.NewFromInt(-1))},
 		"amount: 0.001 has more than 2":       {Scope: billing.ScopeOrganization, Amount: decimal.NewNullDecimal(decimal.New(1, -3))},

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 func at(text string) time.Time {
@@ -133,7 +132,7 @@ func TestSpendByDatesIsOfLocalDaysWhereClocksSkipMidnight(t *testing.T) {
 			})
 			f.store(use("before", "u1", at(c.first).Add(-time.Microsecond), 1), use("first", "u1", at(c.first), 20),
 				use("last", "u1", at(c.end).Add(-time.Microsecond), 300), use("after", "u1", at(c.end), 4000))
-			rows, err := f.ExportSpend(f.ctx, "acme", postgres.SpendSpan{From: c.day, To: c.next})
+			rows, err := f.ExportSpend(f.ctx, "acme", billing.SpendSpan{From: c.day, To: c.next})
 			require.NoError(t, err)
 			require.Len(t, rows, 1)
 			require.Equal(t, "320", rows[0].Counts[billing.Output].String())
@@ -148,7 +147,7 @@ func TestSpendByDatesCoversAtMost90LocalDays(t *testing.T) {
 		"2026-12-30": true, "2026-12-30T05:00:00Z": true, // 90 days and one hour
 		"2026-12-30T05:00:01Z": false, "2026-12-31": false, "2026-10-01": false, "2026-09-30": false,
 	} {
-		_, err := f.ExportSpend(f.ctx, "acme", postgres.SpendSpan{From: "2026-10-01", To: to})
+		_, err := f.ExportSpend(f.ctx, "acme", billing.SpendSpan{From: "2026-10-01", To: to})
 		if accepted {
 			require.NoError(t, err, to)
 			continue
@@ -156,6 +155,6 @@ func TestSpendByDatesCoversAtMost90LocalDays(t *testing.T) {
 		require.ErrorIs(t, err, billing.ErrInvalid, to)
 		require.ErrorContains(t, err, "to: accepted: after from, and at most 90 days later")
 	}
-	_, err := f.ExportSpend(f.ctx, "acme", postgres.SpendSpan{From: "October", To: "2026-12-01"})
+	_, err := f.ExportSpend(f.ctx, "acme", billing.SpendSpan{From: "October", To: "2026-12-01"})
 	require.ErrorContains(t, err, `from: "October"; accepted: a time like 2026-10-01T00:00:00Z, or a date like 2026-10-01`)
 }

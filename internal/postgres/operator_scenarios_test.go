@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 	"github.com/arrears-dev/arrears/internal/pricebook"
 )
 
@@ -72,7 +71,7 @@ func TestEachOfManyReleasedInvoicesIsCheckedAgainAndWhatIsStillWrongStaysParked(
 	store := func(org, id, model string, output int64) {
 		item := useOf(org, id)
 		item.Event.Model, item.Event.Quantities[billing.Output] = model, output
-		_, err := f.StoreUsage(f.ctx, org, []postgres.UsageItem{item})
+		_, err := f.StoreUsage(f.ctx, org, []billing.UsageItem{item})
 		require.NoError(t, err)
 	}
 	for _, org := range orgs {

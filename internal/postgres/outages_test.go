@@ -51,7 +51,7 @@ func TestABatchThatWasDeadlockedIsStoredOnceAgain(t *testing.T) {
 	require.NoError(t, err)
 	stored := make(chan error, 1)
 	go func() {
-		_, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use("a", "u1", october, 390_000)})
+		_, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use("a", "u1", october, 390_000)})
 		stored <- err
 	}()
 	f.inLine(1)
@@ -137,11 +137,11 @@ BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('terms/acme', 0))`)
 	require.NoError(t, err)
 	stored := make(chan error, 1)
 	go func() {
-		_, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use("a", "u1", october, 1)})
+		_, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use("a", "u1", october, 1)})
 		stored <- err
 	}()
 	f.inLine(1)
-	_, err = f.StoreUsage(f.ctx, "globex", []postgres.UsageItem{useOf("globex", "b")})
+	_, err = f.StoreUsage(f.ctx, "globex", []billing.UsageItem{useOf("globex", "b")})
 	require.NoError(t, err, "other organisations proceed")
 	require.Eventually(t, func() bool {
 		holders, err := f.BlockingSessions(f.ctx, time.Second)
@@ -158,7 +158,7 @@ BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('terms/acme', 0))`)
 	require.Empty(t, holders)
 }
 
-func useOf(org, id string) postgres.UsageItem {
+func useOf(org, id string) billing.UsageItem {
 	item := use(id, "u1", october, 1)
 	item.Event.Organization = org
 	return item
@@ -169,7 +169,7 @@ func useOf(org, id string) postgres.UsageItem {
 func TestTheOrderOfArrivalChangesNoBill(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	var inOrder []postgres.UsageItem
+	var inOrder []billing.UsageItem
 	for i := range 120 {
 		item := use(fmt.Sprint(i), fmt.Sprintf("u%d", i%7), october.Add(time.Duration(i)*6*time.Hour), int64(1_000+i*977))
 		item.Event.Quantities[billing.Input] = int64(i * 13)
@@ -177,7 +177,7 @@ func TestTheOrderOfArrivalChangesNoBill(t *testing.T) {
 	}
 	reversed := slices.Clone(inOrder)
 	slices.Reverse(reversed)
-	var interleaved []postgres.UsageItem
+	var interleaved []billing.UsageItem
 	for start := range 11 {
 		for i := start; i < len(inOrder); i += 11 {
 			interleaved = append(interleaved, inOrder[i])
@@ -185,7 +185,7 @@ func TestTheOrderOfArrivalChangesNoBill(t *testing.T) {
 	}
 	bills := map[string][]billing.Line{}
 	for org, c := range map[string]struct {
-		items []postgres.UsageItem
+		items []billing.UsageItem
 		size  int
 	}{"acme": {inOrder, 120}, "reversed": {reversed, 17}, "interleaved": {interleaved, 5}} {
 		if org != "acme" {

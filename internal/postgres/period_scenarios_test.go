@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 // A contract's zone stays what it is: another one is refused, and the running
@@ -69,7 +68,7 @@ func TestADraftWindowThatCrossesTheNextBoundary(t *testing.T) {
 	f.clock(february.Add(720 * time.Hour))
 	require.Equal(t, "1.00 USD", f.issueNow("2027-01-01").Total.String())
 	require.Equal(t, billing.StatusDraft, f.issueNow("2027-02-01").Status)
-	require.Equal(t, []postgres.UsageStatus{rejected}, f.store(use("older", "u1", february.Add(-time.Second), 1)), "older than the late window")
+	require.Equal(t, []billing.UsageStatus{rejected}, f.store(use("older", "u1", february.Add(-time.Second), 1)), "older than the late window")
 	f.clock(march.Add(720 * time.Hour))
 	require.Equal(t, "2.00 USD", f.issueNow("2027-02-01").Total.String())
 	f.clean()

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 var (
@@ -227,8 +226,8 @@ func TestACreditBeyondItsBoundIsParked(t *testing.T) {
 	f.store(use("a", "u1", october, 4_000_000))
 	f.endOctober()
 	f.issueOctober()
-	retraction := postgres.UsageItem{Event: billing.Event{ID: "r", Organization: "acme", OccurredAt: october.AddDate(0, 1, 1), Retracts: "a"}}
-	require.Equal(t, []postgres.UsageStatus{postgres.UsageAccepted}, f.store(retraction))
+	retraction := billing.UsageItem{Event: billing.Event{ID: "r", Organization: "acme", OccurredAt: october.AddDate(0, 1, 1), Retracts: "a"}}
+	require.Equal(t, []billing.UsageStatus{billing.UsageAccepted}, f.store(retraction))
 	f.endPeriod("2026-11-01", october.AddDate(0, 2, 0))
 	f.clock(october.AddDate(0, 2, 1))
 	require.Contains(t, f.tryNovember().Reason, "charges of -20.00 USD lie further below zero than the bound of 10.00 USD")

@@ -62,7 +62,7 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 		return round, err
 	}
 	round.last, round.more = events[len(events)-1].id(), len(events) == releaseBatch
-	items := make([]UsageItem, len(events))
+	items := make([]billing.UsageItem, len(events))
 	for i := range events {
 		items[i].Event = events[i].rows[0].event
 	}
@@ -71,7 +71,7 @@ func (s *Store) releaseSome(ctx context.Context, tx pgx.Tx, orgID, book, model, 
 		return round, err
 	}
 	intake.stored = true
-	placed, _ := intake.assignPeriods(items, make([]UsageAnswer, len(items)))
+	placed, _ := intake.assignPeriods(items, make([]billing.UsageAnswer, len(items)))
 	var released []placedEvent
 	sums := usedUp{}
 	for i := range placed {

@@ -156,7 +156,7 @@ func TestRepriceGivesTheBillOfTheRightPriceFromTheBeginning(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 1))
 			right, wrong := newContract(t, contractBook()), newContract(t, wrongBook(random))
-			var usage []postgres.UsageItem
+			var usage []billing.UsageItem
 			for i := range 12 {
 				at := october.Add(time.Duration(random.Int64N(int64(30 * day))))
 				usage = append(usage, right.octoberUsage(at, fmt.Sprint(i))...)
@@ -311,7 +311,7 @@ func TestRepriceWhileUsageIsStoredAndPeriodsCloseLosesNothing(t *testing.T) {
 		other := &fixture{postgres.New(f.pool), t, f.ctx, f.pool} // a gateway with a cache of its own
 		wait.Go(func() {
 			for b := range batches {
-				var items []postgres.UsageItem
+				var items []billing.UsageItem
 				for i := range each {
 					items = append(items, use(fmt.Sprintf("%d-%d-%d", w, b, i), fmt.Sprint("u", i), october.AddDate(0, 0, 25), 20_000))
 				}

@@ -42,7 +42,7 @@ func (r *retracted) home() string {
 }
 
 // retractedIDs lists the events that the items cancel; nil = none, as usual.
-func retractedIDs(items []UsageItem) (ids []string) {
+func retractedIDs(items []billing.UsageItem) (ids []string) {
 	for i := range items {
 		if id := items[i].Event.Retracts; id != "" {
 			ids = append(ids, id)
@@ -109,7 +109,7 @@ type retracting struct {
 // answers each, and returns them as events that count below zero. An event is
 // cancelled where it was billed while that period is open; else in the current
 // one, marked with its period of origin.
-func (in *intake) retract(ctx context.Context, tx pgx.Tx, items []UsageItem, answers []UsageAnswer, stored []placedEvent) ([]placedEvent, error) {
+func (in *intake) retract(ctx context.Context, tx pgx.Tx, items []billing.UsageItem, answers []billing.UsageAnswer, stored []placedEvent) ([]placedEvent, error) {
 	ids := retractedIDs(items)
 	if len(ids) == 0 {
 		return nil, nil
@@ -131,7 +131,7 @@ func (in *intake) retract(ctx context.Context, tx pgx.Tx, items []UsageItem, ans
 			return nil, err
 		}
 		answers[i] = answer
-		if answer.Status != UsageAccepted {
+		if answer.Status != billing.UsageAccepted {
 			continue
 		}
 		r.queue(batch, event, &p)
@@ -160,7 +160,7 @@ func (in *intake) retract(ctx context.Context, tx pgx.Tx, items []UsageItem, ans
 
 // openRetracting locks the events that are to be cancelled, in order of id, and
 // then reads what has become of them: whoever cancels an event holds its row.
-func (in *intake) openRetracting(ctx context.Context, tx pgx.Tx, items []UsageItem, ids []string, stored []placedEvent) (r *retracting, err error) {
+func (in *intake) openRetracting(ctx context.Context, tx pgx.Tx, items []billing.UsageItem, ids []string, stored []placedEvent) (r *retracting, err error) {
 	r = &retracting{intake: in, stored: map[string]int{}, own: map[string]bool{}, by: map[string]string{}, known: map[string][]byte{}}
 	if r.targets, err = readRetracted(ctx, tx, in.org.ID, ids, true); err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ SELECT event_id, coalesce(retracts, ''), fingerprint
 }
 
 // decide answers one retraction, and places it where it is accepted.
-func (r *retracting) decide(index int, event *billing.Event) (answer UsageAnswer, p placedEvent, err error) {
+func (r *retracting) decide(index int, event *billing.Event) (answer billing.UsageAnswer, p placedEvent, err error) {
 	p = placedEvent{index: index, fingerprint: event.Fingerprint(), printed: true}
 	if before, ok := r.known[event.ID]; ok {
 		return repeatAnswer(before, &p), p, nil
@@ -213,14 +213,14 @@ func (r *retracting) decide(index int, event *billing.Event) (answer UsageAnswer
 		case open:
 			p.period, p.origin = target.period, target.origin
 		case !r.running:
-			return UsageAnswer{UsageRejected, "retracts", fmt.Sprintf("its period %s is closed and the organization has no open one", target.period)}, p, nil
+			return billing.UsageAnswer{Status: billing.UsageRejected, Field: "retracts", Reason: fmt.Sprintf("its period %s is closed and the organization has no open one", target.period)}, p, nil
 		default:
 			p.period, p.origin = r.current.ID, target.home()
 		}
 	}
 	p.event, p.tier, p.flags = event, target.tier, target.flags
 	r.known[event.ID], r.by[event.Retracts], r.own[event.ID] = p.fingerprint[:], event.ID, true
-	return UsageAnswer{Status: UsageAccepted}, p, nil
+	return billing.UsageAnswer{Status: billing.UsageAccepted}, p, nil
 }
 
 // monthOf is the billing month in which an event happened.
@@ -261,21 +261,21 @@ func (r *retracting) below(p placedEvent, target *retracted) ([]placedEvent, err
 }
 
 // refuseRetraction says why a retraction cannot be taken; no status = it can.
-func (r *retracting) refuseRetraction(index int, event *billing.Event) UsageAnswer {
+func (r *retracting) refuseRetraction(index int, event *billing.Event) billing.UsageAnswer {
 	target, found := r.targets[event.Retracts]
 	place, here := r.stored[event.Retracts]
 	switch by := r.by[event.Retracts]; {
 	case event.OccurredAt.After(r.org.Now.Add(billing.FutureTolerance)):
-		return UsageAnswer{UsageRejected, "occurred_at", fmt.Sprintf(
+		return billing.UsageAnswer{Status: billing.UsageRejected, Field: "occurred_at", Reason: fmt.Sprintf(
 			"lies in the future: accepted up to 5 minutes after the organization's time %s", r.org.Now.Format(time.RFC3339))}
 	case found && target.retraction, r.own[event.Retracts]:
-		return UsageAnswer{UsageRejected, "retracts", "names a retraction, which cannot be retracted: send the usage again under an id of its own"}
+		return billing.UsageAnswer{Status: billing.UsageRejected, Field: "retracts", Reason: "names a retraction, which cannot be retracted: send the usage again under an id of its own"}
 	case !found, here && place > index:
-		return UsageAnswer{UsageRejected, "retracts", "no event with this id is stored: a retraction follows its event"}
+		return billing.UsageAnswer{Status: billing.UsageRejected, Field: "retracts", Reason: "no event with this id is stored: a retraction follows its event"}
 	case by != "":
-		return UsageAnswer{UsageConflict, "retracts", fmt.Sprintf("the event is retracted already, by %q; the first retraction stays", by)}
+		return billing.UsageAnswer{Status: billing.UsageConflict, Field: "retracts", Reason: fmt.Sprintf("the event is retracted already, by %q; the first retraction stays", by)}
 	default:
-		return UsageAnswer{}
+		return billing.UsageAnswer{}
 	}
 }
 

@@ -15,14 +15,14 @@ import (
 )
 
 // retract returns an event that cancels another one.
-func retract(id, event string, at time.Time) postgres.UsageItem {
-	return postgres.UsageItem{Event: billing.Event{ID: id, Organization: "acme", OccurredAt: at, Retracts: event}}
+func retract(id, event string, at time.Time) billing.UsageItem {
+	return billing.UsageItem{Event: billing.Event{ID: id, Organization: "acme", OccurredAt: at, Retracts: event}}
 }
 
 // ask stores one item and returns what was said to it.
-func (f *fixture) ask(item postgres.UsageItem) postgres.UsageAnswer {
+func (f *fixture) ask(item billing.UsageItem) billing.UsageAnswer {
 	f.t.Helper()
-	answers, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{item})
+	answers, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{item})
 	require.NoError(f.t, err)
 	return answers[0]
 }
@@ -59,8 +59,8 @@ func TestAnEventIsRetractedOnce(t *testing.T) {
 	require.Equal(t, conflict, f.ask(use("r", "u1", october, 5)).Status, "an id is one event's, of whatever kind")
 	require.Equal(t, duplicate, f.ask(use("a", "u1", october, 100)).Status, "the event does not come back")
 	for _, c := range []struct {
-		item   postgres.UsageItem
-		status postgres.UsageStatus
+		item   billing.UsageItem
+		status billing.UsageStatus
 		field  string
 		reason string
 	}{
@@ -82,7 +82,7 @@ func TestAnEventIsRetractedOnce(t *testing.T) {
 func TestInOneBatchARetractionFollowsItsEvent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, []postgres.UsageStatus{rejected, accepted, accepted, duplicate, conflict, rejected, accepted}, f.store(
+	require.Equal(t, []billing.UsageStatus{rejected, accepted, accepted, duplicate, conflict, rejected, accepted}, f.store(
 		retract("early", "a", october), use("a", "u1", october, 100), retract("r", "a", october), retract("r", "a", october),
 		retract("r2", "a", october), retract("r3", "r", october), use("b", "u1", october, 200)))
 	require.Equal(t, "0.001", f.spent(billing.ScopeOrganization, ""))
@@ -129,10 +129,10 @@ func TestABilledEventIsCancelledByALineOfTheOpenPeriod(t *testing.T) {
 func TestARetractedParkedEventWaitsForNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	unknown := func(id string) postgres.UsageItem {
+	unknown := func(id string) billing.UsageItem {
 		return with(use(id, "u1", october, 200_000), func(e *billing.Event) { e.Model = "claude-next" })
 	}
-	require.Equal(t, []postgres.UsageStatus{parked, parked, accepted}, f.store(unknown("a"), unknown("b"), retract("r", "a", october)))
+	require.Equal(t, []billing.UsageStatus{parked, parked, accepted}, f.store(unknown("a"), unknown("b"), retract("r", "a", october)))
 	waiting, err := f.ParkedUsage(f.ctx, "acme", false)
 	require.NoError(t, err)
 	require.Len(t, waiting, 1)
@@ -155,7 +155,7 @@ func TestManyAtOnceRetractAnEventOnce(t *testing.T) {
 	f := newFixture(t)
 	f.use(use("a", "u1", october, 100_000), use("b", "u1", october, 100_000))
 	const writers = 8
-	answers := make([][]postgres.UsageStatus, writers)
+	answers := make([][]billing.UsageStatus, writers)
 	var wait sync.WaitGroup
 	for w := range writers {
 		wait.Go(func() {
@@ -163,12 +163,12 @@ func TestManyAtOnceRetractAnEventOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	count := map[postgres.UsageStatus]int{}
+	count := map[billing.UsageStatus]int{}
 	for _, statuses := range answers {
 		count[statuses[0]]++
 		count["same "+statuses[1]]++
 	}
-	require.Equal(t, map[postgres.UsageStatus]int{accepted: 1, conflict: writers - 1, "same accepted": 1, "same duplicate": writers - 1}, count)
+	require.Equal(t, map[billing.UsageStatus]int{accepted: 1, conflict: writers - 1, "same accepted": 1, "same duplicate": writers - 1}, count)
 	require.Equal(t, "0", f.spent(billing.ScopeOrganization, ""))
 	f.clean()
 }
@@ -188,7 +188,7 @@ func TestEventsAndTheirRetractionsAreNothing(t *testing.T) {
 	usage := append(f.octoberUsage(october.AddDate(0, 0, 13), "old prices"), f.octoberUsage(october.AddDate(0, 0, 14), "new prices")...)
 	f.use(usage...)
 	f.seat("u1", "chat_claude_code", false) // the counters of the tier then held fall
-	var undo []postgres.UsageItem
+	var undo []billing.UsageItem
 	for _, item := range usage {
 		undo = append(undo, retract("undo "+item.Event.ID, item.Event.ID, october.AddDate(0, 0, 20)))
 	}

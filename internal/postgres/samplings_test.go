@@ -17,7 +17,7 @@ import (
 
 // sampled returns an event of three runs: 0.25 USD of Opus 4.5 as it was asked for, 0.50 of
 // Haiku 4.5 under the name by which it was sent, and 0.75 of Opus again.
-func sampled(id, user string, at time.Time) postgres.UsageItem {
+func sampled(id, user string, at time.Time) billing.UsageItem {
 	return with(use(id, user, at, 40_000), func(e *billing.Event) {
 		run := func(model string, output int64) billing.Sampling {
 			return billing.Sampling{Model: model, Quantities: billing.Quantities{billing.Output: output}}
@@ -29,7 +29,7 @@ func sampled(id, user string, at time.Time) postgres.UsageItem {
 
 // unknownSampling is an event of two runs, of which the second has no price. It counts
 // 25 USD a million tokens against limits: 0.25 and 0.50.
-func unknownSampling(id, user string, at time.Time) postgres.UsageItem {
+func unknownSampling(id, user string, at time.Time) billing.UsageItem {
 	return with(sampled(id, user, at), func(e *billing.Event) {
 		e.Samplings = slices.Clone(e.Samplings[:2])
 		e.Samplings[1].Model, e.Samplings[1].Quantities = "claude-never", billing.Quantities{billing.Output: 20_000}
@@ -60,10 +60,10 @@ func TestAnEventOfSeveralModelsIsBilledByEachAndCountsOnce(t *testing.T) {
 	summary, err := f.UsageSummary(f.ctx, "acme", "", nil)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, summary.Rows[0].Events, "all in all")
-	rows, total := f.export(postgres.SpendSpan{})
+	rows, total := f.export(billing.SpendSpan{})
 	require.Equal(t, "1.50", total)
 	require.Len(t, rows, 2)
-	rows, total = f.export(postgres.SpendSpan{From: "2026-10-01", To: "2026-10-02"})
+	rows, total = f.export(billing.SpendSpan{From: "2026-10-01", To: "2026-10-02"})
 	require.Equal(t, "1.50", total, "by days, too")
 	require.Len(t, rows, 2)
 	require.Equal(t, "21.50 USD", f.preview().Total.String(), "and 20.00 of the seat")
@@ -80,21 +80,21 @@ func TestAnEventOfSeveralModelsIsBilledByEachAndCountsOnce(t *testing.T) {
 func TestAnEventOfSeveralModelsIsKnownByAllOfThem(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	changed := func(n int, change func(*billing.Sampling)) postgres.UsageItem {
+	changed := func(n int, change func(*billing.Sampling)) billing.UsageItem {
 		return with(sampled("a", "u1", october), func(e *billing.Event) { change(&e.Samplings[n]) })
 	}
-	require.Equal(t, []postgres.UsageStatus{accepted, duplicate, conflict}, f.store(
+	require.Equal(t, []billing.UsageStatus{accepted, duplicate, conflict}, f.store(
 		sampled("a", "u1", october), sampled("a", "u1", october), changed(1, func(s *billing.Sampling) { s.Quantities[billing.Output]++ })))
 	for n := range 3 {
-		require.Equal(t, []postgres.UsageStatus{conflict}, f.store(changed(n, func(s *billing.Sampling) { s.Quantities[billing.Output]++ })), n)
-		require.Equal(t, []postgres.UsageStatus{conflict}, f.store(changed(n, func(s *billing.Sampling) { s.Model = "claude-sonnet-4-5" })), n)
+		require.Equal(t, []billing.UsageStatus{conflict}, f.store(changed(n, func(s *billing.Sampling) { s.Quantities[billing.Output]++ })), n)
+		require.Equal(t, []billing.UsageStatus{conflict}, f.store(changed(n, func(s *billing.Sampling) { s.Model = "claude-sonnet-4-5" })), n)
 	}
-	require.Equal(t, []postgres.UsageStatus{conflict}, f.store(use("a", "u1", october, 40_000)))
+	require.Equal(t, []billing.UsageStatus{conflict}, f.store(use("a", "u1", october, 40_000)))
 	require.Equal(t, 3, f.count("usage_events"))
 	require.Equal(t, "1.5", f.spent(billing.ScopeOrganization, ""))
 
 	f.use(use("plain", "u1", october, 100_000))
-	require.Equal(t, []postgres.UsageStatus{conflict}, f.store(sampled("plain", "u1", october)), "nor does a plain one become one of several")
+	require.Equal(t, []billing.UsageStatus{conflict}, f.store(sampled("plain", "u1", october)), "nor does a plain one become one of several")
 	require.Equal(t, "2", f.spent(billing.ScopeOrganization, ""))
 	f.clean()
 }
@@ -104,7 +104,7 @@ func TestAnEventOfSeveralModelsIsRetractedWhole(t *testing.T) {
 	f := newFixture(t)
 	f.use(sampled("a", "u1", october), sampled("b", "u1", october), sampled("c", "u2", october))
 	f.use(retract("undo a", "a", october))
-	require.Equal(t, []postgres.UsageStatus{accepted, accepted, duplicate}, f.store(
+	require.Equal(t, []billing.UsageStatus{accepted, accepted, duplicate}, f.store(
 		sampled("d", "u1", october), retract("undo d", "d", october), retract("undo a", "a", october)), "in one batch, too")
 	require.Equal(t, conflict, f.ask(retract("again", "a", october)).Status)
 	require.Equal(t, "3", f.spent(billing.ScopeOrganization, ""))
@@ -124,7 +124,7 @@ func TestAnEventIsParkedWhole(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
-	require.Equal(t, []postgres.UsageStatus{parked, duplicate}, f.store(unknownSampling("a", "u1", october), unknownSampling("a", "u1", october)))
+	require.Equal(t, []billing.UsageStatus{parked, duplicate}, f.store(unknownSampling("a", "u1", october), unknownSampling("a", "u1", october)))
 	f.store(unknownSampling("b", "u1", october), unknownSampling("c", "u1", october))
 	require.Equal(t, "0", f.spent(billing.ScopeOrganization, ""))
 	require.Equal(t, []string{"3 2.25"}, f.waiting())
@@ -144,7 +144,7 @@ func TestAnEventIsParkedWhole(t *testing.T) {
 	require.Empty(t, f.waiting())
 	require.Equal(t, "0.35", f.spent(billing.ScopeOrganization, ""), "0.25 of Opus, 0.10 of the new one")
 	require.Equal(t, "0", f.provisional(billing.ScopeUser, "u1"))
-	require.Equal(t, []postgres.UsageStatus{duplicate}, f.store(unknownSampling("a", "u1", october)))
+	require.Equal(t, []billing.UsageStatus{duplicate}, f.store(unknownSampling("a", "u1", october)))
 	f.clean()
 }
 
@@ -187,7 +187,7 @@ func TestUsageWithoutAPriceCountsAgainstLimitsByTheFallback(t *testing.T) {
 	f := newFixture(t)
 	f.seat("u1", "chat", false)
 	f.limit(billing.ScopeOrganization, "", "2")
-	unpriced := func(id string, output int64) postgres.UsageItem {
+	unpriced := func(id string, output int64) billing.UsageItem {
 		return with(use(id, "u1", october, output), func(e *billing.Event) { e.Model = "claude-never" })
 	}
 	f.use(use("a", "u1", october, 100_000)) // 0.50 USD
@@ -225,12 +225,12 @@ func TestUsageWithoutAPriceCountsAgainstLimitsByTheFallback(t *testing.T) {
 func TestAnEventThatCostsNothingAtAnyPriceHoldsNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	synthetic := func() postgres.UsageItem {
+	synthetic := func() billing.UsageItem {
 		return with(use("a", "u1", october, 0), func(e *billing.Event) { e.Model = "<synthetic>" })
 	}
-	require.Equal(t, []postgres.UsageStatus{accepted, duplicate}, f.store(synthetic(), synthetic()))
-	require.Equal(t, []postgres.UsageStatus{duplicate}, f.store(synthetic()))
-	require.Equal(t, []postgres.UsageStatus{conflict}, f.store(with(synthetic(), func(e *billing.Event) { e.Quantities[billing.Output] = 1 })))
+	require.Equal(t, []billing.UsageStatus{accepted, duplicate}, f.store(synthetic(), synthetic()))
+	require.Equal(t, []billing.UsageStatus{duplicate}, f.store(synthetic()))
+	require.Equal(t, []billing.UsageStatus{conflict}, f.store(with(synthetic(), func(e *billing.Event) { e.Quantities[billing.Output] = 1 })))
 	require.Empty(t, f.waiting())
 	f.use(use("b", "u1", october, 1_000_000))
 	f.endOctober()
@@ -242,14 +242,14 @@ func TestAnEventThatCostsNothingAtAnyPriceHoldsNothing(t *testing.T) {
 func TestUsageIsBilledByWhatItsModelIsCalled(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	as := func(id, model string) postgres.UsageItem {
+	as := func(id, model string) billing.UsageItem {
 		return with(use(id, "u1", october, 100_000), func(e *billing.Event) { e.Model = model })
 	}
 	f.use(as("a", "claude-haiku-4-5"), as("b", "us.anthropic.claude-haiku-4-5-20251001-v1:0"), as("c", "anthropic/claude-haiku-4.5"))
 	require.Equal(t, []string{"claude-haiku-4-5: 3 events, 1.50 USD anthropic/claude-haiku-4.5 us.anthropic.claude-haiku-4-5-20251001-v1:0"}, f.summed())
-	require.Equal(t, []postgres.UsageStatus{conflict}, f.store(as("b", "claude-haiku-4-5")), "another name is another content")
+	require.Equal(t, []billing.UsageStatus{conflict}, f.store(as("b", "claude-haiku-4-5")), "another name is another content")
 
-	require.Equal(t, []postgres.UsageStatus{parked}, f.store(as("d", "our-haiku")))
+	require.Equal(t, []billing.UsageStatus{parked}, f.store(as("d", "our-haiku")))
 	book := pricebook.Default()
 	book.Aliases = append(book.Aliases, billing.ModelAlias{Alias: "our-haiku", Model: "claude-haiku-4-5"})
 	load, err := f.LoadPriceBook(f.ctx, book, tester)
@@ -259,7 +259,7 @@ func TestUsageIsBilledByWhatItsModelIsCalled(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "2", f.spent(billing.ScopeUser, "u1"))
 	require.Contains(t, f.summed()[0], "our-haiku")
-	rows, _ := f.export(postgres.SpendSpan{})
+	rows, _ := f.export(billing.SpendSpan{})
 	require.Equal(t, []string{"anthropic/claude-haiku-4.5", "our-haiku", "us.anthropic.claude-haiku-4-5-20251001-v1:0"}, rows[0].SentAs)
 	f.clean()
 	f.endOctober()
@@ -272,10 +272,10 @@ func TestUsageIsBilledByWhatItsModelIsCalled(t *testing.T) {
 func TestAServiceTierIsPricedByItsMultiplier(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	priority := func(id string) postgres.UsageItem {
+	priority := func(id string) billing.UsageItem {
 		return with(use(id, "u1", october, 100_000), func(e *billing.Event) { e.ServiceTier = "priority" })
 	}
-	require.Equal(t, []postgres.UsageStatus{parked}, f.store(priority("a")))
+	require.Equal(t, []billing.UsageStatus{parked}, f.store(priority("a")))
 	tiers := func(multiplier string) *billing.PriceBook {
 		book := pricebook.Default()
 		book.ServiceTiers = []billing.ServiceTierPrice{{Tier: "priority", Multiplier: decimal.RequireFromString(multiplier)}}

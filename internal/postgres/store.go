@@ -40,7 +40,7 @@ type Store struct {
 	months    sync.Map // organisation -> the billing month it was last seen in, a monthOf
 
 	checks coalescer[checkQuestion, *checkFacts] // limit checks
-	keys   coalescer[[32]byte, *APIKey]          // keys of requests, by their hash
+	keys   coalescer[[32]byte, *billing.APIKey]  // keys of requests, by their hash
 
 	bounds billing.Bounds // of the installation, see SetBounds
 }

@@ -87,8 +87,8 @@ func (f *fixture) limit(scope billing.Scope, subject, amount string) billing.Lim
 	return result.Limit
 }
 
-func limitChange(scope billing.Scope, subject, amount string) postgres.LimitChange {
-	change := postgres.LimitChange{Scope: scope, Subject: subject}
+func limitChange(scope billing.Scope, subject, amount string) billing.LimitChange {
+	change := billing.LimitChange{Scope: scope, Subject: subject}
 	if amount != "none" {
 		change.Amount = decimal.NewNullDecimal(decimal.RequireFromString(amount))
 	}
@@ -96,20 +96,20 @@ func limitChange(scope billing.Scope, subject, amount string) postgres.LimitChan
 }
 
 // use returns an event of so many output tokens of Haiku 4.5, at 5 USD a million.
-func use(id, user string, at time.Time, output int64) postgres.UsageItem {
+func use(id, user string, at time.Time, output int64) billing.UsageItem {
 	event := billing.Event{
 		ID: id, Organization: "acme", User: user, OccurredAt: at, Product: "chat", Model: "claude-haiku-4-5",
 		ServiceTier: billing.Standard, Speed: billing.Standard, InferenceGeo: billing.GeoGlobal,
 	}
 	event.Quantities[billing.Output] = output
-	return postgres.UsageItem{Event: event, Raw: []byte(fmt.Sprintf(`{"id":%q}`, id))}
+	return billing.UsageItem{Event: event, Raw: []byte(fmt.Sprintf(`{"id":%q}`, id))}
 }
 
-func (f *fixture) store(items ...postgres.UsageItem) []postgres.UsageStatus {
+func (f *fixture) store(items ...billing.UsageItem) []billing.UsageStatus {
 	f.t.Helper()
 	answers, err := f.StoreUsage(f.ctx, "acme", items)
 	require.NoError(f.t, err)
-	statuses := make([]postgres.UsageStatus, len(answers))
+	statuses := make([]billing.UsageStatus, len(answers))
 	for i, a := range answers {
 		statuses[i] = a.Status
 	}

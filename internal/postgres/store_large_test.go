@@ -15,15 +15,15 @@ import (
 
 // many returns events of 7 users whose rows fill several blocks of a copy, one
 // cent each, from a number on.
-func many(from, n int) (items []postgres.UsageItem) {
+func many(from, n int) (items []billing.UsageItem) {
 	for i := from; i < from+n; i++ {
 		items = append(items, use(fmt.Sprintf("e-%06d", i), fmt.Sprintf("u%d", i%7), october.Add(time.Duration(i)*time.Millisecond), 2000))
 	}
 	return items
 }
 
-func tallied(statuses []postgres.UsageStatus) map[postgres.UsageStatus]int {
-	counts := map[postgres.UsageStatus]int{}
+func tallied(statuses []billing.UsageStatus) map[billing.UsageStatus]int {
+	counts := map[billing.UsageStatus]int{}
 	for _, s := range statuses {
 		counts[s]++
 	}
@@ -43,13 +43,13 @@ func TestABatchWhoseLastEventIsKnownIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const n = 3000
-	require.Equal(t, []postgres.UsageStatus{accepted}, f.store(many(n-1, 1)...))
+	require.Equal(t, []billing.UsageStatus{accepted}, f.store(many(n-1, 1)...))
 	answers := f.store(many(0, n)...) // found out when all before it are copied and added up
 	require.Equal(t, duplicate, answers[n-1])
-	require.Equal(t, map[postgres.UsageStatus]int{accepted: n - 1, duplicate: 1}, tallied(answers))
+	require.Equal(t, map[billing.UsageStatus]int{accepted: n - 1, duplicate: 1}, tallied(answers))
 	require.Equal(t, "30", f.spent(billing.ScopeOrganization, ""))
-	require.Equal(t, map[postgres.UsageStatus]int{duplicate: n}, tallied(f.store(many(0, n)...)))
-	require.Equal(t, map[postgres.UsageStatus]int{accepted: n}, tallied(f.store(many(n, n)...)), "the look-up is no longer needed")
+	require.Equal(t, map[billing.UsageStatus]int{duplicate: n}, tallied(f.store(many(0, n)...)))
+	require.Equal(t, map[billing.UsageStatus]int{accepted: n}, tallied(f.store(many(n, n)...)), "the look-up is no longer needed")
 	f.recounted(2 * n)
 }
 
@@ -61,7 +61,7 @@ func TestRepeatsAcrossALargeBatchAreAnsweredInOrder(t *testing.T) {
 	early := use("e-000001", "u1", october.Add(-time.Hour), 5) // refused by its time, though its id is known
 	items = append(items, items[1999], other, early)
 	answers := f.store(items...)
-	require.Equal(t, []postgres.UsageStatus{duplicate, conflict, rejected}, answers[2000:])
+	require.Equal(t, []billing.UsageStatus{duplicate, conflict, rejected}, answers[2000:])
 	require.Equal(t, "20", f.spent(billing.ScopeOrganization, ""))
 	f.recounted(2000)
 }
@@ -72,7 +72,7 @@ func TestOverlappingLargeBatchesOfSeveralWritersCountEachEventOnce(t *testing.T)
 	f.limit(billing.ScopeOrganization, "", "20")
 	const writers, step, n = 4, 500, 1000
 	var wait sync.WaitGroup
-	counts := make([]map[postgres.UsageStatus]int, writers)
+	counts := make([]map[billing.UsageStatus]int, writers)
 	for w := range writers {
 		wait.Go(func() {
 			items := many(w*step, n)
@@ -130,7 +130,7 @@ VALUES ('acme', 'e-001500', '', now(), 'p', 'm', 0, 0, 0, 0, 0, 0, 0, '\x00', 'h
 	require.Error(t, <-failed)
 	require.NoError(t, hold.Rollback(f.ctx))
 	f.recounted(0)
-	require.Equal(t, map[postgres.UsageStatus]int{accepted: n}, tallied(f.store(many(0, n)...)))
+	require.Equal(t, map[billing.UsageStatus]int{accepted: n}, tallied(f.store(many(0, n)...)))
 	f.recounted(n)
 }
 

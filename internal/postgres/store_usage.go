@@ -12,33 +12,6 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// UsageItem is an event on its way into the database, and its bytes as they were
-// received, which are kept while the event is parked.
-type UsageItem struct {
-	Event  billing.Event
-	Raw    []byte
-	Source billing.UsageSource // the path by which it came; "" = one that no product is bound to
-}
-
-// UsageStatus is the answer to one event.
-type UsageStatus string
-
-// The answers to an event.
-const (
-	UsageAccepted  UsageStatus = "accepted"
-	UsageDuplicate UsageStatus = "duplicate" // same id, same content: counted before
-	UsageConflict  UsageStatus = "conflict"  // same id, other content: the first stays
-	UsageRejected  UsageStatus = "rejected"
-	UsageParked    UsageStatus = "parked" // stored, and counts nothing until it has a price
-)
-
-// UsageAnswer says what became of one event, and why.
-type UsageAnswer struct {
-	Status UsageStatus
-	Field  string // at fault, where one is
-	Reason string
-}
-
 // Flags of a stored event.
 const (
 	flagCacheSplitAssumed = 1 << iota
@@ -80,7 +53,7 @@ func (p *placedEvent) sentModel() string {
 // period, the spend counters of user, seat tier and organisation, and a notice
 // for every threshold they cross. It answers each event, in order, and only
 // after commit.
-func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem) (answers []UsageAnswer, err error) {
+func (s *Store) StoreUsage(ctx context.Context, orgID string, items []billing.UsageItem) (answers []billing.UsageAnswer, err error) {
 	return s.StoreUsageInOrder(ctx, orgID, items, NextTicket(nil))
 }
 
@@ -88,9 +61,9 @@ func (s *Store) StoreUsage(ctx context.Context, orgID string, items []UsageItem)
 // before. It is called in the order of the tickets, each once the one before the
 // last is answered, so that two are under way at most. Where a batch fails, or
 // loses a race and is tried again, the one behind it may come first.
-func (s *Store) StoreUsageInOrder(ctx context.Context, orgID string, items []UsageItem, ticket *Ticket) (answers []UsageAnswer, err error) {
+func (s *Store) StoreUsageInOrder(ctx context.Context, orgID string, items []billing.UsageItem, ticket *Ticket) (answers []billing.UsageAnswer, err error) {
 	defer ticket.End()
-	retracts := slices.ContainsFunc(items, func(item UsageItem) bool { return item.Event.Retracts != "" })
+	retracts := slices.ContainsFunc(items, func(item billing.UsageItem) bool { return item.Event.Retracts != "" })
 	if err := ticket.Begin(ctx, retracts); err != nil {
 		return nil, err
 	}
@@ -104,7 +77,7 @@ func (s *Store) StoreUsageInOrder(ctx context.Context, orgID string, items []Usa
 				ticket.copied.reach()
 			}
 		}()
-		answers = make([]UsageAnswer, len(items))
+		answers = make([]billing.UsageAnswer, len(items))
 		intake, err := s.openIntake(ctx, tx, orgID, book, items)
 		if err != nil {
 			return err
@@ -168,7 +141,7 @@ type intake struct {
 	stored   bool                  // the events were taken when they arrived: they are not refused by age now
 }
 
-func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, items []UsageItem) (*intake, error) {
+func (s *Store) openIntake(ctx context.Context, tx pgx.Tx, orgID, book string, items []billing.UsageItem) (*intake, error) {
 	if err := lockShared(ctx, tx, bookLock(book)); err != nil {
 		return nil, err
 	}
@@ -210,7 +183,7 @@ func (s *Store) countingOf(org string) chan struct{} {
 // lockPeriods shares the locks of every period that the items may land in, so
 // that none of them closes meanwhile, and reads the periods again once they are
 // held: what was read before may have closed.
-func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []UsageItem) (err error) {
+func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []billing.UsageItem) (err error) {
 	latest := in.org.Now
 	for i := range items {
 		at := items[i].Event.OccurredAt
@@ -242,7 +215,7 @@ func (in *intake) lockPeriods(ctx context.Context, tx pgx.Tx, items []UsageItem)
 
 // wanted lists the periods that the items, the events they retract and the
 // organisation's now lie in, in order of time.
-func (in *intake) wanted(items []UsageItem) []string {
+func (in *intake) wanted(items []billing.UsageItem) []string {
 	used := make([]bool, len(in.periods))
 	last := 0
 	for i := range items {
@@ -291,7 +264,7 @@ func (in *intake) findMonths() error {
 
 // assignPeriods decides for each event its period. Those that cannot be taken are
 // answered and returned apart.
-func (in *intake) assignPeriods(items []UsageItem, answers []UsageAnswer) (placed, refused []placedEvent) {
+func (in *intake) assignPeriods(items []billing.UsageItem, answers []billing.UsageAnswer) (placed, refused []placedEvent) {
 	placed = make([]placedEvent, 0, len(items))
 	home := 0 // the period of the event before: most follow it there
 	for i := range items {
@@ -303,12 +276,12 @@ func (in *intake) assignPeriods(items []UsageItem, answers []UsageAnswer) (place
 			home = slices.IndexFunc(in.periods, func(p period) bool { return p.span().Contains(event.OccurredAt) })
 		}
 		if reason := in.refuseSource(&items[i]); reason != "" {
-			answers[i] = UsageAnswer{UsageRejected, "product", reason}
+			answers[i] = billing.UsageAnswer{Status: billing.UsageRejected, Field: "product", Reason: reason}
 			refused = append(refused, placedEvent{index: i, event: event})
 			continue
 		}
 		if reason := in.reject(event, home); reason != "" {
-			answers[i] = UsageAnswer{UsageRejected, "occurred_at", reason}
+			answers[i] = billing.UsageAnswer{Status: billing.UsageRejected, Field: "occurred_at", Reason: reason}
 			refused = append(refused, placedEvent{index: i, event: event})
 			continue
 		}
@@ -359,7 +332,7 @@ func (p *placedEvent) print() []byte {
 
 // answerRefused answers those of the refused events that were stored while they
 // could be: they are duplicates for as long as anybody sends them.
-func answerRefused(ctx context.Context, tx pgx.Tx, orgID string, refused []placedEvent, answers []UsageAnswer) error {
+func answerRefused(ctx context.Context, tx pgx.Tx, orgID string, refused []placedEvent, answers []billing.UsageAnswer) error {
 	if len(refused) == 0 {
 		return nil
 	}

@@ -9,24 +9,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 const (
-	accepted  = postgres.UsageAccepted
-	duplicate = postgres.UsageDuplicate
-	conflict  = postgres.UsageConflict
-	rejected  = postgres.UsageRejected
-	parked    = postgres.UsageParked
+	accepted  = billing.UsageAccepted
+	duplicate = billing.UsageDuplicate
+	conflict  = billing.UsageConflict
+	rejected  = billing.UsageRejected
+	parked    = billing.UsageParked
 )
 
 func TestAnEventIsStoredOnceHoweverOftenItArrives(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, []postgres.UsageStatus{accepted, accepted}, f.store(use("a", "u1", october, 100), use("b", "u1", october, 200)))
-	require.Equal(t, []postgres.UsageStatus{duplicate, accepted, duplicate},
+	require.Equal(t, []billing.UsageStatus{accepted, accepted}, f.store(use("a", "u1", october, 100), use("b", "u1", october, 200)))
+	require.Equal(t, []billing.UsageStatus{duplicate, accepted, duplicate},
 		f.store(use("a", "u1", october, 100), use("c", "u1", october, 1000), use("b", "u1", october, 200)))
-	require.Equal(t, []postgres.UsageStatus{duplicate, duplicate}, f.store(use("c", "u1", october, 1000), use("c", "u1", october, 1000)))
+	require.Equal(t, []billing.UsageStatus{duplicate, duplicate}, f.store(use("c", "u1", october, 1000), use("c", "u1", october, 1000)))
 	require.Equal(t, 3, f.count("usage_events"))
 	require.Equal(t, "0.0065", f.spent(billing.ScopeOrganization, ""))
 	require.Equal(t, "0.0065", f.spent(billing.ScopeUser, "u1"))
@@ -36,14 +35,14 @@ func TestAnotherContentUnderAnIDIsReportedAndTheFirstStays(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.store(use("a", "u1", october, 100))
-	require.Equal(t, []postgres.UsageStatus{conflict}, f.store(use("a", "u1", october, 101)))
+	require.Equal(t, []billing.UsageStatus{conflict}, f.store(use("a", "u1", october, 101)))
 	require.Equal(t, "0.0005", f.spent(billing.ScopeOrganization, ""))
 }
 
 func TestAnIDTwiceInOneBatchIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, []postgres.UsageStatus{accepted, duplicate, conflict},
+	require.Equal(t, []billing.UsageStatus{accepted, duplicate, conflict},
 		f.store(use("a", "u1", october, 100), use("a", "u1", october, 100), use("a", "u2", october, 100)))
 }
 
@@ -52,10 +51,10 @@ func TestLateUsageIsBilledOnceInTheRightPeriod(t *testing.T) {
 	f := newFixture(t)
 	last := october.AddDate(0, 1, 0).Add(-time.Microsecond)
 	f.endOctober()
-	require.Equal(t, []postgres.UsageStatus{accepted}, f.store(use("in-draft-window", "u1", last, 200_000)))
+	require.Equal(t, []billing.UsageStatus{accepted}, f.store(use("in-draft-window", "u1", last, 200_000)))
 	issued := f.issueOctober()
 	require.Equal(t, "1.00 USD", issued.Total.String())
-	require.Equal(t, []postgres.UsageStatus{accepted}, f.store(use("late", "u1", last, 400_000)))
+	require.Equal(t, []billing.UsageStatus{accepted}, f.store(use("late", "u1", last, 400_000)))
 
 	november, err := f.PreviewInvoice(f.ctx, "acme", true)
 	require.NoError(t, err)
@@ -71,8 +70,8 @@ func TestUsageOlderThanTheLateWindowIsRefusedUnlessItsPeriodIsOpen(t *testing.T)
 	f.endOctober()
 	f.issueOctober()
 	f.clock(october.AddDate(0, 1, 29))
-	require.Equal(t, []postgres.UsageStatus{accepted}, f.store(use("a", "u1", october.AddDate(0, 0, 30), 1)))
-	require.Equal(t, []postgres.UsageStatus{rejected}, f.store(use("b", "u1", october.AddDate(0, 0, 29).Add(-time.Second), 1)))
+	require.Equal(t, []billing.UsageStatus{accepted}, f.store(use("a", "u1", october.AddDate(0, 0, 30), 1)))
+	require.Equal(t, []billing.UsageStatus{rejected}, f.store(use("b", "u1", october.AddDate(0, 0, 29).Add(-time.Second), 1)))
 	require.Equal(t, 1, f.count("usage_events"))
 }
 
@@ -83,14 +82,14 @@ func TestUsageSentAgainLongAfterItsPeriodClosedIsADuplicate(t *testing.T) {
 	f.endOctober()
 	f.issueOctober()
 	f.clock(october.AddDate(0, 4, 0))
-	require.Equal(t, []postgres.UsageStatus{duplicate, conflict, rejected},
+	require.Equal(t, []billing.UsageStatus{duplicate, conflict, rejected},
 		f.store(use("a", "u1", october, 1), use("a", "u1", october, 2), use("b", "u1", october, 1)))
 }
 
 func TestUsageOfTheFutureIsRefusedBeyondFiveMinutes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, []postgres.UsageStatus{accepted, rejected, rejected, rejected}, f.store(
+	require.Equal(t, []billing.UsageStatus{accepted, rejected, rejected, rejected}, f.store(
 		use("a", "u1", october.Add(4*time.Minute), 1), use("b", "u1", october.Add(6*time.Minute), 1),
 		use("c", "u1", october.AddDate(73, 0, 0), 1), use("d", "u1", october.Add(-time.Microsecond), 1)))
 }
@@ -100,8 +99,8 @@ func TestUsageOfAnUnknownModelIsParkedAndBilledOnceItHasAPrice(t *testing.T) {
 	f := newFixture(t)
 	unknown := use("a", "u1", october, 1_000_000)
 	unknown.Event.Model = "claude-next"
-	require.Equal(t, []postgres.UsageStatus{parked}, f.store(unknown))
-	require.Equal(t, []postgres.UsageStatus{duplicate}, f.store(unknown))
+	require.Equal(t, []billing.UsageStatus{parked}, f.store(unknown))
+	require.Equal(t, []billing.UsageStatus{duplicate}, f.store(unknown))
 	require.Equal(t, "0", f.spent(billing.ScopeOrganization, ""))
 
 	f.endOctober()
@@ -126,7 +125,7 @@ func TestUsageOfAnUnknownModelIsParkedAndBilledOnceItHasAPrice(t *testing.T) {
 func TestUsageOfAnUnknownOrganizationIsRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	_, err := f.StoreUsage(f.ctx, "nobody", []postgres.UsageItem{use("a", "u1", october, 1)})
+	_, err := f.StoreUsage(f.ctx, "nobody", []billing.UsageItem{use("a", "u1", october, 1)})
 	require.ErrorIs(t, err, billing.ErrNotFound)
 	require.Zero(t, f.count("usage_events"))
 }
@@ -195,7 +194,7 @@ func TestManyWritersOfOneOrganizationLoseNothing(t *testing.T) {
 	for w := range writers {
 		wait.Go(func() {
 			for b := range batches {
-				var items []postgres.UsageItem
+				var items []billing.UsageItem
 				for i := range each { // half of the ids are another writer's too
 					items = append(items, use(fmt.Sprintf("%d-%d-%d", w/2, b, i), "u1", october, 10_000))
 				}

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 func suspendAfter(days int) func(*billing.Organization) {
@@ -84,7 +83,7 @@ func TestAnInvoiceThatStaysPastDueSuspendsAndItsPaymentLiftsThatAtOnce(t *testin
 	require.Len(t, f.paymentNotices(), 3, "once")
 
 	before := f.count("usage_events")
-	require.Equal(t, []postgres.UsageStatus{"accepted"}, f.store(use("late", "u1", f.now().Add(-time.Minute), 1_000_000)))
+	require.Equal(t, []billing.UsageStatus{"accepted"}, f.store(use("late", "u1", f.now().Add(-time.Minute), 1_000_000)))
 	require.Equal(t, before+1, f.count("usage_events"), "usage that arrives all the same is stored")
 	f.clean()
 

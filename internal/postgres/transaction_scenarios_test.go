@@ -48,7 +48,7 @@ func TestASerializationFailureIsTriedAgainWholeAndNobodyIsTold(t *testing.T) {
 			for b := range batches {
 				at := october.Add(time.Duration(b) * time.Second)
 				id, user := fmt.Sprintf("%d-%d", w, b), fmt.Sprintf("u%d", w)
-				answers, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use(id+"a", user, at, 2000), use(id+"b", user, at, 2000)})
+				answers, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use(id+"a", user, at, 2000), use(id+"b", user, at, 2000)})
 				if err != nil || answers[0].Status != accepted || answers[1].Status != accepted {
 					t.Errorf("%v, %v", answers, err)
 				}
@@ -66,7 +66,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.loseRaces(1)
-	_, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use("a", "u1", october, 1)})
+	_, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use("a", "u1", october, 1)})
 	var lost *pgconn.PgError
 	require.ErrorAs(t, err, &lost)
 	require.Equal(t, "40001", lost.Code)
@@ -90,7 +90,7 @@ CREATE CONSTRAINT TRIGGER wait_at_commit AFTER INSERT ON usage_totals
 	require.NoError(t, err)
 	_, err = hold.Exec(f.ctx, `SELECT pg_advisory_xact_lock(4711)`)
 	require.NoError(t, err)
-	batch := []postgres.UsageItem{use("a", "u1", october, 100_000), use("b", "u2", october, 100_000)}
+	batch := []billing.UsageItem{use("a", "u1", october, 100_000), use("b", "u2", october, 100_000)}
 	failed := make(chan error, 1)
 	go func() {
 		_, err := f.StoreUsage(f.ctx, "acme", batch)
@@ -144,7 +144,7 @@ func TestAnInvoiceWhoseUsageCannotBeReadIsParkedAndTheOthersAreIssued(t *testing
 			f.store(use("a", "u1", october, 1_000_000))
 			other := useOf("globex", "b")
 			other.Event.Quantities[billing.Output] = 1_000_000
-			_, err := f.StoreUsage(f.ctx, "globex", []postgres.UsageItem{other})
+			_, err := f.StoreUsage(f.ctx, "globex", []billing.UsageItem{other})
 			require.NoError(t, err)
 			for _, statement := range c.breaks {
 				f.exec(statement)

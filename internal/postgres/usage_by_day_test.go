@@ -53,9 +53,9 @@ func TestUsageIsAddedUpByUTCDay(t *testing.T) {
 	elsewhere := use("1", "ana", day(1, 0), 1_000_000)
 	elsewhere.Event.Organization = "globex"
 	require.NoError(t, f.SetClock(f.ctx, "globex", october.AddDate(0, 0, 9)))
-	answers, err := f.StoreUsage(f.ctx, "globex", []postgres.UsageItem{elsewhere})
+	answers, err := f.StoreUsage(f.ctx, "globex", []billing.UsageItem{elsewhere})
 	require.NoError(t, err)
-	require.Equal(t, postgres.UsageAccepted, answers[0].Status)
+	require.Equal(t, billing.UsageAccepted, answers[0].Status)
 	_, err = f.DiscardUsage(f.ctx, "acme", postgres.DiscardChoice{Model: "claude-internal-1"}, tester)
 	require.NoError(t, err)
 	f.store(retract("r", "4", day(6, 0)))

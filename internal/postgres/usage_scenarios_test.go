@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 func TestAnyMemberMayUseTheWholePool(t *testing.T) {
@@ -36,7 +35,7 @@ func TestADepartedMemberKeepsTheirNameAndCostOnTheBill(t *testing.T) {
 	f.use(use("a", "u1", october, 1_000_000))
 	f.clock(october.AddDate(0, 0, 5))
 	require.NoError(t, f.RemoveSeat(f.ctx, "acme", "u1", time.Time{}, tester))
-	rows, _ := f.export(postgres.SpendSpan{})
+	rows, _ := f.export(billing.SpendSpan{})
 	require.Equal(t, []string{"u1", "5.00 USD"}, []string{rows[0].User, rows[0].Amount.String()})
 	f.endOctober()
 	f.issueOctober()
@@ -75,13 +74,13 @@ func TestEveryMemberHasASpendAndAStandingAsOfATime(t *testing.T) {
 // or all at once.
 func TestTheOrderInWhichUsageArrivesChangesNoInvoice(t *testing.T) {
 	t.Parallel()
-	var events []postgres.UsageItem
+	var events []billing.UsageItem
 	var want []string
-	for name, arrange := range map[string]func(f *fixture, items []postgres.UsageItem){
-		"in order":    func(f *fixture, items []postgres.UsageItem) { f.use(items...) },
-		"reversed":    func(f *fixture, items []postgres.UsageItem) { slices.Reverse(items); f.use(items...) },
-		"one by one":  func(f *fixture, items []postgres.UsageItem) { eachAlone(f, items) },
-		"interleaved": func(f *fixture, items []postgres.UsageItem) { interleaved(f, items) },
+	for name, arrange := range map[string]func(f *fixture, items []billing.UsageItem){
+		"in order":    func(f *fixture, items []billing.UsageItem) { f.use(items...) },
+		"reversed":    func(f *fixture, items []billing.UsageItem) { slices.Reverse(items); f.use(items...) },
+		"one by one":  func(f *fixture, items []billing.UsageItem) { eachAlone(f, items) },
+		"interleaved": func(f *fixture, items []billing.UsageItem) { interleaved(f, items) },
 	} {
 		f := newContract(t, contractBook())
 		f.clock(october.AddDate(0, 0, 20))
@@ -98,14 +97,14 @@ func TestTheOrderInWhichUsageArrivesChangesNoInvoice(t *testing.T) {
 	}
 }
 
-func eachAlone(f *fixture, items []postgres.UsageItem) {
+func eachAlone(f *fixture, items []billing.UsageItem) {
 	for _, item := range items {
 		f.use(item)
 	}
 }
 
 // interleaved has two writers take turns as they come.
-func interleaved(f *fixture, items []postgres.UsageItem) {
+func interleaved(f *fixture, items []billing.UsageItem) {
 	var wait sync.WaitGroup
 	for part := range 2 {
 		wait.Go(func() {
@@ -157,8 +156,8 @@ func TestManyPeriodsCloseWhileUsageArrives(t *testing.T) {
 		for w := range writers {
 			wait.Go(func() {
 				for i := range each {
-					answers, err := f.StoreUsage(f.ctx, "acme", []postgres.UsageItem{use(fmt.Sprint(round, " ", w, " ", i), "u1", at, 20_000)})
-					if err != nil || answers[0].Status != postgres.UsageAccepted {
+					answers, err := f.StoreUsage(f.ctx, "acme", []billing.UsageItem{use(fmt.Sprint(round, " ", w, " ", i), "u1", at, 20_000)})
+					if err != nil || answers[0].Status != billing.UsageAccepted {
 						t.Error(err, answers)
 					}
 				}
@@ -191,7 +190,7 @@ func TestATotalBeyond64BitsIsExactAndParked(t *testing.T) {
 	f.use(use("one", "u1", october, 1))
 	const events = 2100
 	for batch := range 3 {
-		var items []postgres.UsageItem
+		var items []billing.UsageItem
 		for i := range events / 3 {
 			items = append(items, use(fmt.Sprint("big ", batch, " ", i), "u1", october, billing.MaxCount)) // 5,000,000 USD each
 		}
@@ -199,7 +198,7 @@ func TestATotalBeyond64BitsIsExactAndParked(t *testing.T) {
 	}
 	require.Equal(t, "10500000000.000005", f.spent(billing.ScopeOrganization, ""))
 	require.Equal(t, "blocked by organization : -9500000000.000005 left", f.check("u1"))
-	_, total := f.export(postgres.SpendSpan{})
+	_, total := f.export(billing.SpendSpan{})
 	require.Equal(t, "10500000000.00", total)
 	f.endOctober()
 	issued := f.issueOctober()

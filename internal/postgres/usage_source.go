@@ -8,7 +8,7 @@ import (
 
 // refuseSource says why an event is not taken by the path by which it came, or "".
 // One that was stored already came by a path that held then.
-func (in *intake) refuseSource(item *UsageItem) string {
+func (in *intake) refuseSource(item *billing.UsageItem) string {
 	if in.stored {
 		return ""
 	}
@@ -19,13 +19,13 @@ func (in *intake) refuseSource(item *UsageItem) string {
 // keeps the answer to those refused by their source that are another content under
 // a known id: two paths report one request differently, and the reason why the
 // second is not taken is that there are two.
-func keepSourceRefusals(answers []UsageAnswer, lookUp func() error) error {
+func keepSourceRefusals(answers []billing.UsageAnswer, lookUp func() error) error {
 	before := slices.Clone(answers)
 	if err := lookUp(); err != nil {
 		return err
 	}
 	for i := range answers {
-		if before[i].Field == "product" && answers[i].Status == UsageConflict {
+		if before[i].Field == "product" && answers[i].Status == billing.UsageConflict {
 			answers[i] = before[i]
 		}
 	}

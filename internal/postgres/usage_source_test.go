@@ -8,11 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
-	"github.com/arrears-dev/arrears/internal/postgres"
 )
 
 // from returns an item that came by a source.
-func from(source billing.UsageSource, item postgres.UsageItem) postgres.UsageItem {
+func from(source billing.UsageSource, item billing.UsageItem) billing.UsageItem {
 	item.Source = source
 	return item
 }
@@ -23,22 +22,22 @@ func TestAProductIsTakenFromTheSourceThatItIsBoundTo(t *testing.T) {
 		o.UsageSources = map[string]billing.UsageSource{"chat": billing.SourceOTLP}
 	})
 	first, changed := use("a", "u1", october, 100), use("a", "u1", october, 101)
-	require.Equal(t, postgres.UsageAccepted, f.ask(from(billing.SourceOTLP, first)).Status)
-	require.Equal(t, postgres.UsageDuplicate, f.ask(from(billing.SourceAPI, first)).Status, "stored, however it comes")
-	for name, item := range map[string]postgres.UsageItem{
+	require.Equal(t, billing.UsageAccepted, f.ask(from(billing.SourceOTLP, first)).Status)
+	require.Equal(t, billing.UsageDuplicate, f.ask(from(billing.SourceAPI, first)).Status, "stored, however it comes")
+	for name, item := range map[string]billing.UsageItem{
 		"another id":               from(billing.SourceAPI, use("b", "u1", october, 100)),
 		"the id with other counts": from(billing.SourceImport, changed),
 		"a path without a name":    use("c", "u1", october, 100),
 		"another time as well":     from(billing.SourceAPI, use("d", "u1", october.AddDate(1, 0, 0), 100)),
 	} {
 		answer := f.ask(item)
-		require.Equal(t, postgres.UsageRejected, answer.Status, name)
+		require.Equal(t, billing.UsageRejected, answer.Status, name)
 		require.Equal(t, "product", answer.Field, name)
 		require.Contains(t, answer.Reason, "usage of chat is bound to the source otlp", name)
 	}
-	require.Equal(t, postgres.UsageConflict, f.ask(from(billing.SourceOTLP, changed)).Status, "by the same path it is one")
+	require.Equal(t, billing.UsageConflict, f.ask(from(billing.SourceOTLP, changed)).Status, "by the same path it is one")
 	require.Equal(t, "0.0005", f.spent(billing.ScopeOrganization, ""), "counted once")
-	require.Equal(t, postgres.UsageAccepted, f.ask(from(billing.SourceAPI, retract("r", "a", october))).Status, "what is taken back was billed once")
+	require.Equal(t, billing.UsageAccepted, f.ask(from(billing.SourceAPI, retract("r", "a", october))).Status, "what is taken back was billed once")
 	f.clean()
 }
 
@@ -49,7 +48,7 @@ func TestParkedUsageIsReleasedWhateverItsProductIsBoundToSince(t *testing.T) {
 	f := newFixture(t)
 	parked := use("p", "u1", october, 100)
 	parked.Event.Model = "new"
-	require.Equal(t, postgres.UsageParked, f.ask(from(billing.SourceAPI, parked)).Status)
+	require.Equal(t, billing.UsageParked, f.ask(from(billing.SourceAPI, parked)).Status)
 	_, err := f.ChangeTerms(f.ctx, "acme", billing.TermsChange{UsageSources: map[string]billing.UsageSource{"chat": billing.SourceOTLP}}, tester)
 	require.NoError(t, err)
 	_, err = f.LoadPriceBook(f.ctx, f.bookWith("new"), tester)
@@ -67,15 +66,15 @@ func TestStatedCostsAreKeptExactlyWhileAnEventIsParked(t *testing.T) {
 	for i, cost := range costs {
 		item := use(string(rune('a'+i)), "u1", october, 100)
 		item.Event.Model, item.Event.StatedCost = "new", decimal.NewNullDecimal(decimal.RequireFromString(cost))
-		require.Equal(t, postgres.UsageParked, f.ask(item).Status)
-		require.Equal(t, postgres.UsageDuplicate, f.ask(item).Status)
+		require.Equal(t, billing.UsageParked, f.ask(item).Status)
+		require.Equal(t, billing.UsageDuplicate, f.ask(item).Status)
 		var kept decimal.Decimal
 		require.NoError(t, f.pool.QueryRow(f.ctx, `SELECT stated_cost FROM usage_events WHERE event_id = $1`, item.Event.ID).Scan(&kept))
 		require.Equal(t, cost, kept.String())
 	}
 	priced := use("z", "u1", october, 100)
 	priced.Event.StatedCost = decimal.NewNullDecimal(decimal.NewFromInt(1))
-	require.Equal(t, postgres.UsageAccepted, f.ask(priced).Status)
+	require.Equal(t, billing.UsageAccepted, f.ask(priced).Status)
 	_, err := f.LoadPriceBook(f.ctx, f.bookWith("new"), tester)
 	require.NoError(t, err)
 	_, err = f.ReleaseUsage(f.ctx, "acme", "", tester)
@@ -88,7 +87,7 @@ func TestStatedCostsAreKeptExactlyWhileAnEventIsParked(t *testing.T) {
 func TestAKeyOfOneMemberIsOfOneOrganizationAndMayDoLittle(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	good := postgres.APIKey{ID: "key_1", Prefix: "p", Organization: "acme", Member: "alice", Scopes: []string{"usage:write"}}
+	good := billing.APIKey{ID: "key_1", Prefix: "p", Organization: "acme", Member: "alice", Scopes: []string{"usage:write"}}
 	created, err := f.CreateAPIKey(f.ctx, good, [32]byte{1}, tester)
 	require.NoError(t, err)
 	require.Equal(t, "alice", created.Member)
@@ -99,7 +98,7 @@ func TestAKeyOfOneMemberIsOfOneOrganizationAndMayDoLittle(t *testing.T) {
 	ofAll, mighty := good, good
 	ofAll.ID, ofAll.Organization = "key_2", ""
 	mighty.ID, mighty.Scopes = "key_3", []string{"usage:write", "admin"}
-	for i, bad := range []postgres.APIKey{ofAll, mighty} {
+	for i, bad := range []billing.APIKey{ofAll, mighty} {
 		_, err := f.CreateAPIKey(f.ctx, bad, [32]byte{byte(i + 2)}, tester)
 		require.ErrorContains(t, err, "23514")
 	}

@@ -46,7 +46,7 @@ func contractBook() *billing.PriceBook {
 }
 
 // with returns an event with its quantities and modifiers changed.
-func with(item postgres.UsageItem, change func(*billing.Event)) postgres.UsageItem {
+func with(item billing.UsageItem, change func(*billing.Event)) billing.UsageItem {
 	change(&item.Event)
 	return item
 }
@@ -93,7 +93,7 @@ func (f *fixture) liveOctober() {
 	f.limit(billing.ScopeOrganization, "", "30")
 	f.limit(billing.ScopeSeatTier, "chat", "6")
 	f.limit(billing.ScopeUser, "u2", "10")
-	_, err := f.SetLimit(f.ctx, "acme", postgres.LimitChange{
+	_, err := f.SetLimit(f.ctx, "acme", billing.LimitChange{
 		Scope: billing.ScopeSeatTier, Subject: "chat_claude_code", Mode: billing.Pooled,
 		Amount: decimal.NewNullDecimal(decimal.NewFromInt(12)),
 	}, tester)
@@ -125,16 +125,16 @@ func (f *fixture) liveOctober() {
 }
 
 // use stores usage that must be accepted.
-func (f *fixture) use(items ...postgres.UsageItem) {
+func (f *fixture) use(items ...billing.UsageItem) {
 	f.t.Helper()
 	for i, status := range f.store(items...) {
-		require.Equal(f.t, postgres.UsageAccepted, status, items[i].Event.ID)
+		require.Equal(f.t, billing.UsageAccepted, status, items[i].Event.ID)
 	}
 }
 
 // octoberUsage is some of everything, at one instant.
-func (f *fixture) octoberUsage(at time.Time, name string) []postgres.UsageItem {
-	test := func(id, user string, input, output int64, change func(*billing.Event)) postgres.UsageItem {
+func (f *fixture) octoberUsage(at time.Time, name string) []billing.UsageItem {
+	test := func(id, user string, input, output int64, change func(*billing.Event)) billing.UsageItem {
 		return with(use(name+" "+id, user, at, output), func(e *billing.Event) {
 			e.Model, e.Quantities[billing.Input] = "claude-test", input
 			if change != nil {
@@ -142,7 +142,7 @@ func (f *fixture) octoberUsage(at time.Time, name string) []postgres.UsageItem {
 			}
 		})
 	}
-	return []postgres.UsageItem{
+	return []billing.UsageItem{
 		use(name+" haiku", "u1", at, 123_457), use(name+" service", "", at, 31), use(name+" no seat", "u9", at, 1_000),
 		test("band below", "u1", 1000, 100_003, nil),
 		test("band above", "u2", 1001, 100_003, nil),
@@ -202,7 +202,7 @@ func (f *fixture) liveBeta() {
 	store := func(id string, at time.Time, output int64) {
 		item := use(id, "u1", at, output)
 		item.Event.Organization = "beta"
-		_, err := f.StoreUsage(f.ctx, "beta", []postgres.UsageItem{item})
+		_, err := f.StoreUsage(f.ctx, "beta", []billing.UsageItem{item})
 		require.NoError(f.t, err)
 	}
 	store("a", start, 60_000)

@@ -284,7 +284,7 @@ func (f *fixture) eachTable(first string, statement func(table string) string) {
 func TestManyDifferencesOfOneCheckAreCounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	items := make([]postgres.UsageItem, 150)
+	items := make([]billing.UsageItem, 150)
 	for i := range items {
 		items[i] = use("e"+string(rune('0'+i/100))+string(rune('0'+i/10%10))+string(rune('0'+i%10)), "u1", october, 1)
 	}
