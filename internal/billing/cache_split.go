@@ -22,7 +22,6 @@ func (r *Rate) SplitWrites(e *Event) Quantities {
 	if !e.CacheSplitAssumed || !e.StatedCost.Valid || undivided == 0 || short.Per == 0 || long.Per == 0 {
 		return e.Quantities
 	}
-	one := decimal.NewFromInt(1)
 	step := long.Times(one).Sub(short.Times(one)) // what one write costs more for an hour
 	if step.IsZero() {
 		return e.Quantities

@@ -64,7 +64,7 @@ func (s *Statement) freeLines(usage []Line) []Line {
 				charged, seconds = append(charged, &usage[i]), append(seconds, usage[i].Quantity)
 			}
 		}
-		for i, part := range largestRemainder(free.Seconds, seconds) {
+		for i, part := range allocateUnits(free.Seconds, seconds) {
 			if !part.IsZero() {
 				lines = append(lines, s.freeLine(charged[i], part, free.PerMonth))
 			}
@@ -86,7 +86,7 @@ func (s *Statement) freeLine(charged *Line, seconds, perMonth decimal.Decimal) L
 		used[i] = member.Quantity
 	}
 	line.Members = nil
-	for i, part := range largestRemainder(seconds, used) {
+	for i, part := range allocateUnits(seconds, used) {
 		if !part.IsZero() {
 			line.Members = append(line.Members, Allocation{User: charged.Members[i].User, Quantity: part})
 		}
@@ -108,44 +108,3 @@ func (l *Line) negate() {
 func inHours(seconds decimal.Decimal) string {
 	return Thousands(seconds.DivRound(decimal.NewFromInt(3600), 2).String())
 }
-
-// largestRemainder parts whole units in proportion to weights by largest remainder, the
-// earlier part first where two remainders are the same. Weights that add up to
-// nothing leave everything to the last.
-func largestRemainder(units decimal.Decimal, weights []decimal.Decimal) []decimal.Decimal {
-	parts := make([]decimal.Decimal, len(weights))
-	whole := sumOf(weights)
-	if len(weights) == 0 {
-		return nil
-	}
-	if whole.IsZero() {
-		parts[len(parts)-1] = units
-		return parts
-	}
-	rest := make([]decimal.Decimal, len(weights))
-	order := make([]int, len(weights))
-	left := units
-	for i, weight := range weights {
-		parts[i], rest[i] = units.Mul(weight).Mul(sign(whole)).QuoRem(whole.Abs(), 0)
-		if rest[i].IsNegative() { // towards zero is upwards here
-			parts[i], rest[i] = parts[i].Sub(decimal.NewFromInt(1)), rest[i].Add(whole.Abs())
-		}
-		left = left.Sub(parts[i])
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, z int) int { return rest[z].Cmp(rest[a]) })
-	for _, i := range order[:min(int(left.IntPart()), len(order))] {
-		parts[i] = parts[i].Add(decimal.NewFromInt(1))
-	}
-	return parts
-}
-
-func sumOf(numbers []decimal.Decimal) decimal.Decimal {
-	sum := decimal.Zero
-	for _, n := range numbers {
-		sum = sum.Add(n)
-	}
-	return sum
-}
-
-func sign(d decimal.Decimal) decimal.Decimal { return decimal.NewFromInt(int64(d.Sign())) }
