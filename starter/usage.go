@@ -208,6 +208,13 @@ func runUsageParked(ctx context.Context, a *app, org string, all bool) error {
 	if err != nil {
 		return err
 	}
+	var releasable int64
+	for _, row := range rows {
+		releasable += row.Releasable
+	}
+	if releasable > 0 {
+		a.note("starter usage release %s frees %s.", org, plural(releasable, "event"))
+	}
 	return printList(a, rows, "Nothing is parked.",
 		left("MODEL", func(r postgres.ParkedRow) string { return r.Model }),
 		left("PRICED AS", func(r postgres.ParkedRow) string {

@@ -69,3 +69,29 @@ func TestAnImportCountsEveryReason(t *testing.T) {
 	require.Contains(t, shown, "Why:\n  30 rejected: ")
 	require.Contains(t, shown, "\n  3 rejected: organization: \"acmee\" does not exist\n")
 }
+
+func TestParkedUsageSaysWhatAReleaseFrees(t *testing.T) {
+	t.Parallel()
+	s := newAcme(t)
+	s.ok("usage", "import", s.file("usage.ndjson", usageLine("a", "alice", "our-opus", 10)+usageLine("b", "alice", "claude-never", 10)))
+	_, stdout, stderr := s.run("usage", "parked", "acme")
+	require.Contains(t, stdout, "model our-opus is not in price book anthropic-2026-01")
+	require.Empty(t, stderr)
+
+	book := `
+name: anthropic-2026-01
+currency: USD
+models:
+  - model: claude-opus-4-5
+    aliases: [our-opus]
+    prices:
+      - {effective_from: 2026-12-01T00:00:00Z, input: "5", output: "25", cache_write_5m: "6.25", cache_write_1h: "10", cache_read: "0.50"}
+`
+	s.ok("prices", "load", s.file("book.yaml", book))
+	_, stdout, stderr = s.run("usage", "parked", "acme")
+	require.Contains(t, stdout, "its price is there now")
+	require.Equal(t, "starter usage release acme frees 1 event.\n", stderr)
+	require.Contains(t, s.ok("usage", "release", "acme"), "Released 1 event")
+	_, _, stderr = s.run("usage", "parked", "acme")
+	require.Empty(t, stderr)
+}

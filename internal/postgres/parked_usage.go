@@ -36,7 +36,7 @@ type ParkedRow struct {
 }
 
 // hasPriceNow is the reason of usage whose price is there by now.
-const hasPriceNow = "its price is there now: starter usage release"
+const hasPriceNow = "its price is there now"
 
 // parkedEvent is a parked event with all of its rows.
 type parkedEvent struct {
