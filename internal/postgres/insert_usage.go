@@ -29,7 +29,7 @@ func sortByID(placed []placedEvent) {
 // organisation had some or the copy met one. placed is in order of id, and so go the rows, so
 // that writers of the same ids wait for each other instead of deadlocking.
 func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []billing.UsageItem, answers []billing.UsageAnswer) ([]placedEvent, usedUp, error) {
-	fresh := answerRepeated(placed, answers)
+	fresh, again := splitRepeated(placed, answers)
 	_, look := s.repeats.Load(in.org.ID)
 	repeated := len(fresh) < len(placed)
 	var sums usedUp
@@ -38,7 +38,7 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed 
 		if look || try > 1 {
 			before := len(fresh)
 			var err error
-			if fresh, err = answerKnown(ctx, tx, in.org.ID, fresh, answers); err != nil {
+			if fresh, err = answerKnown(ctx, tx, in.org.ID, fresh, again, answers); err != nil {
 				return nil, nil, err
 			}
 			repeated = repeated || len(fresh) < before
@@ -98,23 +98,26 @@ func expand(events []placedEvent) []placedEvent {
 	return rows
 }
 
-// answerRepeated answers events whose id occurs earlier in the same batch, and
-// returns the others. placed is in order of id.
-func answerRepeated(placed []placedEvent, answers []billing.UsageAnswer) []placedEvent {
-	fresh := placed[:0]
+// splitRepeated answers events whose id occurs earlier in the same batch, and returns
+// them apart from the others. placed is in order of id.
+func splitRepeated(placed []placedEvent, answers []billing.UsageAnswer) (fresh, again []placedEvent) {
+	fresh = placed[:0]
 	for i := range placed {
 		p := &placed[i]
 		if n := len(fresh); n > 0 && fresh[n-1].event.ID == p.event.ID {
 			answers[p.index] = repeatAnswer(fresh[n-1].print(), p)
+			again = append(again, *p)
 			continue
 		}
 		fresh = append(fresh, *p)
 	}
-	return fresh
+	return fresh, again
 }
 
-// answerKnown answers events whose id is stored already, and returns the others.
-func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed []placedEvent, answers []billing.UsageAnswer) ([]placedEvent, error) {
+// answerKnown answers events whose id is stored already, and returns the others. So it
+// does those that come again in the batch: what is stored decides, not what the batch
+// says first.
+func answerKnown(ctx context.Context, tx pgx.Tx, orgID string, placed, again []placedEvent, answers []billing.UsageAnswer) ([]placedEvent, error) {
 	// One look-up by the primary key for each id, whatever the planner thinks of
 	// how many there are: it would rather read the whole table.
 	const statement = `
@@ -146,6 +149,11 @@ SELECT e.event_id, e.fingerprint
 			continue
 		}
 		fresh = append(fresh, *p)
+	}
+	for i := range again {
+		if stored, ok := known[again[i].event.ID]; ok {
+			answers[again[i].index] = repeatAnswer(stored, &again[i])
+		}
 	}
 	return fresh, nil
 }

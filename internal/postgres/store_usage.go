@@ -337,7 +337,7 @@ func answerRefused(ctx context.Context, tx pgx.Tx, orgID string, refused []place
 		return nil
 	}
 	return keepSourceRefusals(answers, func() error {
-		_, err := answerKnown(ctx, tx, orgID, refused, answers)
+		_, err := answerKnown(ctx, tx, orgID, refused, nil, answers)
 		return err
 	})
 }

@@ -214,3 +214,14 @@ func trimStatus(notices []string) []string {
 	}
 	return notices
 }
+
+func TestWhatIsStoredDecidesWhatARepetitionIs(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.use(use("a", "u1", october, 100))
+	require.Equal(t, []billing.UsageStatus{conflict, duplicate, conflict}, f.store(
+		use("a", "u1", october, 7), use("a", "u1", october, 100), use("a", "u1", october, 7)), "not what the batch says first")
+	require.Equal(t, []billing.UsageStatus{accepted, conflict, duplicate}, f.store(
+		use("b", "u1", october, 7), use("b", "u1", october, 100), use("b", "u1", october, 7)))
+	f.clean()
+}
