@@ -131,16 +131,13 @@ func checked(ce *cloudevent.Event) (*cloudevent.Event, *usage.Rejection) {
 	return ce, nil
 }
 
-// maxEventID is how long the id of a usage event may be, in bytes.
-const maxEventID = 200
-
 // cloudEventID is the id of the usage event: a CloudEvent is identified by its
 // source and its id together
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#id).
 // Where that is long, or a '#' in the source leaves open where the id begins, it is
 // a digest.
 func cloudEventID(source, id string) string {
-	if plain := source + "#" + id; len(plain) <= maxEventID && !strings.Contains(source, "#") {
+	if plain := source + "#" + id; len(plain) <= usage.MaxEventID && !strings.Contains(source, "#") {
 		return plain
 	}
 	sum := sha256.Sum256([]byte(source + "\x00" + id))

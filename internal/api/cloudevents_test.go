@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arrears-dev/arrears/internal/billing"
+	"github.com/arrears-dev/arrears/internal/usage"
 )
 
 const (
@@ -112,11 +113,11 @@ func TestCloudEventsAreIdentifiedBySourceAndID(t *testing.T) {
 	require.Equal(t, "/gateway#7", cloudEventID("/gateway", "7"))
 	require.Equal(t, "s#a#b", cloudEventID("s", "a#b"))
 	long := strings.Repeat("x", 197)
-	require.Len(t, cloudEventID("s", long+"1"), maxEventID)
+	require.Len(t, cloudEventID("s", long+"1"), usage.MaxEventID)
 	seen := map[string]bool{}
 	for _, pair := range [][2]string{{"s", "a#b"}, {"s#a", "b"}, {"s", long + "12"}, {"s", long + "13"}, {"t", long + "12"}, {"s", long + "1"}} {
 		id := cloudEventID(pair[0], pair[1])
-		require.LessOrEqual(t, len(id), maxEventID)
+		require.LessOrEqual(t, len(id), usage.MaxEventID)
 		require.False(t, seen[id], "%q is another one's", id)
 		seen[id] = true
 	}

@@ -155,11 +155,14 @@ func (r *Relay) nudge(ctx context.Context, workflowID string) error {
 		}
 	}
 	err := r.temporal.SignalWorkflow(ctx, workflowID, "", workflows.Nudge, nil)
-	if gone := (*serviceerror.NotFound)(nil); !errors.As(err, &gone) || kind != billing.WorkflowInvoice {
-		return ignoreNotFound(err)
+	if gone := (*serviceerror.NotFound)(nil); !errors.As(err, &gone) {
+		return err
 	}
 	// Whenever a workflow starts, it begins by looking; only an invoicing that is about
 	// to start has its waiting decided already.
+	if kind != billing.WorkflowInvoice {
+		return nil
+	}
 	expected, listErr := r.expected(ctx, organization, workflowID)
 	switch {
 	case listErr != nil:
@@ -168,13 +171,6 @@ func (r *Relay) nudge(ctx context.Context, workflowID string) error {
 		return err // tried again until it is there
 	}
 	return nil
-}
-
-func ignoreNotFound(err error) error {
-	if gone := (*serviceerror.NotFound)(nil); errors.As(err, &gone) {
-		return nil
-	}
-	return err
 }
 
 // expected is the workflow as it must run; nil where it need not.

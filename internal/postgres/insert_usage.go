@@ -23,11 +23,11 @@ func sortByID(placed []placedEvent) {
 	})
 }
 
-// insertEvents stores the placed events whose ids are new, answers all of them,
-// and returns those stored and what they used. It copies straight into the table, since most ids
-// are new, and looks for known ids first only where the last batch of the
-// organisation had some or the copy met one. placed is in order of id, and so go the rows, so
-// that writers of the same ids wait for each other instead of deadlocking.
+// insertEvents stores the placed events whose ids are new, answers all of them, and
+// returns the rows stored and what they used. It copies straight into the table, since
+// most ids are new, and looks for known ids first only where the last batch of the
+// organisation had some or the copy met one. placed is in order of id, and so go the
+// rows, so that writers of the same ids wait for each other instead of deadlocking.
 func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, in *intake, placed []placedEvent, items []billing.UsageItem, answers []billing.UsageAnswer) ([]placedEvent, usedUp, error) {
 	fresh, again := splitRepeated(placed, answers)
 	_, look := s.repeats.Load(in.org.ID)

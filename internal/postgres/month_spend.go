@@ -18,15 +18,7 @@ type MonthSpend struct {
 // a period ("" = the running one), whatever pieces the month is billed in.
 // billing.ErrNotFound is an organisation or a period that does not exist.
 func (s *Store) MonthSpend(ctx context.Context, orgID, periodID string) (m MonthSpend, err error) {
-	err = s.readOnly(ctx, func(tx pgx.Tx) error {
-		org, err := readOrganization(ctx, tx, orgID)
-		if err != nil {
-			return err
-		}
-		p, err := periodOrCurrent(ctx, tx, org, periodID)
-		if err != nil {
-			return err
-		}
+	err = s.inPeriod(ctx, orgID, periodID, func(tx pgx.Tx, org billing.Organization, p period) (err error) {
 		calendar, err := org.Calendar()
 		if err != nil {
 			return err

@@ -46,15 +46,7 @@ func (s *Store) UsageSummary(ctx context.Context, orgID, periodID string, by []s
 			return summary, billing.Invalid("by: %q; accepted: user, product, model, separated by commas", column)
 		}
 	}
-	err = s.readOnly(ctx, func(tx pgx.Tx) error {
-		org, err := readOrganization(ctx, tx, orgID)
-		if err != nil {
-			return err
-		}
-		p, err := periodOrCurrent(ctx, tx, org, periodID)
-		if err != nil {
-			return err
-		}
+	err = s.inPeriod(ctx, orgID, periodID, func(tx pgx.Tx, org billing.Organization, p period) (err error) {
 		summary = UsageSummary{Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, AsOf: org.Now}
 		if summary.Rows, err = sumUsage(ctx, tx, org, p.ID, by, nil); err != nil {
 			return err
@@ -76,15 +68,7 @@ func (s *Store) UsageSummary(ctx context.Context, orgID, periodID string, by []s
 // of those who follow a user in the order of their ids (nil = from the start), at
 // most limit of them. It reads nobody else's usage.
 func (s *Store) MembersAfter(ctx context.Context, orgID, periodID string, after *string, limit int) (summary UsageSummary, err error) {
-	err = s.readOnly(ctx, func(tx pgx.Tx) error {
-		org, err := readOrganization(ctx, tx, orgID)
-		if err != nil {
-			return err
-		}
-		p, err := periodOrCurrent(ctx, tx, org, periodID)
-		if err != nil {
-			return err
-		}
+	err = s.inPeriod(ctx, orgID, periodID, func(tx pgx.Tx, org billing.Organization, p period) (err error) {
 		summary = UsageSummary{Organization: orgID, Period: p.ID, Start: p.Start, End: p.End, AsOf: org.Now}
 		users, err := readMembers(ctx, tx, org, p.ID, after, limit)
 		if err != nil {
@@ -124,6 +108,22 @@ func readMembers(ctx context.Context, tx pgx.Tx, org billing.Organization, perio
 	}
 	users, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return users, wrap("list the members", err)
+}
+
+// inPeriod reads of one period of an organisation ("" = the running one), in one
+// snapshot. billing.ErrNotFound is an organisation or a period that does not exist.
+func (s *Store) inPeriod(ctx context.Context, orgID, periodID string, read func(tx pgx.Tx, org billing.Organization, p period) error) error {
+	return s.readOnly(ctx, func(tx pgx.Tx) error {
+		org, err := readOrganization(ctx, tx, orgID)
+		if err != nil {
+			return err
+		}
+		p, err := periodOrCurrent(ctx, tx, org, periodID)
+		if err != nil {
+			return err
+		}
+		return read(tx, org, p)
+	})
 }
 
 func periodOrCurrent(ctx context.Context, tx pgx.Tx, org billing.Organization, id string) (period, error) {

@@ -86,7 +86,7 @@ func requireWithinBounds(t *testing.T, e *billing.Event) {
 		require.Empty(t, billing.CheckCharacters(text))
 	}
 	for _, text := range append(texts, typed...) {
-		require.LessOrEqual(t, len(text), max(maxID, billing.MaxModel))
+		require.LessOrEqual(t, len(text), max(MaxEventID, billing.MaxModel))
 		require.True(t, utf8.ValidString(text))
 		require.False(t, strings.ContainsFunc(text, isControl))
 	}

@@ -10,9 +10,11 @@ import (
 	"github.com/arrears-dev/arrears/internal/billing"
 )
 
-// How long texts may be, in bytes.
+// MaxEventID is how long the id of an event may be, in bytes.
+const MaxEventID = 200
+
+// How many labels there may be, and how long they, in bytes.
 const (
-	maxID         = 200
 	maxLabels     = 50
 	maxLabelName  = 40
 	maxLabelValue = 200
@@ -20,7 +22,7 @@ const (
 
 // checkID is for the ids that programs give to events, which are compared byte by
 // byte as they were sent.
-func checkID(text []byte) string { return checkText(text, maxID) }
+func checkID(text []byte) string { return checkText(text, MaxEventID) }
 
 // checkUser, checkName, checkModel and checkWord are for text in NFC, as the
 // interner has it: these ids are compared in that form, and every character of them
